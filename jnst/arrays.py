@@ -1,0 +1,30 @@
+"""The words for arrays. Images are RGB, height × width × 3, floating point in [0, 1] unless a name says otherwise."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+import jax
+from jaxtyping import Array, Float
+
+Scalar: TypeAlias = Float[Array, ""]
+Image: TypeAlias = Float[Array, "height width 3"]
+FeatureMap: TypeAlias = Float[Array, "height width channels"]
+Gram: TypeAlias = Float[Array, "channels channels"]
+Features: TypeAlias = Mapping[str, FeatureMap]
+Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]
+
+
+class LossTerms(NamedTuple):
+    """The three unweighted terms of the loss, each a scalar (or one value per step where terms are stacked)."""
+
+    content: jax.Array
+    style: jax.Array
+    total_variation: jax.Array
+
+
+class LossWeights(NamedTuple):
+    """One factor per loss term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
+
+    content: float | jax.Array
+    style: float | jax.Array
+    total_variation: float | jax.Array

@@ -1,0 +1,284 @@
+"""Settings of a run: frozen, hashable dataclasses that validate themselves and round-trip through JSON.
+
+Units: sizes in pixels, times in seconds, learning rates in the units of the optimised variable (see `PixelSpace`).
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from jnst.errors import ConfigError, describe_unknown
+
+Architecture = Literal["vgg16", "vgg19"]
+Pooling = Literal["max", "average"]
+PoolRounding = Literal["floor", "ceil"]
+FirstPadding = Literal["zero", "replicate"]
+ContentReduction = Literal["mean", "sum", "half_sum"]
+ContentNormalization = Literal["none", "target_variance"]
+GramDivisor = Literal["none", "pixels", "pixels_channels"]
+StyleReduction = Literal["mean", "sum", "quarter_mean"]
+StyleNormalization = Literal["none", "target_norm"]
+VariationNorm = Literal["l1", "l2"]
+VariationReduction = Literal["sum", "mean"]
+SizeRule = Literal["keep", "height", "long", "short"]
+StyleSize = Literal["own", "content"]
+ResizeKernel = Literal[
+    "opencv-cubic", "tensorflow-bilinear", "pillow-bilinear", "pillow-bicubic", "pillow-lanczos", "nearest"
+]
+Method = Literal["adam", "lbfgs", "optax-lbfgs"]
+LineSearch = Literal["none", "zoom", "backtracking", "hager-zhang"]
+Init = Literal["content", "style", "random", "recolored"]
+Keep = Literal["best", "last"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+Rounding = Literal["round", "truncate"]
+Lineage = Literal["any", "torchvision", "caffe", "jnst"]
+LayerWeights = tuple[tuple[str, float], ...]
+
+
+def setting(default: Any, help: str, *, unit: str = "") -> Any:
+    """A dataclass field whose help text and unit the command line reads."""
+    return field(default=default, metadata={"help": help, "unit": unit})
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _check_choices(config: Any) -> None:
+    """Every `Literal` field holds one of its values."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal:
+            value = getattr(config, name)
+            if value not in get_args(hint):
+                raise ConfigError(describe_unknown(name.replace("_", " "), str(value), get_args(hint)))
+
+
+def _check_weight(name: str, value: float) -> None:
+    require(math.isfinite(value) and value >= 0, f"{name} is {value}; expected a finite number that is zero or more")
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """x = (scale · rgb − mean) / std with rgb in [0, 1]; mean and std are always listed in RGB order."""
+
+    scale: float = setting(1.0, "value of white before the mean is taken off")
+    mean: tuple[float, float, float] = setting((0.0, 0.0, 0.0), "subtracted per channel, RGB order")
+    std: tuple[float, float, float] = setting((1.0, 1.0, 1.0), "divisor per channel, RGB order")
+    order: Literal["rgb", "bgr"] = setting("rgb", "channel order that comes out")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        require(self.scale > 0 and min(self.std) > 0, f"pixel scale {self.scale} and std {self.std} must be positive")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which VGG, and the choices that its users make differently."""
+
+    architecture: Architecture = setting("vgg19", "layer table of the network")
+    width: float = setting(1.0, "multiplier on the channels of every convolution")
+    pooling: Pooling = setting("max", "how 2×2 windows are pooled")
+    pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
+    first_padding: FirstPadding = setting("zero", "border of the first convolution")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        require(0 < self.width <= 4, f"network width is {self.width}; expected a multiplier above 0 and at most 4")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Layers, weights, and every divisor and reduction by which published programs differ."""
+
+    content_weight: float = setting(1.0, "weight of the content term")
+    style_weight: float = setting(1.0, "weight of the style term")
+    tv_weight: float = setting(0.0, "weight of the total variation term")
+    content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
+    style_layers: LayerWeights = setting(
+        (("relu1_1", 0.2), ("relu2_1", 0.2), ("relu3_1", 0.2), ("relu4_1", 0.2), ("relu5_1", 0.2)),
+        "style layers with their weights",
+    )
+    content_reduction: ContentReduction = setting("mean", "over channels and pixels of a content layer")
+    content_normalization: ContentNormalization = setting("none", "divisor of each content layer's term")
+    gram_divisor: GramDivisor = setting("pixels", "what the Gram matrix is divided by")
+    style_reduction: StyleReduction = setting("mean", "over the entries of a Gram matrix")
+    style_normalization: StyleNormalization = setting("none", "divisor of each style layer's term")
+    tv_norm: VariationNorm = setting("l1", "of the differences between neighbouring pixels")
+    tv_reduction: VariationReduction = setting("sum", "over all neighbouring pairs and channels")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            _check_weight(name.replace("_", " "), getattr(self, name))
+        for kind in ("content", "style"):
+            layers = getattr(self, f"{kind}_layers")
+            names = [layer for layer, _ in layers]
+            require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {', '.join(names)}")
+            for layer, weight in layers:
+                _check_weight(f"weight of {kind} layer {layer}", weight)
+        require(
+            bool(self.content_layers or self.style_layers),
+            "no content and no style layer: there is nothing to optimise",
+        )
+
+
+@dataclass(frozen=True)
+class SizeConfig:
+    """How input pictures are brought to working size."""
+
+    rule: SizeRule = setting("long", "side that is brought to `pixels`; keep leaves the picture as it is")
+    pixels: int = setting(512, "length of that side", unit="pixels")
+    kernel: ResizeKernel = setting("pillow-lanczos", "resampling kernel")
+    enlarge: bool = setting(True, "whether smaller pictures are enlarged")
+    style: StyleSize = setting("own", "style image sized by the same rule, or stretched to the content's exact size")
+    style_scale: float = setting(1.0, "factor on the style image's size, hence on its strokes")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        require(1 <= self.pixels <= 65_535, f"size is {self.pixels} pixels; expected 1 to 65535")
+        require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser and its constants."""
+
+    method: Method = setting("lbfgs", "optimiser; lbfgs is jaxopt's")
+    learning_rate: float = setting(0.02, "Adam's step, in units of the optimised variable")
+    beta1: float = setting(0.9, "Adam's decay of the mean gradient")
+    beta2: float = setting(0.999, "Adam's decay of the mean squared gradient")
+    epsilon: float = setting(1e-8, "Adam's guard in the divisor")
+    epsilon_hat: bool = setting(False, "epsilon added before bias correction, as TensorFlow does")
+    history: int = setting(10, "pairs that L-BFGS remembers")
+    line_search: LineSearch = setting("none", "of jaxopt's L-BFGS; none takes a fixed step of one")
+    first_step: float = setting(0.01, "mean change of the first L-BFGS step", unit="of the range black to white")
+    frequency_exponent: float = setting(0.0, "preconditioning: spatial frequency f is weighed by f to minus this")
+    clip: bool = setting(False, "clip the picture to black and white after every step")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        require(
+            math.isfinite(self.learning_rate) and self.learning_rate > 0,
+            f"learning rate is {self.learning_rate}; expected a number above zero",
+        )
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; expected 0 or more and below 1")
+        require(self.epsilon > 0, f"epsilon is {self.epsilon}; expected a number above zero")
+        require(1 <= self.history <= 1000, f"history is {self.history}; expected 1 to 1000 pairs")
+        require(0 < self.first_step <= 1, f"first step is {self.first_step}; expected above 0 and at most 1")
+        require(
+            0 <= self.frequency_exponent <= 2,
+            f"frequency exponent is {self.frequency_exponent}; expected 0 to 2",
+        )
+        require(
+            not (self.clip and self.frequency_exponent),
+            "clip and frequency exponent contradict each other: clipped pixels are not independent frequencies; "
+            "set one of them to zero",
+        )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long to go on and what to keep. Nothing here changes the compiled step."""
+
+    steps: int = setting(300, "optimiser steps at full size", unit="steps")
+    chunk: int = setting(25, "steps between two looks at the picture", unit="steps")
+    scales: int = setting(1, "sizes of a coarse-to-fine run, each half the next")
+    tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
+    max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
+    keep: Keep = setting("best", "which picture is the result")
+    rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        require(self.steps >= 0, f"steps is {self.steps}; expected zero or more")
+        require(self.chunk >= 1, f"chunk is {self.chunk}; expected one or more steps")
+        require(1 <= self.scales <= 8, f"scales is {self.scales}; expected 1 to 8")
+        require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance}; expected 0 or more and below 1")
+        require(
+            math.isfinite(self.max_time) and self.max_time >= 0,
+            f"max time is {self.max_time}; expected zero or more seconds",
+        )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. A preset is a literal of this; a variant of it is `dataclasses.replace`."""
+
+    preset: str = setting("default", "name of the recipe that this began as")
+    lineage: Lineage = setting("any", "weights that the recipe was made for")
+    init: Init = setting("content", "picture to begin with")
+    noise: float = setting(0.1, "standard deviation of a random initial picture, in units of the optimised variable")
+    precision: Precision = setting("float32", "of the convolutions; losses are always float32")
+    network: NetworkConfig = NetworkConfig()
+    variable: PixelSpace = PixelSpace()
+    network_input: PixelSpace = PixelSpace()
+    size: SizeConfig = SizeConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_weight("noise", self.noise)
+        require(self.variable.order == "rgb", "the optimised variable is always in RGB order")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The settings as plain JSON types.
+
+    >>> to_dict(RunConfig(steps=5))["steps"]
+    5
+    """
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def from_dict(data: dict[str, Any], kind: type = Config) -> Any:
+    """The inverse of `to_dict`. Fields that are absent take their defaults.
+
+    Raises:
+        ConfigError: for a field that does not exist or a value of the wrong type, with its path.
+    """
+    return _build(kind, data, kind.__name__)
+
+
+def _build(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        require(isinstance(value, dict), f"{path} is {value!r}; expected an object with named fields")
+        hints = get_type_hints(hint)
+        for name in value:
+            require(name in hints, describe_unknown(f"field of {path}", name, hints))
+        return hint(**{name: _build(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+    origin = get_origin(hint)
+    if origin is tuple:
+        require(isinstance(value, list | tuple), f"{path} is {value!r}; expected a list")
+        inner = get_args(hint)
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            return tuple(_build(inner[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+        require(len(value) == len(inner), f"{path} has {len(value)} entries; expected {len(inner)}")
+        return tuple(_build(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(inner, value, strict=True)))
+    if origin is Literal:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return value
+    if hint is float:
+        require(
+            isinstance(value, int | float) and not isinstance(value, bool), f"{path} is {value!r}; expected a number"
+        )
+        return float(value)
+    if hint is bool or hint is int or hint is str:
+        ok = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+        require(ok, f"{path} is {value!r}; expected {hint.__name__}")
+    return value
