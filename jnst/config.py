@@ -187,6 +187,7 @@ class RunConfig:
 
     steps: int = setting(300, "optimiser steps at full size", unit="steps")
     chunk: int = setting(25, "steps between two looks at the picture", unit="steps")
+    save_every: int = setting(0, "write a frame each so many steps; 0 never", unit="steps")
     scales: int = setting(1, "sizes of a coarse-to-fine run, each half the next")
     tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
     max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
@@ -197,6 +198,7 @@ class RunConfig:
         _check_choices(self)
         require(self.steps >= 0, f"steps is {self.steps}; expected zero or more")
         require(self.chunk >= 1, f"chunk is {self.chunk}; expected one or more steps")
+        require(self.save_every >= 0, f"save every is {self.save_every}; expected zero or more steps")
         require(1 <= self.scales <= 8, f"scales is {self.scales}; expected 1 to 8")
         require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance}; expected 0 or more and below 1")
         require(

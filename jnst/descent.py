@@ -1,0 +1,216 @@
+"""The optimisation of one image as one compiled loop of turns: move, evaluate, keep or take back."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jnst.arrays import Image, LossTerms, Params, Scalar
+from jnst.config import Config
+from jnst.frequencies import Basis, analyze, make_basis, synthesize
+from jnst.objective import Targets, compile_key, evaluate
+from jnst.optimizers import Evaluation, Optimizer, make_optimizer
+from jnst.preprocessing import decode, encode
+
+# Turns that one call of the compiled loop can record; longer runs call it again.
+CAPACITY = 256
+
+
+class TransferState(NamedTuple):
+    """What the loop carries.
+
+    point: what the optimiser moves: the image in variable space, or weighted cosine coefficients relative to `start`.
+    start, basis: only where the config preconditions by frequency.
+    evaluation: loss and gradient at `point`; a fresh state has none yet.
+    memory: the optimiser's own.
+    scale: power of two that the optimiser's view of the loss is multiplied by.
+    shrink: at most one; quartered whenever a move is taken back.
+    rejected: moves taken back in a row.
+    turn: turns made; the first turn evaluates the initial image without moving.
+    evaluations: evaluations of the loss, line searches included.
+    best_point, best_value, best_turn: the best so far.
+    """
+
+    point: Image
+    start: Image | None
+    basis: Basis | None
+    evaluation: Evaluation
+    memory: Any
+    scale: Scalar
+    shrink: Scalar
+    rejected: jax.Array
+    turn: jax.Array
+    evaluations: jax.Array
+    best_point: Image
+    best_value: Scalar
+    best_turn: jax.Array
+
+
+class Trace(NamedTuple):
+    """What the reader is told, one entry per turn: weighted total, unweighted terms, evaluations so far.
+
+    Entry k is the loss of the image that enters step k, for every optimiser; entry 0 is the initial image.
+    """
+
+    evaluation: jax.Array
+    total: jax.Array
+    content: jax.Array
+    style: jax.Array
+    total_variation: jax.Array
+
+
+def _to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
+    """The image in variable space that an optimiser's point stands for."""
+    return point if start is None or basis is None else start + synthesize(point, basis)
+
+
+def _optimizer(config: Config, transformation: optax.GradientTransformation | None) -> Optimizer:
+    black, white = encode(jnp.zeros(3), config.variable), encode(jnp.ones(3), config.variable)
+
+    def project(image: Image) -> Image:
+        return jnp.clip(image, black, white) if config.optimizer.clip else image
+
+    return make_optimizer(config.optimizer, project, transformation)
+
+
+def init_state(image: Image, config: Config, *, optimizer: optax.GradientTransformation | None = None) -> TransferState:
+    """A fresh state that begins with `image` (RGB in [0, 1], height × width × 3)."""
+    point, start, basis = encode(jnp.asarray(image, jnp.float32), config.variable), None, None
+    if config.optimizer.frequency_exponent:
+        start, basis = point, make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent)
+        point = jnp.zeros_like(point)
+    unknown = jnp.float32(jnp.inf)
+    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
+    memory = _optimizer(config, optimizer).init(point)
+    one, zero = jnp.float32(1), jnp.int32(0)
+    return TransferState(
+        point, start, basis, evaluation, memory, one, one, zero, zero, zero, point, jnp.float32(jnp.inf), zero
+    )
+
+
+def _first_scale(gradient: Image, state: TransferState, config: Config, shrink: Scalar) -> Scalar:
+    """The power of two for which a step along −gradient changes a pixel by `first_step` of the range on average."""
+    change = gradient if state.basis is None else synthesize(gradient, state.basis)
+    spread = config.variable.scale / np.mean(config.variable.std)
+    wanted = config.optimizer.first_step * spread * shrink / jnp.mean(jnp.abs(change))
+    return jnp.where(jnp.isfinite(wanted) & (wanted > 0), jnp.exp2(jnp.round(jnp.log2(wanted))), 1.0)
+
+
+def _turn(
+    params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer
+) -> TransferState:
+    """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit."""
+    start, basis = state.start, state.basis
+
+    def evaluate_point(point: Image) -> Evaluation:
+        (value, terms), gradient = evaluate(params, _to_image(point, start, basis), targets, config)
+        return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
+
+    move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, state.shrink)
+    # A fresh state has a zero gradient, so its first move stays where it is and only evaluates.
+    fresh = state.turn == 0
+    new = move.evaluation
+    finite = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
+    accept = finite & (fresh | (new.value <= optimizer.growth * state.evaluation.value))
+    evaluation = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state.evaluation)
+    shrink = jnp.where(accept, state.shrink, 0.25 * state.shrink)
+    scale = state.scale
+    if optimizer.scaled:
+        scale = jax.lax.cond(
+            fresh | ~accept,
+            lambda: _first_scale(evaluation.gradient, state, config, shrink),
+            lambda: state.scale,
+        )
+    better = accept & (new.value < state.best_value)
+    return TransferState(
+        point=jnp.where(accept, move.point, state.point),
+        start=start,
+        basis=basis,
+        evaluation=evaluation,
+        memory=optimizer.settle(state.memory, move.memory, accept & ~fresh),
+        scale=scale,
+        shrink=shrink,
+        rejected=jnp.where(accept, 0, state.rejected + 1),
+        turn=state.turn + 1,
+        evaluations=state.evaluations + move.evaluations,
+        best_point=jnp.where(better, move.point, state.best_point),
+        best_value=jnp.where(better, new.value, state.best_value),
+        best_turn=jnp.where(better, state.turn, state.best_turn),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "optimizer", "capacity"))
+def _advance(
+    params: Params,
+    targets: Targets,
+    state: TransferState,
+    num_steps: jax.Array,
+    *,
+    config: Config,
+    optimizer: optax.GradientTransformation | None,
+    capacity: int,
+) -> tuple[TransferState, Trace]:
+    chosen = _optimizer(config, optimizer)
+    numbers = jnp.zeros(capacity)
+    trace = Trace(jnp.zeros(capacity, jnp.int32), numbers, numbers, numbers, numbers)
+
+    def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
+        state, trace = carry
+        state = _turn(params, targets, state, config, chosen)
+        entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
+        return state, jax.tree.map(lambda values, value: values.at[index].set(value), trace, entry)
+
+    return jax.lax.fori_loop(0, num_steps, body, (state, trace))
+
+
+def advance(
+    params: Params,
+    targets: Targets,
+    state: TransferState,
+    config: Config,
+    *,
+    num_steps: int,
+    optimizer: optax.GradientTransformation | None = None,
+) -> tuple[TransferState, Trace]:
+    """`num_steps` turns in one compiled loop, compiled once per image size whatever `num_steps` is.
+
+    The first turn of a fresh state evaluates the initial image without moving it, so that entry k of the trace is
+    always the loss of the image that enters step k.
+
+    Args:
+        params: from `prepare_params`.
+        targets: from `make_targets`.
+        state: from `init_state`, or from an earlier call.
+        config: static; weights, steps and sizes in it do not cause a recompilation (weights are read from `targets`).
+        num_steps: turns; with zero the loop is compiled and nothing is run.
+        optimizer: an optax gradient transformation to use in place of the config's optimiser.
+
+    Returns:
+        The new state and the trace, each of its fields with `num_steps` entries.
+    """
+    traces: list[Trace] = []
+    while True:
+        count = min(num_steps, CAPACITY)
+        state, trace = _advance(
+            params,
+            targets,
+            state,
+            jnp.int32(count),
+            config=compile_key(config),
+            optimizer=optimizer,
+            capacity=CAPACITY,
+        )
+        traces.append(jax.tree.map(lambda values, count=count: values[:count], trace))
+        num_steps -= count
+        if num_steps <= 0:
+            return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
+
+
+def current_picture(state: TransferState, config: Config, *, best: bool) -> np.ndarray:
+    """The picture that the state stands for, on the host: RGB, clipped to [0, 1], height × width × 3."""
+    point = state.best_point if best else state.point
+    image = decode(_to_image(point, state.start, state.basis), config.variable)
+    return np.clip(np.asarray(image), 0.0, 1.0)

@@ -1,0 +1,61 @@
+"""Preconditioning by spatial frequency: the optimiser sees cosine coefficients, coarse ones amplified.
+
+The image is start + Cᵀ(w ∘ z)C with C the orthonormal cosine transform (DCT-II) of each axis and w = f to minus the
+exponent, f in cycles per pixel. The transforms are matrix products, so an image padded with zeros gives the same
+numbers as the image alone, and the cosine basis has no wrap-around at the border.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jnst.arrays import Image
+
+
+class Basis(NamedTuple):
+    """Cosine transforms of rows (height × height) and columns (width × width), and the weight of each frequency."""
+
+    rows: jax.Array
+    columns: jax.Array
+    weights: jax.Array
+
+
+def _cosines(count: int, length: Any) -> jax.Array:
+    """Orthonormal DCT-II matrix of `length`, in the top left corner of count × count zeros."""
+    index = jnp.arange(count, dtype=jnp.float32)
+    # Half-integer products are reduced modulo the period before the cosine: float32 is exact for integers to 2²⁴ only.
+    phase = jnp.mod((2 * jnp.arange(count)[None, :] + 1) * jnp.arange(count)[:, None], 4 * length)
+    matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * length)) * jnp.sqrt(2.0 / length)
+    matrix = jnp.where(index[:, None] == 0, jnp.sqrt(1.0 / length), matrix)
+    return jnp.where((index[:, None] < length) & (index[None, :] < length), matrix, 0)
+
+
+def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any] | None = None) -> Basis:
+    """The transforms for an image of height × width; `size` is the true one where the image is padded.
+
+    The weights have a mean square of one over the true image, and the constant takes that of the lowest frequency.
+    """
+    height, width = shape if size is None else size
+    row, column = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
+    down, across = row / (2 * height), column / (2 * width)
+    lowest = 0.5 / jnp.maximum(height, width)
+    weights = jnp.maximum(jnp.hypot(down, across), lowest) ** -exponent
+    weights = jnp.where((row < height) & (column < width), weights, 0)
+    weights /= jnp.sqrt(jnp.sum(jnp.square(weights)) / (height * width))
+    return Basis(_cosines(shape[0], height), _cosines(shape[1], width), weights)
+
+
+def _product(rows: jax.Array, x: Image, columns: jax.Array) -> Image:
+    return jnp.einsum("ki,ijc,lj->klc", rows, x, columns, precision=lax.Precision.HIGHEST)
+
+
+def synthesize(z: Image, basis: Basis) -> Image:
+    """From weighted coefficients to pixels: Cᵀ(w ∘ z)C for each channel."""
+    return _product(basis.rows.T, basis.weights[..., None] * z, basis.columns.T)
+
+
+def analyze(gradient: Image, basis: Basis) -> Image:
+    """The adjoint of `synthesize`: a gradient with respect to pixels becomes one with respect to coefficients."""
+    return basis.weights[..., None] * _product(basis.rows, gradient, basis.columns)

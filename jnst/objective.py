@@ -1,0 +1,228 @@
+"""What is minimised: feature maps and a config become three loss terms, their weighted sum, and its gradient."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar
+from jnst.config import Config
+from jnst.errors import ConfigError
+from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
+from jnst.preprocessing import encode, translate
+from jnst.vgg import Extent, extract_features, inside, layer_shape
+
+
+class Targets(NamedTuple):
+    """What an image is compared with: data only, so that `vmap` over many contents, styles or weights just works.
+
+    The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
+    config asks for normalised terms.
+    """
+
+    content: dict[str, FeatureMap]
+    content_scale: dict[str, Scalar]
+    grams: dict[str, Gram]
+    style_scale: dict[str, Scalar]
+    weights: LossWeights
+
+
+def loss_weights(config: Config) -> LossWeights:
+    """The three factors of the weighted sum, from the config."""
+    loss = config.loss
+    return LossWeights(jnp.float32(loss.content_weight), jnp.float32(loss.style_weight), jnp.float32(loss.tv_weight))
+
+
+def _layer_names(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
+    return tuple(layer for layer, _ in layers)
+
+
+def _inverse(value: Scalar) -> Scalar:
+    """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
+    usable = value > 1e-20
+    return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
+
+
+def _features(params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None) -> Any:
+    """Feature maps of an image in variable space."""
+    if not layers:
+        return {}
+    x = translate(image, config.variable, config.network_input)
+    if extent is not None and config.network.first_padding == "zero":
+        # Padding is zero in the network's space, which is not zero in every variable space.
+        x = jnp.where(inside(x, extent), x, 0)
+    return extract_features(params, x, layers, config.network, precision=config.precision, extent=extent)
+
+
+def _pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
+    """True number of positions of a layer's map."""
+    if extent is None:
+        return features.shape[0] * features.shape[1]
+    height, width = layer_shape(layer, *extent.size, config.network)
+    return height * width
+
+
+def style_grams(params: Params, style: Image, config: Config, *, extent: Extent | None = None) -> dict[str, Gram]:
+    """Gram matrix of each style layer for one style image (RGB, [0, 1])."""
+    maps = _features(params, encode(style, config.variable), _layer_names(config.loss.style_layers), config, extent)
+    return {
+        layer: gram_matrix(map_, divisor=config.loss.gram_divisor, pixels=_pixels(layer, map_, config, extent))
+        for layer, map_ in maps.items()
+    }
+
+
+def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
+    """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
+
+    Raises:
+        ConfigError: where the weights do not fit the styles.
+    """
+    if weights is None:
+        weights = [1.0] * len(grams)
+    if not grams or len(weights) != len(grams) or min(weights) < 0 or sum(weights) <= 0:
+        raise ConfigError(
+            f"{len(grams)} styles with weights {list(weights)}; expected one weight of zero or more per style, "
+            "not all zero"
+        )
+    total = sum(weights)
+    return {
+        layer: sum((weight / total) * one[layer] for weight, one in zip(weights, grams, strict=True))  # pyright: ignore
+        for layer in grams[0]
+    }
+
+
+def content_maps(
+    params: Params, content: Image, config: Config, *, extent: Extent | None = None
+) -> dict[str, FeatureMap]:
+    """Feature map of each content layer for the content image (RGB, [0, 1])."""
+    return _features(params, encode(content, config.variable), _layer_names(config.loss.content_layers), config, extent)
+
+
+def combine_targets(
+    content: dict[str, FeatureMap], grams: dict[str, Gram], config: Config, *, extent: Extent | None = None
+) -> Targets:
+    """Targets from ready feature maps and Gram matrices."""
+    loss = config.loss
+    content_scale = {layer: jnp.float32(1.0) for layer in content}
+    if loss.content_normalization == "target_variance":
+        for layer, map_ in content.items():
+            map_ = map_.astype(jnp.float32)
+            count = _pixels(layer, map_, config, extent) * map_.shape[2]
+            mean = jnp.sum(map_) / count
+            # Padding is zero and must stay out of the variance: E[x²] − E[x]².
+            content_scale[layer] = _inverse(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
+    style_scale = {layer: jnp.float32(1.0) for layer in grams}
+    if loss.style_normalization == "target_norm":
+        for layer, gram in grams.items():
+            style_scale[layer] = _inverse(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
+    return Targets(content, content_scale, grams, style_scale, loss_weights(config))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _style_grams(params: Params, style: Image, config: Config) -> dict[str, Gram]:
+    return style_grams(params, style, config)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _content_targets(params: Params, content: Image, grams: dict[str, Gram], config: Config) -> Targets:
+    return combine_targets(content_maps(params, content, config), grams, config)
+
+
+def make_targets(
+    params: Params,
+    content: Image,
+    styles: Image | Sequence[Image],
+    config: Config,
+    *,
+    style_weights: Sequence[float] | None = None,
+) -> Targets:
+    """Feature maps of the content image and Gram matrices of the style image.
+
+    Args:
+        params: from `prepare_params`.
+        content: RGB in [0, 1], height × width × 3, at working size.
+        styles: one style image, of any size, or several whose Gram matrices are averaged.
+        config: layers, normalisation, spaces.
+        style_weights: one per style where there are several; equal by default.
+
+    Raises:
+        ConfigError: for an unknown layer or an image too small for the deepest one.
+    """
+    several = list(styles) if isinstance(styles, list | tuple) else [styles]
+    key = compile_key(config)
+    grams = blend_grams(
+        [_style_grams(params, jnp.asarray(style, jnp.float32), key) for style in several], style_weights
+    )
+    targets = _content_targets(params, jnp.asarray(content, jnp.float32), grams, key)
+    return targets._replace(weights=loss_weights(config))
+
+
+def loss_terms(
+    params: Params, image: Image, targets: Targets, config: Config, *, extent: Extent | None = None
+) -> LossTerms:
+    """The unweighted terms for one image.
+
+    Args:
+        params: from `prepare_params`.
+        image: height × width × 3 in the config's variable space (`jnst.encode(rgb, config.variable)`).
+        targets: from `make_targets`.
+        config: layers, divisors, reductions, spaces.
+        extent: where the true image lies, for a padded image.
+
+    Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
+    on the variable's own pixel scale.
+    """
+    loss = config.loss
+    layers = _layer_names(loss.content_layers) + _layer_names(loss.style_layers)
+    maps = _features(params, image, layers, config, extent)
+    content = style = jnp.float32(0.0)
+    for layer, weight in loss.content_layers:
+        pixels = _pixels(layer, maps[layer], config, extent)
+        distance = content_loss(maps[layer], targets.content[layer], reduction=loss.content_reduction, pixels=pixels)
+        content += weight * targets.content_scale[layer] * distance
+    for layer, weight in loss.style_layers:
+        gram = gram_matrix(maps[layer], divisor=loss.gram_divisor, pixels=_pixels(layer, maps[layer], config, extent))
+        distance = style_loss(gram, targets.grams[layer], reduction=loss.style_reduction)
+        style += weight * targets.style_scale[layer] * distance
+    size = None if extent is None else extent.size
+    return LossTerms(content, style, total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size))
+
+
+def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
+    """content_weight · content + style_weight · style + tv_weight · total_variation."""
+    return (
+        weights.content * terms.content + weights.style * terms.style + weights.total_variation * terms.total_variation
+    )
+
+
+def evaluate(
+    params: Params, image: Image, targets: Targets, config: Config, *, extent: Extent | None = None
+) -> tuple[tuple[Scalar, LossTerms], Image]:
+    """((weighted loss, terms), gradient with respect to the image in variable space)."""
+
+    def weighted(image: Image) -> tuple[Scalar, LossTerms]:
+        terms = loss_terms(params, image, targets, config, extent=extent)
+        return weigh(terms, targets.weights), terms
+
+    return jax.value_and_grad(weighted, has_aux=True)(image)
+
+
+def compile_key(config: Config) -> Config:
+    """The config with everything reset that does not change the compiled computation.
+
+    Runs that differ only in weights, steps, size rules or seed then share one compilation.
+    """
+    plain = Config()
+    return dataclasses.replace(
+        config,
+        preset=plain.preset,
+        lineage=plain.lineage,
+        init=plain.init,
+        noise=plain.noise,
+        size=plain.size,
+        run=plain.run,
+        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0),
+    )

@@ -1,0 +1,232 @@
+"""Optimisers behind one door: the only room that knows optax and jaxopt.
+
+An optimiser moves a point and evaluates the loss there, once per move unless it searches along a line. It never decides
+whether a move was good: the transfer loop does, and then tells it to keep or forget (`settle`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jnst.arrays import Image, LossTerms, Scalar
+from jnst.config import OptimizerConfig
+
+
+class Evaluation(NamedTuple):
+    """The loss at a point: weighted value, unweighted terms, gradient with respect to the point."""
+
+    value: Scalar
+    terms: LossTerms
+    gradient: Image
+
+
+class Move(NamedTuple):
+    """Where a move led, the loss there, the optimiser's new memory, and how many evaluations that took."""
+
+    point: Image
+    evaluation: Evaluation
+    memory: Any
+    evaluations: jax.Array
+
+
+Evaluate = Callable[[Image], Evaluation]
+
+
+class Optimizer(NamedTuple):
+    """Pure functions of one optimiser.
+
+    init(point) -> memory
+    move(evaluate, point, evaluation, memory, scale, shrink) -> Move. The optimiser is shown loss and gradient
+        multiplied by `scale` (a power of two, so nothing is lost); `shrink` is at most one and shortens the steps.
+    settle(old memory, new memory, keep) -> memory: the new one, or, where the move is not kept, one fit to go on from
+        the old point.
+    scaled: whether `scale` matters (L-BFGS) or the original's constants rely on the true loss (Adam's epsilon).
+    growth: a move that multiplies the loss by more than this is taken back.
+    """
+
+    init: Callable[[Image], Any]
+    move: Callable[[Evaluate, Image, Evaluation, Any, Scalar, Scalar], Move]
+    settle: Callable[[Any, Any, jax.Array], Any]
+    scaled: bool
+    growth: float
+
+
+def _where(condition: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def scale_by_adam_epsilon_hat(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam with epsilon added before bias correction (Kingma and Ba 2014, arXiv 1412.6980, the remark to section 2).
+
+    √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε): the order that TensorFlow and Keras use, not that of Algorithm 1.
+    """
+    base = optax.scale_by_adam(beta1, beta2)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _, state = base.update(updates, state, params)
+        count = state.count.astype(jnp.float32)
+        correction = jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+        return jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), state.mu, state.nu), state
+
+    return optax.GradientTransformation(base.init, update)
+
+
+def optax_optimizer(transformation: optax.GradientTransformation, project: Callable[[Image], Image]) -> Optimizer:
+    """Any optax gradient transformation; `project` is applied to the point after every step."""
+
+    def move(
+        evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
+    ) -> Move:
+        gradient = scale * evaluation.gradient
+        update, memory = transformation.update(gradient, memory, point)
+        update = jnp.where(jnp.any(gradient != 0), shrink * jnp.asarray(update), 0)
+        point = project(point + update)
+        return Move(point, evaluate(point), memory, jnp.int32(1))
+
+    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
+        return _where(keep, new, old)
+
+    return Optimizer(transformation.init, move, settle, scaled=False, growth=float("inf"))
+
+
+def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
+    """jaxopt's L-BFGS (Nocedal and Wright 2006, algorithm 7.5), by default with a fixed step of one.
+
+    With a fixed step every move costs one evaluation. Curvature pairs with sᵀy ≤ 0 are left out.
+    """
+    # jaxopt is imported late: it costs a second of start-up that Adam need not pay, and warns that it is retired.
+    import jaxopt
+
+    def solver(evaluate: Evaluate, scale: Scalar) -> Any:
+        def scaled(point: Image) -> Any:
+            evaluation = evaluate(point)
+            return (scale * evaluation.value, evaluation), scale * evaluation.gradient
+
+        search = config.line_search
+        return jaxopt.LBFGS(
+            scaled,
+            value_and_grad=True,
+            has_aux=True,
+            stepsize=1.0 if search == "none" else 0.0,
+            linesearch="zoom" if search == "none" else search,
+            linesearch_init="max",
+            history_size=config.history,
+            tol=0.0,
+            implicit_diff=False,
+            # "auto" would turn the line search into a scan of full length.
+            unroll=False,
+            jit=True,
+        )
+
+    def init(point: Image) -> Any:
+        # The memory alone: loss and gradient are carried by the loop, for every optimiser alike.
+        nothing = LossTerms(jnp.float32(0), jnp.float32(0), jnp.float32(0))
+        state = solver(lambda x: Evaluation(jnp.float32(0), nothing, jnp.zeros_like(x)), jnp.float32(1)).init_state(
+            point
+        )
+        return _memory(state)
+
+    def move(
+        evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
+    ) -> Move:
+        del shrink  # a shorter first step is part of the scale
+        state = memory._replace(value=scale * evaluation.value, grad=scale * evaluation.gradient, aux=evaluation)
+        before = state.num_fun_eval
+        point, state = solver(evaluate, scale).update(point, state)
+        # jaxopt counts one more than it makes when it searches.
+        evaluations = state.num_fun_eval - before - (config.line_search != "none")
+        gamma = jnp.where(state.gamma > 0, state.gamma, memory.gamma)
+        state = state._replace(rho_history=jnp.maximum(state.rho_history, 0), gamma=gamma)
+        return Move(point, state.aux, _memory(state), jnp.maximum(evaluations, 1).astype(jnp.int32))
+
+    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
+        # Forgetting is setting the pairs' weights to zero. Only the slot just written can hold a number that is not
+        # finite, so only that slot is restored and the history is never copied.
+        slot = old.iter_num % config.history
+
+        def restore(new_history: jax.Array, old_history: jax.Array) -> jax.Array:
+            return new_history.at[slot].set(jnp.where(keep, new_history[slot], jnp.zeros_like(old_history[slot])))
+
+        return new._replace(
+            s_history=restore(new.s_history, old.s_history),
+            y_history=restore(new.y_history, old.y_history),
+            rho_history=jnp.where(keep, new.rho_history, 0),
+            gamma=jnp.where(keep, new.gamma, 1),
+            iter_num=jnp.where(keep, new.iter_num, 0),
+            stepsize=jnp.where(keep, new.stepsize, 1),
+            error=jnp.where(keep, new.error, jnp.inf),
+        )
+
+    return Optimizer(init, move, settle, scaled=True, growth=2.0)
+
+
+def _memory(state: Any) -> Any:
+    return state._replace(value=(), grad=(), aux=())
+
+
+def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
+    """optax's L-BFGS, as a second opinion: fixed step, or its zoom line search at the price of one evaluation more."""
+    fixed = config.line_search == "none"
+    transformation = optax.lbfgs(
+        learning_rate=1.0 if fixed else None,
+        memory_size=config.history,
+        scale_init_precond=True,
+        linesearch=None if fixed else optax.scale_by_zoom_linesearch(20, initial_guess_strategy="one"),
+    )
+
+    def move(
+        evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
+    ) -> Move:
+        del shrink
+        value, gradient = scale * evaluation.value, scale * evaluation.gradient
+        update, memory = transformation.update(
+            gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
+        )
+        point = point + jnp.asarray(update)
+        searched = jnp.int32(0) if fixed else optax.tree.get(memory, "num_linesearch_steps")
+        return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
+
+    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
+        return _where(keep, new, jax.tree.map(jnp.zeros_like, old))
+
+    return Optimizer(transformation.init, move, settle, scaled=True, growth=2.0)
+
+
+def _differentiable(evaluate: Evaluate, scale: Scalar) -> Callable[[Image], Scalar]:
+    """The scaled loss as a function that `jax.grad` differentiates by means of the gradient that comes with it."""
+
+    @jax.custom_vjp
+    def loss(point: Image) -> Scalar:
+        return scale * evaluate(point).value
+
+    def forward(point: Image) -> tuple[Scalar, Image]:
+        evaluation = evaluate(point)
+        return scale * evaluation.value, scale * evaluation.gradient
+
+    def backward(gradient: Image, cotangent: Scalar) -> tuple[Image]:
+        return (cotangent * gradient,)
+
+    loss.defvjp(forward, backward)
+    return loss
+
+
+def make_optimizer(
+    config: OptimizerConfig,
+    project: Callable[[Image], Image],
+    transformation: optax.GradientTransformation | None = None,
+) -> Optimizer:
+    """The optimiser that the config names, or the optax transformation handed in instead."""
+    if transformation is not None:
+        return optax_optimizer(transformation, project)
+    if config.method == "lbfgs":
+        return jaxopt_lbfgs(config)
+    if config.method == "optax-lbfgs":
+        return optax_lbfgs(config)
+    if config.epsilon_hat:
+        adam = scale_by_adam_epsilon_hat(config.beta1, config.beta2, config.epsilon)
+    else:
+        adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    return optax_optimizer(optax.chain(adam, optax.scale(-config.learning_rate)), project)

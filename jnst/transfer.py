@@ -1,0 +1,258 @@
+"""Style transfer of one image: the host's loop of scales and chunks around the compiled descent."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jnst.arrays import Params
+from jnst.config import Config
+from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
+from jnst.errors import ConfigError
+from jnst.initial import initial_image
+from jnst.objective import Targets, make_targets
+from jnst.progress import Progress
+from jnst.resizing import fit, fit_size, resize, scale_sizes, to_unit
+from jnst.vgg import minimum_size
+
+# After so many moves taken back in a row there is nowhere left to go.
+_MAX_REJECTED = 10
+
+
+class Snapshot(NamedTuple):
+    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1]."""
+
+    progress: Progress
+    image: Callable[[], np.ndarray]
+
+
+class Result(NamedTuple):
+    """A finished run.
+
+    image: RGB in [0, 1], clipped, height × width × 3, float32.
+    trace: lists of equal length, as in `Trace`; of the full-size run where there were several scales.
+    best_step: the step that `image` entered, where the best is kept.
+    stopped: "steps", "tolerance", "time", "callback" or "stuck".
+    seconds: "compile" and "run".
+    """
+
+    image: np.ndarray
+    trace: dict[str, list[float]]
+    best_step: int
+    stopped: str
+    seconds: dict[str, float]
+
+
+class _Stage:
+    """The host's view of one scale: it decides how many turns to ask for and when to stop."""
+
+    def __init__(self, config: Config, scale: int, scales: int, size: tuple[int, int], clock: dict[str, float]):
+        self.config, self.scale, self.scales, self.size, self.clock = config, scale, scales, size, clock
+        self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
+
+    def next_turns(self, done: int, seconds_per_turn: float) -> int:
+        """About a second's worth, never past the next multiple of chunk or save_every, nor past the end."""
+        run = self.config.run
+        ends = [run.steps + 1, done + CAPACITY]
+        # Turn k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
+        ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
+        affordable = 1 if done == 0 else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
+        return max(1, min(min(ends) - done, affordable))
+
+    def record(self, trace: Trace) -> None:
+        for name, values in zip(Trace._fields, trace, strict=True):
+            self.trace[name] += np.asarray(values).tolist()
+
+    def reason_to_stop(self, state: TransferState) -> str | None:
+        run, totals = self.config.run, self.trace["total"]
+        if len(totals) >= run.steps + 1:
+            return "steps"
+        if int(state.rejected) >= _MAX_REJECTED or not np.isfinite(totals[0]):
+            return "stuck"
+        if run.max_time and time.monotonic() - self.clock["start"] >= run.max_time:
+            return "time"
+        steps = len(totals) - 1
+        if run.tolerance and steps >= run.chunk and steps % run.chunk == 0:
+            before, now = min(totals[: steps - run.chunk + 1]), min(totals)
+            if before - now < run.tolerance * abs(before):
+                return "tolerance"
+        return None
+
+    def progress(self, state: TransferState) -> Progress:
+        last = {name: values[-1] for name, values in self.trace.items()}
+        return Progress(
+            step=len(self.trace["total"]) - 1,
+            steps=self.config.run.steps,
+            scale=self.scale,
+            scales=self.scales,
+            height=self.size[0],
+            width=self.size[1],
+            total=last["total"],
+            content=last["content"],
+            style=last["style"],
+            total_variation=last["total_variation"],
+            best=float(state.best_value),
+            evaluations=int(last["evaluation"]),
+            seconds=time.monotonic() - self.clock["start"],
+            compile_seconds=self.clock["compile"],
+        )
+
+
+Callback = Callable[[Snapshot], Any]
+
+
+def _run_stage(
+    params: Params,
+    targets: Targets,
+    state: TransferState,
+    stage: _Stage,
+    callback: Callback | None,
+    optimizer: optax.GradientTransformation | None,
+) -> tuple[TransferState, str]:
+    config = stage.config
+    begin = time.monotonic()
+    # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
+    advance(params, targets, state, config, num_steps=0, optimizer=optimizer)
+    stage.clock["compile"] += time.monotonic() - begin
+    done, pace = 0, 0.0
+    while True:
+        turns = stage.next_turns(done, pace)
+        begin = time.monotonic()
+        state, trace = advance(params, targets, state, config, num_steps=turns, optimizer=optimizer)
+        stage.record(jax.block_until_ready(trace))
+        pace, done = (time.monotonic() - begin) / turns, done + turns
+        reason = stage.reason_to_stop(state)
+        if callback is not None:
+            picture = functools.partial(current_picture, state, config, best=config.run.keep == "best")
+            snapshot = Snapshot(stage.progress(state), picture)
+            if callback(snapshot) and reason is None:
+                reason = "callback"
+        if reason is not None:
+            return state, reason
+
+
+def stylize(
+    params: Params,
+    content: Any,
+    style: Any,
+    config: Config,
+    *,
+    seed: int = 0,
+    callback: Callback | None = None,
+    style_weights: Sequence[float] | None = None,
+    initial: Any = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Result:
+    """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
+
+    Args:
+        params: from `prepare_params` or `load_params`.
+        content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`.
+        style: the same, of any size; or a list of several, whose Gram matrices are averaged.
+        config: a preset or a variant of one.
+        seed: of the random initial image.
+        callback: called with a `Snapshot` about once a second; the run stops when it returns something true.
+        style_weights: one per style image where there are several.
+        initial: an image to begin with, instead of what `config.init` says; brought to working size.
+        optimizer: an optax gradient transformation in place of the config's optimiser.
+
+    Returns:
+        The picture, the trace of the losses, and why the run ended.
+
+    Raises:
+        ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
+
+    >>> import jnst, numpy as np
+    >>> params, config = jnst.load_preset("pocket", weights="pocket", steps=2, size=32)
+    >>> rng = np.random.default_rng(0)
+    >>> content, style = rng.random((32, 48, 3)), rng.random((40, 40, 3))
+    >>> jnst.stylize(params, content, style, config).image.shape
+    (21, 32, 3)
+    """
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    full = fit(np.asarray(content), config.size)
+    height, width = full.shape[:2]
+    sizes = scale_sizes(height, width, config.run.scales, minimum=_smallest(config))
+    clock = {"start": time.monotonic(), "compile": 0.0}
+    picture, stage, state, reason = None, None, None, "steps"
+    for index, size in enumerate(sizes):
+        shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
+        painted = [jnp.asarray(_style_at_scale(one, config, (height, width), size)) for one in styles]
+        _check_size(size, config, "content")
+        for one in painted:
+            _check_size(one.shape[:2], config, "style")
+        begin = time.monotonic()
+        targets = make_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
+        jax.block_until_ready(targets)
+        clock["compile"] += time.monotonic() - begin
+        if picture is not None:
+            picture = resize(picture, *size, "pillow-bicubic")
+        elif initial is not None:
+            picture = to_unit(resize(np.asarray(initial), *size, config.size.kernel))
+        else:
+            stretched = resize(np.asarray(styles[0]), *size, config.size.kernel)
+            picture = initial_image(
+                jax.random.key(seed),
+                jnp.asarray(shrunk),
+                jnp.asarray(to_unit(stretched)),
+                config.init,
+                noise=config.noise,
+                variable=config.variable,
+            )
+        state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
+        stage = _Stage(config, index + 1, len(sizes), size, clock)
+        state, reason = _run_stage(params, targets, state, stage, callback, optimizer)
+        picture = current_picture(state, config, best=config.run.keep == "best")
+        if reason in ("callback", "time"):
+            break
+    assert picture is not None
+    assert stage is not None
+    assert state is not None
+    if picture.shape[:2] != (height, width):
+        picture = resize(picture, height, width, "pillow-bicubic")
+    elapsed = time.monotonic() - clock["start"]
+    return Result(
+        image=np.clip(np.asarray(picture, np.float32), 0, 1),
+        trace=stage.trace,
+        best_step=int(state.best_turn),
+        stopped=reason,
+        seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
+    )
+
+
+def _layers(config: Config) -> list[str]:
+    return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
+
+
+def _smallest(config: Config) -> int:
+    """Smallest side a coarse scale may have: room for the deepest layer to be more than a point."""
+    return 4 * minimum_size(_layers(config), config.network)
+
+
+def _check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
+    smallest = minimum_size(_layers(config), config.network)
+    if min(size) < smallest:
+        raise ConfigError(
+            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; layers {', '.join(_layers(config))} "
+            f"need at least {smallest} a side"
+        )
+
+
+def _style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
+    style = np.asarray(style)
+    height, width = full if config.size.style == "content" else fit_size(style.shape[0], style.shape[1], config.size)
+    if config.size.style_scale != 1:
+        height, width = (max(1, round(side * config.size.style_scale)) for side in (height, width))
+    unit = to_unit(resize(style, height, width, config.size.kernel))
+    if size == full:
+        return unit
+    factor = size[0] / full[0]
+    smallest = minimum_size(_layers(config), config.network)
+    height, width = (max(smallest, round(side * factor)) for side in unit.shape[:2])
+    return resize(unit, height, width, "pillow-lanczos")
