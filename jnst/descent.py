@@ -14,6 +14,7 @@ from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.preprocessing import decode, encode
+from jnst.vgg import Extent
 
 # Turns that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256
@@ -76,11 +77,19 @@ def _optimizer(config: Config, transformation: optax.GradientTransformation | No
     return make_optimizer(config.optimizer, project, transformation)
 
 
-def init_state(image: Image, config: Config, *, optimizer: optax.GradientTransformation | None = None) -> TransferState:
-    """A fresh state that begins with `image` (RGB in [0, 1], height × width × 3)."""
+def init_state(
+    image: Image,
+    config: Config,
+    *,
+    extent: Extent | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TransferState:
+    """A fresh state that begins with `image`: RGB in [0, 1], height × width × 3, `extent` the true part of it."""
     point, start, basis = encode(jnp.asarray(image, jnp.float32), config.variable), None, None
     if config.optimizer.frequency_exponent:
-        start, basis = point, make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent)
+        size = None if extent is None else extent.size
+        start = point
+        basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
     evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
@@ -91,17 +100,19 @@ def init_state(image: Image, config: Config, *, optimizer: optax.GradientTransfo
     )
 
 
-def _first_scale(gradient: Image, state: TransferState, config: Config, shrink: Scalar) -> Scalar:
+def _first_scale(
+    gradient: Image, state: TransferState, extent: Extent | None, config: Config, shrink: Scalar
+) -> Scalar:
     """The power of two for which a step along −gradient changes a pixel by `first_step` of the range on average."""
     change = gradient if state.basis is None else synthesize(gradient, state.basis)
+    height, width = change.shape[:2] if extent is None else extent.size
+    count = height * width * change.shape[2]
     spread = config.variable.scale / np.mean(config.variable.std)
-    wanted = config.optimizer.first_step * spread * shrink / jnp.mean(jnp.abs(change))
+    wanted = config.optimizer.first_step * spread * shrink * count / jnp.sum(jnp.abs(change))
     return jnp.where(jnp.isfinite(wanted) & (wanted > 0), jnp.exp2(jnp.round(jnp.log2(wanted))), 1.0)
 
 
-def _turn(
-    params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer
-) -> TransferState:
+def turn(params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer) -> TransferState:
     """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit."""
     start, basis = state.start, state.basis
 
@@ -121,7 +132,7 @@ def _turn(
     if optimizer.scaled:
         scale = jax.lax.cond(
             fresh | ~accept,
-            lambda: _first_scale(evaluation.gradient, state, config, shrink),
+            lambda: _first_scale(evaluation.gradient, state, targets.extent, config, shrink),
             lambda: state.scale,
         )
     better = accept & (new.value < state.best_value)
@@ -159,7 +170,7 @@ def _advance(
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
         state, trace = carry
-        state = _turn(params, targets, state, config, chosen)
+        state = turn(params, targets, state, config, chosen)
         entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
         return state, jax.tree.map(lambda values, value: values.at[index].set(value), trace, entry)
 

@@ -20,7 +20,7 @@ class Targets(NamedTuple):
     """What an image is compared with: data only, so that `vmap` over many contents, styles or weights just works.
 
     The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
-    config asks for normalised terms.
+    config asks for normalised terms. `extent` says where the true image lies in a padded one; None for a whole image.
     """
 
     content: dict[str, FeatureMap]
@@ -28,6 +28,7 @@ class Targets(NamedTuple):
     grams: dict[str, Gram]
     style_scale: dict[str, Scalar]
     weights: LossWeights
+    extent: Extent | None = None
 
 
 def loss_weights(config: Config) -> LossWeights:
@@ -118,7 +119,7 @@ def combine_targets(
     if loss.style_normalization == "target_norm":
         for layer, gram in grams.items():
             style_scale[layer] = _inverse(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-    return Targets(content, content_scale, grams, style_scale, loss_weights(config))
+    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -160,9 +161,7 @@ def make_targets(
     return targets._replace(weights=loss_weights(config))
 
 
-def loss_terms(
-    params: Params, image: Image, targets: Targets, config: Config, *, extent: Extent | None = None
-) -> LossTerms:
+def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -> LossTerms:
     """The unweighted terms for one image.
 
     Args:
@@ -170,12 +169,11 @@ def loss_terms(
         image: height × width × 3 in the config's variable space (`jnst.encode(rgb, config.variable)`).
         targets: from `make_targets`.
         config: layers, divisors, reductions, spaces.
-        extent: where the true image lies, for a padded image.
 
     Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
     on the variable's own pixel scale.
     """
-    loss = config.loss
+    loss, extent = config.loss, targets.extent
     layers = _layer_names(loss.content_layers) + _layer_names(loss.style_layers)
     maps = _features(params, image, layers, config, extent)
     content = style = jnp.float32(0.0)
@@ -198,13 +196,11 @@ def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
     )
 
 
-def evaluate(
-    params: Params, image: Image, targets: Targets, config: Config, *, extent: Extent | None = None
-) -> tuple[tuple[Scalar, LossTerms], Image]:
+def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> tuple[tuple[Scalar, LossTerms], Image]:
     """((weighted loss, terms), gradient with respect to the image in variable space)."""
 
     def weighted(image: Image) -> tuple[Scalar, LossTerms]:
-        terms = loss_terms(params, image, targets, config, extent=extent)
+        terms = loss_terms(params, image, targets, config)
         return weigh(terms, targets.weights), terms
 
     return jax.value_and_grad(weighted, has_aux=True)(image)

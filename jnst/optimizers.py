@@ -4,6 +4,7 @@ An optimiser moves a point and evaluates the loss there, once per move unless it
 whether a move was good: the transfer loop does, and then tells it to keep or forget (`settle`).
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -97,8 +98,11 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
 
     With a fixed step every move costs one evaluation. Curvature pairs with sᵀy ≤ 0 are left out.
     """
-    # jaxopt is imported late: it costs a second of start-up that Adam need not pay, and warns that it is retired.
-    import jaxopt
+    # jaxopt is imported late: it costs start-up time that Adam need not pay. It warns that it is retired; this door is
+    # how the project is ready for that.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import jaxopt
 
     def solver(evaluate: Evaluate, scale: Scalar) -> Any:
         def scaled(point: Image) -> Any:

@@ -17,7 +17,7 @@ from jnst.errors import ConfigError
 from jnst.initial import initial_image
 from jnst.objective import Targets, make_targets
 from jnst.progress import Progress
-from jnst.resizing import fit, fit_size, resize, scale_sizes, to_unit
+from jnst.resizing import fit, fit_style, resize, scale_sizes, to_unit
 from jnst.vgg import minimum_size
 
 # After so many moves taken back in a row there is nowhere left to go.
@@ -245,11 +245,7 @@ def _check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
 
 def _style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
-    style = np.asarray(style)
-    height, width = full if config.size.style == "content" else fit_size(style.shape[0], style.shape[1], config.size)
-    if config.size.style_scale != 1:
-        height, width = (max(1, round(side * config.size.style_scale)) for side in (height, width))
-    unit = to_unit(resize(style, height, width, config.size.kernel))
+    unit = to_unit(fit_style(style, full, config.size))
     if size == full:
         return unit
     factor = size[0] / full[0]
