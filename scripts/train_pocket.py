@@ -1,0 +1,370 @@
+"""Trains the bundled network on painted pictures and writes `weights/pocket.h5`. One command, CPU or GPU:
+
+    python scripts/train_pocket.py --output weights/pocket.h5
+
+A VGG19 of reduced width learns, from the pictures of `painted_pictures.py` alone, which of many painting styles a
+crop was painted in. Every block is asked (deep supervision): a small head looks at channel means and at a Gram
+matrix of the block's features, as style transfer will, and must name the style. Colours are disturbed, so that
+texture has to answer. Batch normalisation is folded into the convolutions at the end, and layers are rescaled
+so that their mean activation is one on pictures that were not trained on.
+
+The run writes a checkpoint as it goes and resumes from it; each step's batch depends on the seed and the step only.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from painted_pictures import paint_pictures
+
+VERSION = 1
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # base channels, convolutions: VGG19
+TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4", "relu5_1", "relu5_4")
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything that the written bytes depend on, besides machine and versions."""
+
+    seed: int = 0
+    width: float = 0.25
+    styles: int = 1200
+    each: int = 3  # training pictures per style; one more is kept for validation
+    picture: int = 128
+    crop: int = 64
+    batch: int = 48
+    steps: int = 3000
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    objective: str = "style"  # 'style' | 'picture' (tell pictures apart) | 'contrast' | 'both' (style and contrast)
+    pooling: str = "average"
+    recolour: float = 0.5  # share of crops with exchanged colour channels
+
+    @property
+    def classes(self) -> int:
+        return self.styles * (self.each if self.objective == "picture" else 1)
+
+
+class TrainState(NamedTuple):
+    step: jax.Array
+    params: Tree
+    statistics: Tree
+    optimizer: Tree
+
+
+# ---- network --------------------------------------------------------------------------------------------------------
+
+
+class Trunk(nn.Module):
+    """VGG19's convolutions at reduced width, each followed by batch normalisation; returns every relu."""
+
+    width: float
+    pooling: str
+
+    @nn.compact
+    def __call__(self, pictures: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        features, x = {}, (pictures - jnp.asarray(MEAN)) / jnp.asarray(STD)
+        for block, (channels, count) in enumerate(BLOCKS, start=1):
+            if block > 1:
+                pool = nn.avg_pool if self.pooling == "average" else nn.max_pool
+                x = pool(x, (2, 2), (2, 2))
+            for index in range(1, count + 1):
+                name = f"{block}_{index}"
+                x = nn.Conv(max(1, round(channels * self.width)), (3, 3), use_bias=False, name=f"conv{name}")(x)
+                x = nn.BatchNorm(use_running_average=not train, momentum=0.97, name=f"norm{name}")(x)
+                x = features[f"relu{name}"] = nn.relu(x)
+        return features
+
+
+class Head(nn.Module):
+    """What style transfer sees of a layer, a Gram matrix and channel means, put to a question."""
+
+    outputs: int
+    directions: int = 24
+
+    @nn.compact
+    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+        pixels = features.shape[1] * features.shape[2]
+        mean = features.mean((1, 2))
+        projected = nn.Dense(self.directions, use_bias=False)(features)
+        gram = jnp.einsum("bijc,bijd->bcd", projected, projected) / pixels
+        gram = gram[:, *np.triu_indices(self.directions)]
+        gram = jnp.sign(gram) * jnp.sqrt(jnp.abs(gram) + 1e-4)
+        described = jnp.concatenate([mean, gram], -1)
+        described = nn.BatchNorm(use_running_average=not train, momentum=0.97)(described)
+        return nn.Dense(self.outputs)(described)
+
+
+class Examinee(nn.Module):
+    """The trunk with its heads: logits per tap for the style, embeddings per tap for the contrast."""
+
+    training: Training
+
+    @nn.compact
+    def __call__(self, pictures: jax.Array, *, train: bool) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        config = self.training
+        features = Trunk(config.width, config.pooling, name="trunk")(pictures, train=train)
+        logits, embeddings = {}, {}
+        for tap in TAPS:
+            if config.objective != "contrast":
+                logits[tap] = Head(config.classes, name=f"style_{tap}")(features[tap], train=train)
+            if config.objective in ("contrast", "both"):
+                embedding = Head(64, name=f"contrast_{tap}")(features[tap], train=train)
+                embeddings[tap] = embedding / jnp.linalg.norm(embedding + 1e-6, axis=-1, keepdims=True)
+        return logits, embeddings
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+def training_pictures(config: Training, cache: Path | None = None) -> np.ndarray:
+    """styles × (each + 1) × size × size × 3, uint8; painted once and kept in `cache`."""
+    if cache is not None and cache.exists():
+        pictures = np.load(cache, mmap_mode="r")
+        expected = (config.styles, config.each + 1, config.picture, config.picture, 3)
+        if pictures.shape[0] < config.styles or pictures.shape[1:] != expected[1:]:
+            raise SystemExit(f"{cache} holds pictures of shape {pictures.shape}; expected {expected}: delete it")
+        return pictures[: config.styles]
+    pictures = paint_pictures(config.seed, range(config.styles), config.each + 1, config.picture)
+    if cache is not None:
+        np.save(cache, pictures)
+    return pictures
+
+
+def draw_batch(config: Training, pictures: np.ndarray, step: int, *, held_out: bool = False):
+    """uint8 crops, batch × crop × crop × 3, and their labels. Crops 2k and 2k + 1 share a style; where pictures are to
+    be told apart, a picture."""
+    rng = np.random.default_rng([config.seed, step, int(held_out)])
+    pairs = config.batch // 2
+    styles = rng.choice(config.styles, pairs, replace=pairs > config.styles)
+    columns = rng.integers(config.each, size=(pairs, 2))
+    if held_out:
+        columns[:] = config.each
+    if config.objective == "picture":
+        columns[:, 1] = columns[:, 0]
+    crops = np.empty((pairs, 2, config.crop, config.crop, 3), np.uint8)
+    corners = rng.integers(config.picture - config.crop + 1, size=(pairs, 2, 2))
+    for pair in range(pairs):
+        for twin in range(2):
+            top, left = corners[pair, twin]
+            area = np.s_[top : top + config.crop, left : left + config.crop]
+            crops[pair, twin] = pictures[styles[pair], columns[pair, twin]][area]
+    labels = styles * config.each + columns[:, 0] if config.objective == "picture" else styles
+    return crops.reshape(-1, config.crop, config.crop, 3), np.repeat(labels, 2)
+
+
+def disturb_colours(key: jax.Array, crops: jax.Array, share: float) -> jax.Array:
+    """Gains, offsets and, for some crops, exchanged or mixed channels, so that colour alone does not give it away."""
+    count = len(crops)
+    keys = jax.random.split(key, 4)
+    gain = jnp.exp(0.25 * jax.random.normal(keys[0], (count, 1, 1, 3)))
+    offset = 0.1 * jax.random.normal(keys[1], (count, 1, 1, 3))
+    mixing = jax.random.dirichlet(keys[2], jnp.full(3, 0.3), (count, 3))
+    mixing = jnp.where(jax.random.uniform(keys[3], (count, 1, 1)) < share, mixing, jnp.eye(3))
+    mixed = jnp.einsum("bijc,bdc->bijd", crops, mixing)
+    middle = mixed.mean((1, 2), keepdims=True)
+    return jnp.clip((mixed - middle) * gain + middle + offset, 0, 1)
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+def contrast_loss(embeddings: jax.Array, temperature: float = 0.1) -> jax.Array:
+    """Each crop must find its twin among all the batch's crops (SimCLR; Chen et al. 2020, arXiv 2002.05709, eq. 1)."""
+    count = len(embeddings)
+    similarity = embeddings @ embeddings.T / temperature - 1e9 * jnp.eye(count)
+    return optax.softmax_cross_entropy_with_integer_labels(similarity, jnp.arange(count) ^ 1).mean()
+
+
+def make_optimizer(config: Training) -> optax.GradientTransformation:
+    warmup = min(100, config.steps // 10 + 1)
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps + 1)
+    return optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(rate, weight_decay=config.weight_decay))
+
+
+def init_training(config: Training) -> TrainState:
+    crops = jnp.zeros((2, config.crop, config.crop, 3))
+    variables = Examinee(config).init(jax.random.key(config.seed), crops, train=True)
+    optimizer = make_optimizer(config).init(variables["params"])
+    return TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer)
+
+
+def make_step(config: Training):
+    """(state, crops, labels) -> (state, loss, accuracy of the mean of all heads), compiled."""
+    model, optimizer = Examinee(config), make_optimizer(config)
+
+    def loss_of(params, statistics, crops, labels):
+        variables = {"params": params, "batch_stats": statistics}
+        (logits, embeddings), changed = model.apply(variables, crops, train=True, mutable=["batch_stats"])
+        losses = [
+            optax.softmax_cross_entropy_with_integer_labels(value, labels).mean() for value in logits.values()
+        ] + [contrast_loss(value) for value in embeddings.values()]
+        return sum(losses) / len(losses), (changed["batch_stats"], accuracy_of(logits, embeddings, labels))
+
+    @jax.jit
+    def step(state: TrainState, crops: jax.Array, labels: jax.Array):
+        key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
+        crops = disturb_colours(key, crops.astype(jnp.float32) / 255, config.recolour)
+        grad = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (statistics, accuracy)), gradient = grad(state.params, state.statistics, crops, labels)
+        updates, inner = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, statistics, inner), loss, accuracy
+
+    return step
+
+
+def accuracy_of(logits: dict[str, jax.Array], embeddings: dict[str, jax.Array], labels: jax.Array) -> jax.Array:
+    if logits:
+        return (sum(nn.log_softmax(value) for value in logits.values()).argmax(-1) == labels).mean()
+    similarity = sum(value @ value.T for value in embeddings.values())
+    count = len(similarity)
+    return ((similarity - 1e9 * jnp.eye(count)).argmax(-1) == jnp.arange(count) ^ 1).mean()
+
+
+def measure_accuracy(config: Training, state: TrainState, pictures: np.ndarray, batches: int = 10) -> float:
+    """Share of crops of pictures kept for validation that are answered rightly (undisturbed colours)."""
+    if config.objective == "picture":
+        return float("nan")  # a picture that was not trained on has no class
+    model = Examinee(config)
+
+    @jax.jit
+    def score(params, statistics, crops, labels):
+        variables = {"params": params, "batch_stats": statistics}
+        logits, embeddings = model.apply(variables, crops.astype(jnp.float32) / 255, train=False)
+        return accuracy_of(logits, embeddings, labels)
+
+    scores = [
+        score(state.params, state.statistics, *draw_batch(config, pictures, index, held_out=True))
+        for index in range(batches)
+    ]
+    return float(np.mean(scores))
+
+
+def train(
+    config: Training, pictures: np.ndarray, *, checkpoint: Path | None = None, log: Path | None = None, every: int = 100
+) -> TrainState:
+    """The state after `config.steps`, beginning from the checkpoint where there is one."""
+    state, step = init_training(config), make_step(config)
+    if checkpoint is not None and checkpoint.exists():
+        state = flax.serialization.from_bytes(state, checkpoint.read_bytes())
+        print(f"resuming at step {int(state.step)}", flush=True)
+    started, begun, losses, scores = time.perf_counter(), int(state.step), [], []
+    for index in range(begun, config.steps):
+        state, loss, accuracy = step(state, *draw_batch(config, pictures, index))
+        losses.append(loss)
+        scores.append(accuracy)
+        if (index + 1) % every == 0 or index + 1 == config.steps:
+            pace = (time.perf_counter() - started) / (index + 1 - begun)
+            record = {
+                "step": index + 1,
+                "loss": round(float(np.mean(losses)), 4),
+                "accuracy": round(float(np.mean(scores)), 4),
+                "seconds_per_step": round(pace, 3),
+            }
+            losses, scores = [], []
+            print(json.dumps(record), flush=True)
+            if log is not None:
+                with log.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+            if checkpoint is not None:
+                partial = checkpoint.with_suffix(".partial")
+                partial.write_bytes(flax.serialization.to_bytes(state))
+                partial.replace(checkpoint)
+    return state
+
+
+# ---- what is written ------------------------------------------------------------------------------------------------
+
+
+def fold_normalization(state: TrainState) -> dict[str, dict[str, np.ndarray]]:
+    """Kernels and biases with batch normalisation multiplied in, float64."""
+    trunk, statistics = state.params["trunk"], state.statistics["trunk"]
+    folded = {}
+    for block, (_, count) in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            conv, norm = f"conv{block}_{index}", f"norm{block}_{index}"
+            affine = {name: np.asarray(value, np.float64) for name, value in trunk[norm].items()}
+            seen = {name: np.asarray(value, np.float64) for name, value in statistics[norm].items()}
+            factor = affine["scale"] / np.sqrt(seen["var"] + 1e-5)
+            kernel = np.asarray(trunk[conv]["kernel"], np.float64) * factor
+            folded[conv] = {"kernel": kernel, "bias": affine["bias"] - seen["mean"] * factor}
+    return folded
+
+
+def rescale_layers(folded: dict, pictures: np.ndarray, pooling: str) -> dict[str, dict[str, np.ndarray]]:
+    """The same network up to one factor per layer, which makes every layer's mean activation one on `pictures`."""
+    x = (jnp.asarray(pictures, jnp.float32) / 255 - jnp.asarray(MEAN)) / jnp.asarray(STD)
+    rescaled = {}
+    for name, layer in folded.items():
+        if name.endswith("_1") and name != "conv1_1":
+            x = nn.avg_pool(x, (2, 2), (2, 2)) if pooling == "average" else nn.max_pool(x, (2, 2), (2, 2))
+        kernel, bias = np.asarray(layer["kernel"], np.float32), np.asarray(layer["bias"], np.float32)
+        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = nn.relu(x + bias)
+        factor = 1 / float(x.mean())
+        rescaled[name] = {"kernel": kernel * factor, "bias": bias * factor}
+        # the next layer was trained on features without the factor: take it out again there
+        x = x * factor
+        following = list(folded)[list(folded).index(name) + 1 : list(folded).index(name) + 2]
+        for other in following:
+            folded = {**folded, other: {**folded[other], "kernel": folded[other]["kernel"] / factor}}
+    return rescaled
+
+
+def finish(config: Training, state: TrainState) -> dict[str, dict[str, np.ndarray]]:
+    """The weights to be written, float32."""
+    unseen = paint_pictures(config.seed + 1, range(32), 1, config.picture)[:, 0]
+    return rescale_layers(fold_normalization(state), unseen, config.pooling)
+
+
+def write(path: Path, config: Training, params: dict, accuracy: float) -> None:
+    from jnst.weights import WeightsInfo, write_weights
+
+    info = WeightsInfo(
+        name="pocket",
+        architecture="vgg19",
+        width=config.width,
+        lineage="jnst",
+        order="rgb",
+        scale=1.0,
+        mean=MEAN,
+        std=STD,
+        source="scripts/train_pocket.py: trained on pictures painted by scripts/painted_pictures.py",
+        source_sha256="",
+        licence="Apache-2.0",
+        notes={"script_version": VERSION, "accuracy": accuracy, **dataclasses.asdict(config)},
+    )
+    write_weights(path, params, info, dtype="float16")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for field in dataclasses.fields(Training):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    parser.add_argument("--output", type=Path, default=Path("weights/pocket.h5"))
+    parser.add_argument("--work", type=Path, default=Path("out/pocket"), help="pictures, checkpoint and log")
+    arguments = vars(parser.parse_args())
+    output, work = arguments.pop("output"), arguments.pop("work")
+    config = Training(**arguments)
+    work.mkdir(parents=True, exist_ok=True)
+    pictures = training_pictures(config, work / "pictures.npy")
+    state = train(config, pictures, checkpoint=work / "checkpoint.msgpack", log=work / "log.jsonl")
+    accuracy = measure_accuracy(config, state, pictures)
+    print(f"accuracy on pictures kept for validation: {accuracy:.3f}")
+    write(output, config, finish(config, state), accuracy)
+
+
+if __name__ == "__main__":
+    main()

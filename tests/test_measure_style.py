@@ -1,0 +1,88 @@
+"""The judge, on pictures whose verdict is known."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import measure_style as judge_room
+
+
+@pytest.fixture(scope="module")
+def waves() -> np.ndarray:
+    """A picture with structure: diagonal waves over a gradient, 96 × 112."""
+    vertical, horizontal = np.mgrid[0:96, 0:112]
+    wave = 0.5 + 0.3 * np.sin(0.25 * vertical + 0.15 * horizontal)
+    return np.stack([wave, 0.2 + 0.6 * horizontal / 112, 1 - wave * vertical / 96], -1)
+
+
+@pytest.fixture(scope="module")
+def discs() -> np.ndarray:
+    """Another: dark discs on a light ground, 96 × 112."""
+    vertical, horizontal = np.mgrid[0:96, 0:112]
+    inside = (vertical % 24 - 12) ** 2 + (horizontal % 28 - 14) ** 2 < 60
+    return np.where(inside[..., None], [0.1, 0.2, 0.4], [0.9, 0.8, 0.6])
+
+
+def test_style_itself_is_at_distance_zero_and_content_at_one(waves, discs):
+    assert judge_room.judge(discs, discs, discs) == pytest.approx((0, 1, 1), abs=1e-9)
+    assert judge_room.style_distance(discs, discs, waves) == 0
+    assert judge_room.style_distance(waves, discs, waves) == pytest.approx(1)
+
+
+def test_shuffled_pixels_keep_the_colours_and_lose_the_rest(waves, discs):
+    shuffled = np.random.default_rng(0).permutation(discs.reshape(-1, 3)).reshape(discs.shape)
+    *levels, colours = judge_room.style_distances(shuffled, discs)
+    assert colours < 0.01  # the sampled pixels differ, their distribution does not
+    assert levels[0] > 0.1
+    verdict = judge_room.judge(shuffled, discs, waves)
+    assert abs(verdict.structure) < 0.1
+    assert verdict.grain > 3
+
+
+def test_two_parts_of_one_texture_are_close_and_another_texture_is_far(waves, discs):
+    moved = np.roll(discs, (11, 9), (0, 1))
+    assert judge_room.style_distance(moved, discs, waves) < 0.25
+    noise = np.random.default_rng(0).random(discs.shape)
+    assert judge_room.style_distance(noise, discs, waves) > 1
+
+
+def test_more_of_the_style_is_nearer_to_it(waves, discs):
+    distances = [judge_room.style_distance((1 - t) * waves + t * discs, discs, waves) for t in (0.2, 0.5, 0.8, 1)]
+    assert distances == sorted(distances, reverse=True)
+
+
+def test_structure_survives_recolouring_and_inversion(waves, discs):
+    assert judge_room.structure_kept(0.3 + 0.5 * waves, waves) == pytest.approx(1)
+    assert judge_room.structure_kept(1 - waves, waves) == pytest.approx(1)
+    assert judge_room.structure_kept(discs, waves) < 0.5
+    assert judge_room.structure_kept(np.full_like(waves, 0.5), waves) == 0
+
+
+def test_noise_level_is_the_standard_deviation_of_white_noise():
+    noise = np.random.default_rng(0).normal(0, 0.05, (200, 200, 3))
+    assert judge_room.noise_level(noise) == pytest.approx(0.05, rel=0.03)
+    vertical, horizontal = np.mgrid[0:64, 0:64] / 64
+    ramps = np.stack([vertical, horizontal, vertical > 0.5], -1)
+    assert judge_room.noise_level(ramps) == pytest.approx(0, abs=1e-12)  # straight edges and ramps are no noise
+
+
+def test_wasserstein_of_a_shifted_cloud_is_the_projected_shift():
+    cloud = np.random.default_rng(0).standard_normal((4000, 1))
+    assert judge_room.sliced_wasserstein(cloud, cloud + 0.7) == pytest.approx(0.7)
+    assert judge_room.sliced_wasserstein(cloud, cloud[::-1]) == 0
+
+
+def test_pyramid_levels_add_up_and_end_in_time(waves):
+    levels = judge_room.gaussian_pyramid(waves)
+    assert [level.shape[:2] for level in levels] == [(96, 112), (48, 56), (24, 28)]
+    laplacian = judge_room.laplacian_pyramid(waves)
+    np.testing.assert_allclose(laplacian[0] + judge_room.blur(levels[0]), levels[0])
+    np.testing.assert_allclose(judge_room.blur(np.ones((20, 20, 3))), 1)
+
+
+def test_result_of_another_size_is_refused(waves):
+    with pytest.raises(ValueError, match=r"result has shape \(90, 112, 3\)"):
+        judge_room.judge(waves[:90], waves, waves)
