@@ -1,0 +1,201 @@
+"""The weights that have names: where each comes from, what it must hash to, what it expects to see, where it lies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from jnst.config import Architecture, Lineage, PixelSpace
+from jnst.disk import cache_directory
+from jnst.errors import WeightsError, describe_unknown
+
+WeightsLineage = Literal["torchvision", "caffe", "jnst"]
+
+_IMAGENET = PixelSpace(scale=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), order="rgb")
+# What a network of each lineage was trained on. Ours are trained on torchvision's, so that presets need no third kind.
+INPUT_SPACES: dict[WeightsLineage, PixelSpace] = {
+    "torchvision": _IMAGENET,
+    "caffe": PixelSpace(scale=255.0, mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), order="bgr"),
+    "jnst": _IMAGENET,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named file. `size` in bytes and `checksum` ("sha256:…" or "md5:…") are those of the download at `url`."""
+
+    name: str
+    architecture: Architecture
+    lineage: WeightsLineage
+    summary: str
+    licence: str
+    url: str = ""
+    size: int = 0
+    checksum: str = ""
+
+
+_TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
+_OXFORD_LICENCE = "CC BY 4.0 (Visual Geometry Group, University of Oxford)"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+CATALOGUE: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("pocket", "vgg19", "jnst", "a quarter of VGG19's width, bundled", "Apache-2.0"),
+        Entry(
+            "vgg19",
+            "vgg19",
+            "torchvision",
+            "VGG19 as torchvision trained it",
+            _TORCHVISION_LICENCE,
+            "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+            574_673_361,
+            "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        ),
+        Entry(
+            "vgg16",
+            "vgg16",
+            "torchvision",
+            "VGG16 as torchvision trained it",
+            _TORCHVISION_LICENCE,
+            "https://download.pytorch.org/models/vgg16-397923af.pth",
+            553_433_881,
+            "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        ),
+        Entry(
+            "vgg19-caffe",
+            "vgg19",
+            "caffe",
+            "Oxford's original VGG19, from Keras",
+            _OXFORD_LICENCE,
+            f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            80_134_624,
+            "md5:253f8cb515780f3b799900260a226db6",
+        ),
+        Entry(
+            "vgg16-caffe",
+            "vgg16",
+            "caffe",
+            "Oxford's original VGG16, from Keras",
+            _OXFORD_LICENCE,
+            f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            58_889_256,
+            "md5:6d6bbae143d832006294945121d1f1fc",
+        ),
+    )
+}
+
+
+def find_entry(name: str, catalogue: Mapping[str, Entry] = CATALOGUE) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        WeightsError: for an unknown name, with the closest known one.
+    """
+    if name not in catalogue:
+        raise WeightsError(describe_unknown("weights", name, ("auto", *catalogue)))
+    return catalogue[name]
+
+
+def locate_weights(entry: Entry, cache_dir: Path | None = None) -> Path:
+    """Where an entry's weights file lies, or will lie once it has been fetched."""
+    if entry.url:
+        return (cache_dir or cache_directory()) / "weights" / f"{entry.name}.h5"
+    package = Path(__file__).parent
+    installed = package / "data" / "weights" / f"{entry.name}.h5"
+    return installed if installed.exists() else package.parent / "weights" / f"{entry.name}.h5"
+
+
+class Resolved(NamedTuple):
+    """A weights file by name or path. `notice` is a line for the user where something less than the best was taken."""
+
+    name: str
+    path: Path
+    fell_back: bool = False
+    notice: str = ""
+
+
+def resolve_weights(
+    name_or_path: str | Path = "auto",
+    *,
+    architecture: Architecture = "vgg19",
+    lineage: Lineage = "any",
+    cache_dir: Path | None = None,
+) -> Resolved:
+    """Finds a weights file; nothing is downloaded and nothing is read.
+
+    Args:
+        name_or_path: a name of the catalogue, a path, or "auto": ImageNet weights of that architecture and lineage
+            where they have been fetched, else the bundled network where it will do.
+        architecture: what "auto" looks for.
+        lineage: what "auto" looks for.
+        cache_dir: in place of the user's cache.
+
+    Raises:
+        WeightsError: for an unknown name, or with the command that fetches what is missing.
+    """
+    name = str(name_or_path)
+    if name == "auto":
+        return _choose(architecture, lineage, cache_dir)
+    if name in CATALOGUE:
+        path = locate_weights(CATALOGUE[name], cache_dir)
+        if not path.exists():
+            raise WeightsError(f"the weights {name} are not on this machine; `jnst weights fetch {name}` brings them")
+        return Resolved(name, path)
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        if isinstance(name_or_path, str) and not path.suffix and len(path.parts) == 1:
+            find_entry(name)
+        raise WeightsError(f"weights file {path} is not there")
+    return Resolved(path.stem, path)
+
+
+def _choose(architecture: Architecture, lineage: Lineage, cache_dir: Path | None) -> Resolved:
+    fitting = [
+        entry
+        for entry in CATALOGUE.values()
+        if entry.architecture == architecture and lineage in ("any", entry.lineage)
+    ]
+    fetched = [entry for entry in fitting if entry.url]
+    for entry in fetched:
+        path = locate_weights(entry, cache_dir)
+        if path.exists():
+            return Resolved(entry.name, path)
+    for entry in fitting:
+        if not entry.url:
+            notice = f"using the bundled weights {entry.name}"
+            if fetched:
+                notice += f"; `jnst weights fetch {fetched[0].name}` brings ImageNet's, which look better"
+            return Resolved(entry.name, locate_weights(entry), bool(fetched), notice if fetched else "")
+    if not fetched:
+        raise WeightsError(f"there are no {architecture} weights of {lineage} lineage; choose others with --weights")
+    kind = architecture if lineage == "any" else f"{architecture} weights of {lineage} lineage"
+    raise WeightsError(
+        f"{kind} needed, and none on this machine; `jnst weights fetch {fetched[0].name}` brings them, "
+        "or choose others with --weights"
+    )
+
+
+class Row(NamedTuple):
+    """A line of `jnst weights list`. `state` is bundled, fetched, or absent; `download` is in bytes."""
+
+    name: str
+    architecture: Architecture
+    lineage: WeightsLineage
+    state: Literal["bundled", "fetched", "absent"]
+    path: Path
+    download: int
+    licence: str
+    summary: str
+
+
+def list_weights(cache_dir: Path | None = None) -> list[Row]:
+    """Every named file and whether it is on this machine."""
+    rows = []
+    for entry in CATALOGUE.values():
+        path = locate_weights(entry, cache_dir)
+        state = "absent" if not path.exists() else "fetched" if entry.url else "bundled"
+        rows.append(
+            Row(entry.name, entry.architecture, entry.lineage, state, path, entry.size, entry.licence, entry.summary)
+        )
+    return rows

@@ -1,0 +1,298 @@
+"""Pickles of tensors, read without Python's unpickler: the inner part of PyTorch's file formats.
+
+A pickle is a program. The interpreter here knows only the instructions that a dictionary of tensors is made of; the
+global names in it are compared with a short list and never imported, and no object of the file's choosing is called.
+"""
+
+import math
+import pickle as opcodes  # for the names of the instructions only; its unpickler is never used
+import struct
+from typing import Any, NamedTuple
+
+from jnst.errors import WeightsError
+
+# PyTorch's storage classes and the element type of each; bfloat16 is read as its 16 bits and widened.
+ELEMENT_TYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "|i1",
+    "ByteStorage": "|u1",
+    "BoolStorage": "|b1",
+}
+_ADMITTED = {
+    ("collections", "OrderedDict"): "dictionary",
+    ("torch._utils", "_rebuild_tensor"): "tensor",
+    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
+    ("torch._utils", "_rebuild_parameter"): "parameter",
+    ("torch.nn.parameter", "Parameter"): "parameter",
+    **{(module, name): name for module in ("torch", "torch.cuda") for name in ELEMENT_TYPES},
+}
+_MAX_INSTRUCTIONS = 1_000_000  # VGG19's own file has about two thousand
+_MAX_DIMENSIONS = 8
+_MAX_NUMBER = 1 << 48  # of elements; keeps sums and messages small whatever the file says
+
+
+class Global(NamedTuple):
+    """An admitted global name, as the role that it plays here."""
+
+    role: str
+
+
+class Storage(NamedTuple):
+    """A run of elements in the file: `count` of them from `start` in the storage `key`, which holds `total`."""
+
+    key: str
+    kind: str
+    total: int
+    start: int
+    count: int
+
+
+class Tensor(NamedTuple):
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Mark:
+    """Where the arguments of the next collection begin."""
+
+
+class Interpreter:
+    """Runs one pickle of tensors. Structures come out as dict, list, tuple, str, numbers, and `Tensor`.
+
+    Raises (from `run`):
+        WeightsError: for an instruction or a name that is not admitted, and for anything malformed.
+    """
+
+    def __init__(self, data: memoryview, position: int = 0) -> None:
+        self.data = data
+        self.position = position
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}
+
+    def run(self) -> Any:
+        for _ in range(_MAX_INSTRUCTIONS):
+            instruction = self._take(1)
+            if instruction == opcodes.STOP:
+                return self._pop()
+            self._execute(instruction)
+        raise WeightsError(
+            f"the pickle has more than {_MAX_INSTRUCTIONS} instructions; expected a dictionary of tensors"
+        )
+
+    def _execute(self, instruction: bytes) -> None:
+        push = self.stack.append
+        match instruction:
+            case opcodes.BINPUT:
+                self.memo[self._take(1)[0]] = self._top()
+            case opcodes.LONG_BINPUT:
+                self.memo[self._number("<I")] = self._top()
+            case opcodes.MEMOIZE:
+                self.memo[len(self.memo)] = self._top()
+            case opcodes.BINGET:
+                push(self._recall(self._take(1)[0]))
+            case opcodes.LONG_BINGET:
+                push(self._recall(self._number("<I")))
+            case opcodes.BINUNICODE:
+                push(self._text(self._number("<I")))
+            case opcodes.SHORT_BINUNICODE | opcodes.SHORT_BINSTRING:
+                push(self._text(self._take(1)[0]))
+            case opcodes.BINSTRING:  # Python 2 wrote names like this
+                push(self._text(self._number("<i")))
+            case opcodes.BININT:
+                push(self._number("<i"))
+            case opcodes.BININT1:
+                push(self._take(1)[0])
+            case opcodes.BININT2:
+                push(self._number("<H"))
+            case opcodes.LONG1:
+                push(int.from_bytes(self._take(self._take(1)[0]), "little", signed=True))
+            case opcodes.BINFLOAT:
+                push(self._number(">d"))
+            case opcodes.NONE:
+                push(None)
+            case opcodes.NEWTRUE:
+                push(True)
+            case opcodes.NEWFALSE:
+                push(False)
+            case opcodes.MARK:
+                push(_Mark())
+            case opcodes.EMPTY_TUPLE:
+                push(())
+            case opcodes.TUPLE1:
+                push((self._pop(),))
+            case opcodes.TUPLE2:
+                push(tuple(reversed([self._pop(), self._pop()])))
+            case opcodes.TUPLE3:
+                push(tuple(reversed([self._pop(), self._pop(), self._pop()])))
+            case opcodes.TUPLE:
+                push(tuple(self._pop_to_mark()))
+            case opcodes.EMPTY_LIST:
+                push([])
+            case opcodes.APPEND:
+                item = self._pop()
+                self._extend([item])
+            case opcodes.APPENDS:
+                self._extend(self._pop_to_mark())
+            case opcodes.EMPTY_DICT:
+                push({})
+            case opcodes.SETITEM:
+                value, key = self._pop(), self._pop()
+                self._update([key, value])
+            case opcodes.SETITEMS:
+                self._update(self._pop_to_mark())
+            case opcodes.GLOBAL:
+                module, name = self._line(), self._line()
+                push(_admit(module, name))
+            case opcodes.STACK_GLOBAL:
+                name, module = self._pop(), self._pop()
+                push(_admit(module, name))
+            case opcodes.BINPERSID:
+                push(self._storage(self._pop()))
+            case opcodes.REDUCE | opcodes.NEWOBJ:
+                arguments, role = self._pop(), self._pop()
+                push(_build(role, arguments))
+            case opcodes.BUILD:  # attributes of an OrderedDict or a Parameter: bookkeeping that is dropped
+                self._pop()
+                self._top()
+            case opcodes.PROTO:
+                self._take(1)
+            case opcodes.FRAME:
+                self._take(8)
+            case _:
+                raise WeightsError(
+                    f"the pickle uses instruction 0x{instruction[0]:02x}, which no file of plain tensors needs; refused"
+                )
+
+    def _take(self, count: int) -> bytes:
+        if not 0 <= count <= len(self.data) - self.position:
+            raise WeightsError(f"the pickle ends too early: {count} bytes expected at position {self.position}")
+        taken = bytes(self.data[self.position : self.position + count])
+        self.position += count
+        return taken
+
+    def _number(self, form: str) -> Any:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+
+    def _text(self, count: int) -> str:
+        return self._take(count).decode("utf-8", errors="replace")
+
+    def _line(self) -> str:
+        line, newline, _ = bytes(self.data[self.position : self.position + 256]).partition(b"\n")
+        if not newline:
+            raise WeightsError(f"the pickle has no end of line after position {self.position}")
+        self.position += len(line) + 1
+        return line.decode("utf-8", errors="replace")
+
+    def _top(self) -> Any:
+        if not self.stack or isinstance(self.stack[-1], _Mark):
+            raise WeightsError(f"the pickle is malformed before position {self.position}")
+        return self.stack[-1]
+
+    def _pop(self) -> Any:
+        self._top()
+        return self.stack.pop()
+
+    def _pop_to_mark(self) -> list[Any]:
+        items = []
+        while self.stack and not isinstance(self.stack[-1], _Mark):
+            items.append(self.stack.pop())
+        if not self.stack:
+            raise WeightsError(f"the pickle is malformed before position {self.position}")
+        self.stack.pop()
+        return items[::-1]
+
+    def _recall(self, key: int) -> Any:
+        if key not in self.memo:
+            raise WeightsError(f"the pickle recalls {key}, which it never stored")
+        return self.memo[key]
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._top()
+        if type(target) is not list:
+            raise WeightsError(f"the pickle appends to a {type(target).__name__}; expected a list")
+        target.extend(items)
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._top()
+        if type(target) is not dict or len(items) % 2:
+            raise WeightsError(f"the pickle sets items of a {type(target).__name__}; expected a dictionary")
+        _insert(target, zip(items[::2], items[1::2], strict=True))
+
+    def _storage(self, identity: Any) -> Storage:
+        """A storage from PyTorch's persistent id: ("storage", class, key, device, elements[, view])."""
+        match identity:
+            case ("storage", Global(role=kind), str(key), str(), int(total)) if kind in ELEMENT_TYPES:
+                view = None
+            case ("storage", Global(role=kind), str(key), str(), int(total), view) if kind in ELEMENT_TYPES:
+                pass
+            case _:
+                raise WeightsError("the pickle refers to something that is not a storage of numbers; refused")
+        match view:
+            case None:
+                start, count = 0, total
+            case (str(), int(start), int(count)):
+                pass
+            case _:
+                raise WeightsError(f"the pickle has a malformed view of storage {key!r}")
+        storage = Storage(key, kind, total, start, count)
+        whole = self.storages.setdefault(key, storage)
+        fits = 0 <= start <= start + count <= total <= _MAX_NUMBER
+        if (whole.kind, whole.total) != (kind, total) or not fits:
+            raise WeightsError(f"the pickle contradicts itself about storage {key!r}")
+        return storage
+
+
+def _admit(module: Any, name: Any) -> Global:
+    if type(module) is str and type(name) is str and (module, name) in _ADMITTED:
+        return Global(_ADMITTED[module, name])
+    given = f"{module}.{name}" if type(module) is str and type(name) is str else "something without a name"
+    raise WeightsError(
+        f"the file asks for {given[:100]!r}, which is no part of a file of plain tensors; refused, nothing was run"
+    )
+
+
+def _insert(target: dict[Any, Any], pairs: Any) -> None:
+    for key, value in pairs:
+        # Only these: the hash of a deeply nested tuple can overflow the stack.
+        if type(key) not in (str, int):
+            raise WeightsError(f"the pickle has a {type(key).__name__} as a key; expected text or a number")
+        target[key] = value
+
+
+def _build(role: Any, arguments: Any) -> Any:
+    match role, arguments:
+        case Global(role="dictionary"), ():
+            return {}
+        case Global(role="dictionary"), (list(pairs),):  # Python 2: the items as a list of pairs
+            if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
+                raise WeightsError("the pickle has a malformed dictionary")
+            built: dict[Any, Any] = {}
+            _insert(built, pairs)
+            return built
+        case Global(role="tensor"), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
+            return _tensor(storage, offset, shape, strides)
+        case Global(role="parameter"), (Tensor() as tensor, *_):
+            return tensor
+    raise WeightsError("the pickle calls something other than a tensor, a parameter or a dictionary; refused")
+
+
+def _tensor(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
+    whole = all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in (offset, *shape, *strides))
+    if not whole or len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS:
+        raise WeightsError(f"the pickle has a malformed tensor in storage {storage.key!r}")
+    size = math.prod(shape)
+    last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if size > storage.count or (size and last >= storage.count):
+        raise WeightsError(
+            f"a tensor of shape {shape} does not fit in storage {storage.key!r}, which has {storage.count} elements"
+        )
+    return Tensor(storage, offset, shape, strides)
