@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jnst.arrays import Image
 from jnst.config import Init, PixelSpace
-from jnst.preprocessing import decode
+from jnst.preprocessing import decode, translate
 
 
 def _root(matrix: jax.Array, power: float) -> jax.Array:
@@ -31,7 +31,14 @@ def recolor(content: Image, style: Image) -> Image:
 
 
 def initial_image(
-    key: jax.Array, content: Image, style: Image, init: Init, *, noise: float, variable: PixelSpace
+    key: jax.Array,
+    content: Image,
+    style: Image,
+    init: Init,
+    *,
+    noise: float,
+    variable: PixelSpace,
+    network_input: PixelSpace,
 ) -> Image:
     """RGB image of the content's size to begin with.
 
@@ -39,10 +46,11 @@ def initial_image(
         key: randomness of the random start.
         content: RGB in [0, 1], height × width × 3.
         style: the style image; for init "style" already at the content's size.
-        init: content, style, random (normal noise around zero of the variable space, as N_S_T does) or recolored
-            (content in the style's colours).
+        init: content, style, random (normal noise around the colour that the network sees as zero, as in N_S_T) or
+            recolored (content in the style's colours).
         noise: standard deviation of the random start, in units of `variable`.
         variable: the space that the optimiser works in.
+        network_input: the space whose zero is the middle of the noise.
     """
     if init == "content":
         return content
@@ -50,4 +58,5 @@ def initial_image(
         return style
     if init == "recolored":
         return recolor(content, style)
-    return decode(noise * jax.random.normal(key, content.shape, jnp.float32), variable)
+    grey = translate(jnp.zeros(3), network_input, variable)
+    return decode(grey + noise * jax.random.normal(key, content.shape, jnp.float32), variable)

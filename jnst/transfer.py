@@ -51,8 +51,8 @@ class Result(NamedTuple):
 class _Stage:
     """The host's view of one scale: it decides how many turns to ask for and when to stop."""
 
-    def __init__(self, config: Config, scale: int, scales: int, size: tuple[int, int], clock: dict[str, float]):
-        self.config, self.scale, self.scales, self.size, self.clock = config, scale, scales, size, clock
+    def __init__(self, config: Config, index: int, sizes: Sequence[tuple[int, int]], clock: dict[str, float]):
+        self.config, self.index, self.sizes, self.clock = config, index, sizes, clock
         self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
 
     def next_turns(self, done: int, seconds_per_turn: float) -> int:
@@ -85,21 +85,24 @@ class _Stage:
 
     def progress(self, state: TransferState) -> Progress:
         last = {name: values[-1] for name, values in self.trace.items()}
+        steps, step = self.config.run.steps, len(self.trace["total"]) - 1
+        pixels = [height * width for height, width in self.sizes]
+        done = sum(pixels[: self.index]) + pixels[self.index] * (step / steps if steps else 1.0)
         return Progress(
-            step=len(self.trace["total"]) - 1,
-            steps=self.config.run.steps,
-            scale=self.scale,
-            scales=self.scales,
-            height=self.size[0],
-            width=self.size[1],
+            step=self.index * steps + step,
+            steps=len(self.sizes) * steps,
+            evaluations=int(last["evaluation"]) + int(self.clock["evaluations"]),
+            scale=self.index + 1,
+            scales=len(self.sizes),
+            size=self.sizes[self.index],
             total=last["total"],
             content=last["content"],
             style=last["style"],
             total_variation=last["total_variation"],
             best=float(state.best_value),
-            evaluations=int(last["evaluation"]),
             seconds=time.monotonic() - self.clock["start"],
             compile_seconds=self.clock["compile"],
+            work=done / sum(pixels),
         )
 
 
@@ -178,7 +181,7 @@ def stylize(
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=_smallest(config))
-    clock = {"start": time.monotonic(), "compile": 0.0}
+    clock = {"start": time.monotonic(), "compile": 0.0, "evaluations": 0}
     picture, stage, state, reason = None, None, None, "steps"
     for index, size in enumerate(sizes):
         shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
@@ -203,11 +206,13 @@ def stylize(
                 config.init,
                 noise=config.noise,
                 variable=config.variable,
+                network_input=config.network_input,
             )
         state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
-        stage = _Stage(config, index + 1, len(sizes), size, clock)
+        stage = _Stage(config, index, sizes, clock)
         state, reason = _run_stage(params, targets, state, stage, callback, optimizer)
         picture = current_picture(state, config, best=config.run.keep == "best")
+        clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):
             break
     assert picture is not None

@@ -102,7 +102,7 @@ def flip_kernel(kernel: Any) -> Any:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-def prepare_params(params: Params) -> dict[str, dict[str, jax.Array]]:
+def prepare_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, jax.Array]]:
     """Adds to every convolution the flipped kernel that its input gradient uses.
 
     Prepared once, outside any loop: XLA on CPU recognises a plain convolution with a ready kernel, but not one whose

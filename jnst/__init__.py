@@ -1,0 +1,76 @@
+"""Neural style transfer for JAX.
+
+Names are imported when they are first used, so that `import jnst` is instant and touches no device.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jnst.arrays import LossTerms as LossTerms
+    from jnst.arrays import LossWeights as LossWeights
+    from jnst.config import Config as Config
+    from jnst.descent import TransferState as TransferState
+    from jnst.descent import advance as advance
+    from jnst.descent import init_state as init_state
+    from jnst.errors import JnstError as JnstError
+    from jnst.imageio import read_image as read_image
+    from jnst.imageio import write_image as write_image
+    from jnst.losses import content_loss as content_loss
+    from jnst.losses import gram_matrix as gram_matrix
+    from jnst.losses import style_loss as style_loss
+    from jnst.losses import total_variation as total_variation
+    from jnst.objective import Targets as Targets
+    from jnst.objective import loss_terms as loss_terms
+    from jnst.objective import make_targets as make_targets
+    from jnst.objective import weigh as weigh
+    from jnst.preprocessing import decode as decode
+    from jnst.preprocessing import encode as encode
+    from jnst.presets import PRESETS as PRESETS
+    from jnst.runs import load_params as load_params
+    from jnst.runs import load_preset as load_preset
+    from jnst.transfer import Result as Result
+    from jnst.transfer import stylize as stylize
+    from jnst.vgg import extract_features as extract_features
+    from jnst.vgg import prepare_params as prepare_params
+
+_ROOMS = {
+    "LossTerms": "arrays",
+    "LossWeights": "arrays",
+    "Config": "config",
+    "TransferState": "descent",
+    "advance": "descent",
+    "init_state": "descent",
+    "JnstError": "errors",
+    "read_image": "imageio",
+    "write_image": "imageio",
+    "content_loss": "losses",
+    "gram_matrix": "losses",
+    "style_loss": "losses",
+    "total_variation": "losses",
+    "Targets": "objective",
+    "loss_terms": "objective",
+    "make_targets": "objective",
+    "weigh": "objective",
+    "decode": "preprocessing",
+    "encode": "preprocessing",
+    "PRESETS": "presets",
+    "load_params": "runs",
+    "load_preset": "runs",
+    "Result": "transfer",
+    "stylize": "transfer",
+    "extract_features": "vgg",
+    "prepare_params": "vgg",
+}
+
+__all__ = sorted(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'jnst' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"jnst.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

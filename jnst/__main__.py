@@ -1,0 +1,7 @@
+"""`python -m jnst`."""
+
+import sys
+
+from jnst.cli import main
+
+sys.exit(main())

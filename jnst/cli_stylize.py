@@ -1,0 +1,160 @@
+"""`jnst stylize`: one content image, one style image, one result."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from jnst.config import Init, Method
+from jnst.errors import ConfigError, JnstError, describe_unknown
+from jnst.flags import add_config_flags, read_settings
+
+_OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the command; nothing heavy is imported for them."""
+    parser.add_argument("content", nargs="?", metavar="CONTENT", help="picture to repaint")
+    parser.add_argument("styles", nargs="*", metavar="STYLE", help="picture whose style to take; several are blended")
+    parser.add_argument("-o", "--output", metavar="OUT", help="result; its suffix is its format (CONTENT-STYLE.png)")
+    parser.add_argument("--preset", metavar="NAME", help="recipe; `jnst presets` lists them (default)")
+    parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
+    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
+    parser.add_argument(
+        "--init", metavar="{" + ",".join(_INITS) + "}|FILE", help="picture to begin with (the preset's)"
+    )
+    parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of a random initial picture (0)")
+    add_config_flags(parser)
+    files = parser.add_argument_group("files")
+    files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
+    files.add_argument("--overwrite", action="store_true", help="replace what is there")
+    files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
+    files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
+    files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
+    files.add_argument("--quality", type=int, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    files.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    settings = read_settings(arguments)
+    if not 1 <= arguments.quality <= 100:
+        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
+    initial = _initial_file(arguments.init)
+    # From here on JAX is needed; bad flags have been refused by now.
+    from jnst.jobs import Job, check_outputs, configure_jax, read_record, record_path, run_job
+    from jnst.progress import ProgressBar, Silent
+
+    record = read_record(Path(arguments.config)) if arguments.config else None
+    content, styles, blend = _inputs(arguments, record)
+    output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
+    if record is not None and initial is None and arguments.init is None:
+        stored = record.get("inputs", {}).get("initial")
+        initial = Path(stored["path"]) if stored else None
+    configure_jax()
+    resolved = _resolve(arguments, record, settings, init=None if initial else arguments.init)
+    seed = arguments.seed if arguments.seed is not None else (record or {}).get("seed", 0)
+    job = Job(
+        content=content,
+        styles=styles,
+        output=output,
+        config=resolved.config,
+        seed=seed,
+        style_weights=blend,
+        weights_source=resolved.source,
+        initial=initial,
+        overwrite=arguments.overwrite,
+        plot=arguments.plot,
+        sheet=arguments.sheet,
+        bits=arguments.bits,
+        quality=arguments.quality,
+        allow_large=arguments.allow_large,
+        notices=resolved.notices,
+    )
+    check_outputs(job)
+    with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:
+        record, signal = run_job(job, resolved.weights, printer)
+    if not arguments.quiet:
+        _report(output, record, record_path(output))
+    return 128 + signal if signal else 0
+
+
+def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
+    seconds, size = record["seconds"], record["size"]
+    what = "interrupted; best so far" if record["interrupted"] else "done"
+    print(
+        f"{what}: {output} ({size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s "
+        f"to compile), record in {beside}"
+    )
+
+
+def _initial_file(init: str | None) -> Path | None:
+    """The file given as --init, or None where it is one of the words."""
+    if init is None or init in _INITS:
+        return None
+    if not Path(init).exists():
+        raise ConfigError(describe_unknown("initial picture", init, (*_INITS, "a file that exists")))
+    return Path(init)
+
+
+def _inputs(
+    arguments: argparse.Namespace, record: dict[str, Any] | None
+) -> tuple[Path, tuple[Path, ...], tuple[float, ...] | None]:
+    """Content, styles and their weights: as given, or else from the record of an earlier run."""
+    inputs = (record or {}).get("inputs", {})
+    content = arguments.content or inputs.get("content", {}).get("path")
+    styles = arguments.styles or [style["path"] for style in inputs.get("styles", [])]
+    if not content or not styles:
+        missing = "CONTENT and STYLE are" if not content else "STYLE is"
+        raise JnstError(f"{missing} missing; expected `jnst stylize CONTENT STYLE`, or --config with an earlier run")
+    blend = inputs.get("style_weights") if not arguments.styles else None
+    if arguments.style_blend:
+        try:
+            blend = [float(part) for part in arguments.style_blend.split(",")]
+        except ValueError:
+            raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
+    if blend is not None and len(blend) != len(styles):
+        raise ConfigError(f"style blend has {len(blend)} weights for {len(styles)} styles; expected one each")
+    return Path(content), tuple(map(Path, styles)), None if blend is None else tuple(blend)
+
+
+def _resolve(
+    arguments: argparse.Namespace, record: dict[str, Any] | None, settings: dict[str, Any], *, init: str | None
+) -> Any:
+    from jnst.jobs import record_config
+    from jnst.runs import Run, adapt_to_weights, replace_settings, resolve_run
+
+    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
+        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    if record is None:
+        return resolve_run(
+            arguments.preset or "default",
+            weights=arguments.weights or "auto",
+            network=arguments.network,
+            method=arguments.optimizer,
+            init=init,  # pyright: ignore[reportArgumentType]
+            settings=settings,
+        )
+    if arguments.preset or arguments.network:
+        raise ConfigError("--config holds a whole recipe; leave out --preset and --network, or leave out --config")
+    from jnst.catalogue import resolve_weights
+    from jnst.weights import read_weights
+
+    stored = record.get("weights", {})
+    source = arguments.weights or stored.get("source") or "auto"
+    weights = read_weights(resolve_weights(source).path)
+    notices = ()
+    if arguments.weights is None and stored.get("sha256") not in (None, weights.info.sha256):
+        notices = (f"the weights {weights.info.name} have changed since that run; the result will differ",)
+    config = record_config(record)
+    if arguments.weights is not None:
+        config = adapt_to_weights(config, weights.info)
+    changes = dict(settings)
+    if arguments.optimizer:
+        changes["optimizer.method"] = arguments.optimizer
+    if init:
+        changes["init"] = init
+    return Run(replace_settings(config, changes), weights, source, notices)

@@ -1,0 +1,271 @@
+"""From files to files: read, run, and write one stylised picture, its record, and what else was asked for."""
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import signal
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jnst.config import Config, from_dict, to_dict
+from jnst.decoding import Picture, read_image
+from jnst.disk import cache_directory
+from jnst.errors import ImageError, JnstError
+from jnst.files import check_writable_file, write_atomically
+from jnst.imageio import Bits, check_writable, montage, write_image
+from jnst.progress import Printer
+from jnst.transfer import Result, Snapshot, stylize
+from jnst.vgg import prepare_params
+from jnst.weights import Weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make: which files, with what, and what to write beside the result."""
+
+    content: Path
+    styles: tuple[Path, ...]
+    output: Path
+    config: Config
+    seed: int = 0
+    style_weights: tuple[float, ...] | None = None
+    weights_source: str = ""
+    initial: Path | None = None
+    overwrite: bool = False
+    plot: bool = False
+    sheet: bool = False
+    bits: Bits = 8
+    quality: int = 95
+    allow_large: bool = False
+    notices: tuple[str, ...] = field(default=(), compare=False)
+
+
+def configure_jax() -> None:
+    """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once."""
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+class Interruptions:
+    """While open, the first Ctrl-C or SIGTERM is remembered in `signal` and the second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruptions":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: object) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of a picture goes: OUT.json beside OUT.png."""
+    return output.with_suffix(".json")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of an earlier run, from its JSON file or from inside the picture.
+
+    Raises:
+        JnstError: where there is no such file or it holds no record.
+    """
+    from jnst.imageio import read_metadata
+
+    if path.suffix.lower() == ".json":
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise JnstError(f"{path} cannot be read as the record of a run: {error}") from error
+    else:
+        record = read_metadata(path)
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise JnstError(f"{path} holds no record of a run; expected the OUT.json, or the picture, that a run wrote")
+    return record
+
+
+def record_config(record: dict[str, Any]) -> Config:
+    """The config in a record."""
+    return from_dict(record["config"])
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on, by name."""
+    names = ("jnst", "jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def check_outputs(job: Job) -> None:
+    """Raises ImageError, before any work, for whatever could not be written at its end."""
+    check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
+    for path in _companions(job):
+        check_writable_file(path, overwrite=job.overwrite)
+
+
+def _companions(job: Job) -> list[Path]:
+    stem = job.output.with_suffix("")
+    extra = [Path(f"{stem}-losses.png")] * job.plot + [Path(f"{stem}-sheet.png")] * job.sheet
+    return [record_path(job.output), *extra]
+
+
+def run_job(job: Job, weights: Weights, printer: Printer) -> tuple[dict[str, Any], int]:
+    """Makes the picture and writes it with its record.
+
+    Ctrl-C and SIGTERM end the optimisation early; what is best so far is written and marked as interrupted.
+
+    Args:
+        job: what to do. Outputs are taken to be checked already (`check_outputs`).
+        weights: from `read_weights`; their architecture and width are those of `job.config`.
+        printer: shows the progress.
+
+    Returns:
+        The record, and the number of the signal that ended the run early, or 0.
+
+    Raises:
+        ImageError: for a picture that cannot be read, or a result that cannot be written (then the message says where
+            a copy of it was saved).
+        ConfigError: for pictures too small for the layers.
+    """
+    content = read_image(job.content, allow_large=job.allow_large)
+    styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
+    initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
+    for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
+        printer.note(note)
+    frames = _FrameWriter(job, printer)
+    with Interruptions() as interruptions:
+
+        def callback(snapshot: Snapshot) -> bool:
+            printer(snapshot.progress)
+            frames(snapshot)
+            return bool(interruptions.signal)
+
+        result = stylize(
+            prepare_params(weights.params),
+            content.pixels,
+            [style.pixels for style in styles],
+            job.config,
+            seed=job.seed,
+            callback=callback,
+            style_weights=job.style_weights,
+            initial=None if initial is None else initial.pixels,
+        )
+        printer.close()
+        record = make_record(job, weights, result, interrupted=bool(interruptions.signal))
+        if result.stopped == "stuck":
+            printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
+        _write_outputs(job, result, record, content, styles)
+    return record, interruptions.signal
+
+
+class _FrameWriter:
+    """Writes OUT-0025.png and so on where frames are asked for."""
+
+    def __init__(self, job: Job, printer: Printer) -> None:
+        self.job, self.printer = job, printer
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        every, step = self.job.config.run.save_every, snapshot.progress.step
+        if not every or step % every:
+            return
+        path = self.job.output.with_name(f"{self.job.output.stem}-{step:05d}{self.job.output.suffix}")
+        try:
+            write_image(path, snapshot.image(), rounding=self.job.config.run.rounding, overwrite=True)
+        except ImageError as error:
+            # A frame is not worth the run.
+            self.printer.note(f"frame left out: {error}")
+
+
+def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool) -> dict[str, Any]:
+    """What is needed to repeat the run, and what came of it, as plain JSON types."""
+    device = jax.devices()[0]
+    return {
+        "config": to_dict(job.config),
+        "inputs": {
+            "content": _describe_file(job.content),
+            "styles": [_describe_file(style) for style in job.styles],
+            "style_weights": None if job.style_weights is None else list(job.style_weights),
+            "initial": None if job.initial is None else _describe_file(job.initial),
+        },
+        "weights": {"name": weights.info.name, "source": job.weights_source, "sha256": weights.info.sha256},
+        "seed": job.seed,
+        "size": {"height": result.image.shape[0], "width": result.image.shape[1]},
+        "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
+        "stopped": "interrupted" if interrupted else result.stopped,
+        "interrupted": interrupted,
+        "best_step": result.best_step,
+        "device": f"{device.platform}: {device.device_kind}",
+        "versions": versions(),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "trace": _finite(result.trace),
+    }
+
+
+def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    """JSON has no NaN: what is not finite becomes null."""
+    return {name: [value if np.isfinite(value) else None for value in values] for name, values in trace.items()}
+
+
+def _describe_file(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]) -> None:
+    alpha = None if content.alpha is None else _resized_alpha(content.alpha, result.image.shape[:2])
+    metadata = {name: value for name, value in record.items() if name != "trace"}
+    write = functools.partial(
+        write_image, image=result.image, alpha=alpha, metadata=metadata, rounding=job.config.run.rounding
+    )
+    try:
+        write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
+    except ImageError as error:
+        rescue = Path(tempfile.gettempdir()) / f"jnst-rescued-{job.output.stem}.png"
+        write(rescue, overwrite=True)
+        raise ImageError(f"{error}; the picture was saved as {rescue} instead") from error
+    _write(record_path(job.output), lambda path: write_atomically(path, json.dumps(record, indent=1).encode()))
+    if job.plot:
+        from jnst.plots import plot_losses
+
+        plot_losses(result.trace, _companions(job)[1])
+    if job.sheet:
+        pictures = [content.pixels, *(style.pixels for style in styles), result.image]
+        labels = ["content", *["style"] * len(styles), "result"]
+        write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write(path)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:
+    from jnst.resizing import resize, to_unit
+
+    planes = np.repeat(to_unit(alpha[..., None]), 3, axis=2)
+    return np.clip(resize(planes, size[0], size[1], "pillow-bilinear")[..., 0], 0, 1)
