@@ -63,12 +63,13 @@ class Trace(NamedTuple):
     total_variation: jax.Array
 
 
-def _to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
+def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
     """The image in variable space that an optimiser's point stands for."""
     return point if start is None or basis is None else start + synthesize(point, basis)
 
 
-def _optimizer(config: Config, transformation: optax.GradientTransformation | None) -> Optimizer:
+def make_descent_optimizer(config: Config, transformation: optax.GradientTransformation | None) -> Optimizer:
+    """The config's optimiser in its variable space, clipping included; or the optax transformation instead."""
     black, white = encode(jnp.zeros(3), config.variable), encode(jnp.ones(3), config.variable)
 
     def project(image: Image) -> Image:
@@ -93,7 +94,7 @@ def init_state(
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
     evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
-    memory = _optimizer(config, optimizer).init(point)
+    memory = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
     return TransferState(
         point, start, basis, evaluation, memory, one, one, zero, zero, zero, point, jnp.float32(jnp.inf), zero
@@ -117,7 +118,7 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
     start, basis = state.start, state.basis
 
     def evaluate_point(point: Image) -> Evaluation:
-        (value, terms), gradient = evaluate(params, _to_image(point, start, basis), targets, config)
+        (value, terms), gradient = evaluate(params, to_image(point, start, basis), targets, config)
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 
     move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, state.shrink)
@@ -164,7 +165,7 @@ def _advance(
     optimizer: optax.GradientTransformation | None,
     capacity: int,
 ) -> tuple[TransferState, Trace]:
-    chosen = _optimizer(config, optimizer)
+    chosen = make_descent_optimizer(config, optimizer)
     numbers = jnp.zeros(capacity)
     trace = Trace(jnp.zeros(capacity, jnp.int32), numbers, numbers, numbers, numbers)
 
@@ -223,5 +224,5 @@ def advance(
 def current_picture(state: TransferState, config: Config, *, best: bool) -> np.ndarray:
     """The picture that the state stands for, on the host: RGB, clipped to [0, 1], height × width × 3."""
     point = state.best_point if best else state.point
-    image = decode(_to_image(point, state.start, state.basis), config.variable)
+    image = decode(to_image(point, state.start, state.basis), config.variable)
     return np.clip(np.asarray(image), 0.0, 1.0)
