@@ -35,6 +35,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
 Lineage = Literal["any", "torchvision", "caffe", "jnst"]
+TiledContent = Literal["keep", "recompute"]
 LayerWeights = tuple[tuple[str, float], ...]
 
 
@@ -216,6 +217,8 @@ class Config:
     init: Init = setting("content", "picture to begin with")
     noise: float = setting(0.1, "standard deviation of a random initial picture, in units of the optimised variable")
     precision: Precision = setting("float32", "of the convolutions; losses are always float32")
+    tile: int = setting(0, "side of the tiles that loss and gradient are computed in; 0 the whole image", unit="pixels")
+    tiled_content: TiledContent = setting("keep", "content targets of a tiled run; recompute saves memory, costs time")
     network: NetworkConfig = NetworkConfig()
     variable: PixelSpace = PixelSpace()
     network_input: PixelSpace = PixelSpace()
@@ -227,6 +230,10 @@ class Config:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_weight("noise", self.noise)
+        require(
+            self.tile >= 0 and self.tile % 16 == 0,
+            f"tile is {self.tile} pixels; expected a multiple of 16, or 0 for the whole image",
+        )
         require(self.variable.order == "rgb", "the optimised variable is always in RGB order")
 
 

@@ -54,10 +54,14 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
     6.0
     """
     count = math.prod(features.shape[:2]) if pixels is None else pixels
-    products = channel_products(features)
+    return divide_products(channel_products(features), divisor=divisor, pixels=count)
+
+
+def divide_products(products: Gram, *, divisor: GramDivisor, pixels: Any) -> Gram:
+    """The Gram matrix of Σ f fᵀ over `pixels` positions."""
     if divisor == "none":
         return products
-    return products / (count * features.shape[2] if divisor == "pixels_channels" else count)
+    return products / (pixels * products.shape[0] if divisor == "pixels_channels" else pixels)
 
 
 def content_loss(

@@ -21,6 +21,7 @@ class Targets(NamedTuple):
 
     The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
     config asks for normalised terms. `extent` says where the true image lies in a padded one; None for a whole image.
+    `content_image` (in variable space) stands in for `content` where a tiled run computes those maps anew tile by tile.
     """
 
     content: dict[str, FeatureMap]
@@ -29,6 +30,7 @@ class Targets(NamedTuple):
     style_scale: dict[str, Scalar]
     weights: LossWeights
     extent: Extent | None = None
+    content_image: Image | None = None
 
 
 def loss_weights(config: Config) -> LossWeights:
@@ -37,7 +39,7 @@ def loss_weights(config: Config) -> LossWeights:
     return LossWeights(jnp.float32(loss.content_weight), jnp.float32(loss.style_weight), jnp.float32(loss.tv_weight))
 
 
-def _layer_names(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
+def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
     return tuple(layer for layer, _ in layers)
 
 
@@ -47,7 +49,7 @@ def _inverse(value: Scalar) -> Scalar:
     return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
 
 
-def _features(params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None) -> Any:
+def feature_maps(params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None) -> Any:
     """Feature maps of an image in variable space."""
     if not layers:
         return {}
@@ -58,7 +60,7 @@ def _features(params: Params, image: Image, layers: Sequence[str], config: Confi
     return extract_features(params, x, layers, config.network, precision=config.precision, extent=extent)
 
 
-def _pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
+def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
     """True number of positions of a layer's map."""
     if extent is None:
         return features.shape[0] * features.shape[1]
@@ -68,9 +70,9 @@ def _pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | N
 
 def style_grams(params: Params, style: Image, config: Config, *, extent: Extent | None = None) -> dict[str, Gram]:
     """Gram matrix of each style layer for one style image (RGB, [0, 1])."""
-    maps = _features(params, encode(style, config.variable), _layer_names(config.loss.style_layers), config, extent)
+    maps = feature_maps(params, encode(style, config.variable), layers_of(config.loss.style_layers), config, extent)
     return {
-        layer: gram_matrix(map_, divisor=config.loss.gram_divisor, pixels=_pixels(layer, map_, config, extent))
+        layer: gram_matrix(map_, divisor=config.loss.gram_divisor, pixels=count_pixels(layer, map_, config, extent))
         for layer, map_ in maps.items()
     }
 
@@ -99,7 +101,7 @@ def content_maps(
     params: Params, content: Image, config: Config, *, extent: Extent | None = None
 ) -> dict[str, FeatureMap]:
     """Feature map of each content layer for the content image (RGB, [0, 1])."""
-    return _features(params, encode(content, config.variable), _layer_names(config.loss.content_layers), config, extent)
+    return feature_maps(params, encode(content, config.variable), layers_of(config.loss.content_layers), config, extent)
 
 
 def combine_targets(
@@ -111,7 +113,7 @@ def combine_targets(
     if loss.content_normalization == "target_variance":
         for layer, map_ in content.items():
             map_ = map_.astype(jnp.float32)
-            count = _pixels(layer, map_, config, extent) * map_.shape[2]
+            count = count_pixels(layer, map_, config, extent) * map_.shape[2]
             mean = jnp.sum(map_) / count
             # Padding is zero and must stay out of the variance: E[x²] − E[x]².
             content_scale[layer] = _inverse(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
@@ -161,6 +163,15 @@ def make_targets(
     return targets._replace(weights=loss_weights(config))
 
 
+def style_term(grams: dict[str, Gram], targets: Targets, config: Config) -> Scalar:
+    """The unweighted style term: Σ over layers of weight × scale × distance of the Gram matrices."""
+    style = jnp.float32(0.0)
+    for layer, weight in config.loss.style_layers:
+        distance = style_loss(grams[layer], targets.grams[layer], reduction=config.loss.style_reduction)
+        style += weight * targets.style_scale[layer] * distance
+    return style
+
+
 def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -> LossTerms:
     """The unweighted terms for one image.
 
@@ -174,17 +185,20 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
     on the variable's own pixel scale.
     """
     loss, extent = config.loss, targets.extent
-    layers = _layer_names(loss.content_layers) + _layer_names(loss.style_layers)
-    maps = _features(params, image, layers, config, extent)
-    content = style = jnp.float32(0.0)
+    layers = layers_of(loss.content_layers) + layers_of(loss.style_layers)
+    maps = feature_maps(params, image, layers, config, extent)
+    content = jnp.float32(0.0)
     for layer, weight in loss.content_layers:
-        pixels = _pixels(layer, maps[layer], config, extent)
+        pixels = count_pixels(layer, maps[layer], config, extent)
         distance = content_loss(maps[layer], targets.content[layer], reduction=loss.content_reduction, pixels=pixels)
         content += weight * targets.content_scale[layer] * distance
-    for layer, weight in loss.style_layers:
-        gram = gram_matrix(maps[layer], divisor=loss.gram_divisor, pixels=_pixels(layer, maps[layer], config, extent))
-        distance = style_loss(gram, targets.grams[layer], reduction=loss.style_reduction)
-        style += weight * targets.style_scale[layer] * distance
+    grams = {
+        layer: gram_matrix(
+            maps[layer], divisor=loss.gram_divisor, pixels=count_pixels(layer, maps[layer], config, extent)
+        )
+        for layer, _ in loss.style_layers
+    }
+    style = style_term(grams, targets, config)
     size = None if extent is None else extent.size
     return LossTerms(content, style, total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size))
 
