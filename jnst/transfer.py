@@ -180,15 +180,15 @@ def stylize(
     styles = list(style) if isinstance(style, list | tuple) else [style]
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
-    sizes = scale_sizes(height, width, config.run.scales, minimum=_smallest(config))
+    sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
     clock = {"start": time.monotonic(), "compile": 0.0, "evaluations": 0}
     picture, stage, state, reason = None, None, None, "steps"
     for index, size in enumerate(sizes):
         shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
-        painted = [jnp.asarray(_style_at_scale(one, config, (height, width), size)) for one in styles]
-        _check_size(size, config, "content")
+        painted = [jnp.asarray(style_at_scale(one, config, (height, width), size)) for one in styles]
+        check_size(size, config, "content")
         for one in painted:
-            _check_size(one.shape[:2], config, "style")
+            check_size(one.shape[:2], config, "style")
         begin = time.monotonic()
         targets = make_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
         jax.block_until_ready(targets)
@@ -234,12 +234,12 @@ def _layers(config: Config) -> list[str]:
     return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
 
 
-def _smallest(config: Config) -> int:
+def smallest_scale(config: Config) -> int:
     """Smallest side a coarse scale may have: room for the deepest layer to be more than a point."""
     return 4 * minimum_size(_layers(config), config.network)
 
 
-def _check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
+def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
     smallest = minimum_size(_layers(config), config.network)
     if min(size) < smallest:
         raise ConfigError(
@@ -248,7 +248,7 @@ def _check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
         )
 
 
-def _style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
     unit = to_unit(fit_style(style, full, config.size))
     if size == full:
