@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from jnst.arrays import FeatureMap, Features, Image, Params
-from jnst.config import Architecture, NetworkConfig, PoolRounding, Precision
+from jnst.config import Architecture, FirstPadding, NetworkConfig, PoolRounding, Precision
 from jnst.errors import ConfigError, JnstError, WeightsError, describe_unknown
 
 # Convolutions per block; the channels of a block are the same in both networks.
@@ -27,8 +27,9 @@ class Extent(NamedTuple):
     """Where the true image lies when the array at hand is a padded image or a tile of a larger one.
 
     `origin` is the row and column of the array's first pixel in the true image (negative inside a border, a multiple
-    of 16), `size` the true height and width. Both may be traced. Activations outside the true image are set to zero
-    after every convolution and pool, which is what zero padding at the true border means.
+    of 16, of 32 for pool5), `size` the true height and width. Both may be traced. Pixels outside the true image are
+    ignored, and activations there are set to zero after every convolution and pool, which is what zero padding at the
+    true border means.
     """
 
     origin: tuple[Any, Any]
@@ -237,6 +238,18 @@ def inside(x: FeatureMap, extent: Extent) -> jax.Array:
     return (((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width)))[..., None]
 
 
+def _border(x: Image, extent: Extent, padding: FirstPadding) -> Image:
+    """The image with what the first convolution sees around the true one: zeros, or its border pixels once more."""
+    if padding == "zero":
+        return jnp.where(inside(x, extent), x, 0)
+    for axis, (start, length) in enumerate(zip(*extent, strict=True)):
+        position = jnp.expand_dims(jnp.arange(x.shape[axis]) + start, (1 - axis, 2))
+        # Shifts and selections, not an indexed copy: the gradient is then the same from run to run on every device.
+        before, after = jnp.roll(x, -1, axis), jnp.roll(x, 1, axis)
+        x = jnp.where(position == -1, before, jnp.where(position == length, after, x))
+    return x
+
+
 class VGG(nn.Module):
     """VGG's convolutional part, returning the feature maps asked for by name."""
 
@@ -248,6 +261,8 @@ class VGG(nn.Module):
         names = layer_names(self.network.architecture)
         channels = convolutions(self.network.architecture)
         features: dict[str, FeatureMap] = {}
+        if extent is not None:
+            x = _border(x, extent, self.network.first_padding)
         for name in names[: deepest(layers, self.network.architecture) + 1]:
             if name.startswith("conv"):
                 x = self._convolution(x, name, scaled_channels(channels[name], self.network.width))
