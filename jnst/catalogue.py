@@ -169,7 +169,7 @@ def _choose(architecture: Architecture, lineage: Lineage, cache_dir: Path | None
             return Resolved(entry.name, locate_weights(entry), bool(fetched), notice if fetched else "")
     if not fetched:
         raise WeightsError(f"there are no {architecture} weights of {lineage} lineage; choose others with --weights")
-    kind = architecture if lineage == "any" else f"{architecture} weights of {lineage} lineage"
+    kind = f"{architecture} weights" if lineage == "any" else f"{architecture} weights of {lineage} lineage"
     raise WeightsError(
         f"{kind} needed, and none on this machine; `jnst weights fetch {fetched[0].name}` brings them, "
         "or choose others with --weights"

@@ -79,7 +79,9 @@ def find_arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
 def hdf5_bytes(groups: Mapping[str, Mapping[str, np.ndarray]], attributes: Mapping[str, Mapping[str, Any]]) -> bytes:
     """A whole file made in memory: arrays by group and name; attributes by group, those of the file under "/"."""
     size = sum(array.nbytes for arrays in groups.values() for array in arrays.values())
-    with h5py.File("memory", "w", driver="core", backing_store=False, block_size=size + (1 << 16)) as file:
+    # This version of the format has a checksum on all its structure, which the older one does not.
+    options = {"driver": "core", "backing_store": False, "block_size": size + (1 << 16), "libver": ("v110", "v110")}
+    with h5py.File("memory", "w", **options) as file:
         for name, arrays in groups.items():
             group = file.create_group(name)
             for key, values in arrays.items():

@@ -44,13 +44,13 @@ class Global(NamedTuple):
 
 
 class Storage(NamedTuple):
-    """A run of elements in the file: `count` of them from `start` in the storage `key`, which holds `total`."""
+    """A run of elements in the file: `length` of them from `start` in the storage `key`, which holds `total`."""
 
     key: str
     kind: str
     total: int
     start: int
-    count: int
+    length: int
 
 
 class Tensor(NamedTuple):
@@ -291,8 +291,8 @@ def _tensor(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tupl
         raise WeightsError(f"the pickle has a malformed tensor in storage {storage.key!r}")
     size = math.prod(shape)
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if size > storage.count or (size and last >= storage.count):
+    if size > storage.length or (size and last >= storage.length):
         raise WeightsError(
-            f"a tensor of shape {shape} does not fit in storage {storage.key!r}, which has {storage.count} elements"
+            f"a tensor of shape {shape} does not fit in storage {storage.key!r}, which has {storage.length} elements"
         )
     return Tensor(storage, offset, shape, strides)
