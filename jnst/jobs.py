@@ -22,7 +22,7 @@ from jnst.disk import cache_directory
 from jnst.errors import ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
 from jnst.imageio import Bits, check_writable, montage, write_image
-from jnst.progress import Printer
+from jnst.progress import Silent
 from jnst.transfer import Result, Snapshot, stylize
 from jnst.vgg import prepare_params
 from jnst.weights import Weights
@@ -133,7 +133,7 @@ def _companions(job: Job) -> list[Path]:
     return [record_path(job.output), *extra]
 
 
-def run_job(job: Job, weights: Weights, printer: Printer) -> tuple[dict[str, Any], int]:
+def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any], int]:
     """Makes the picture and writes it with its record.
 
     Ctrl-C and SIGTERM end the optimisation early; what is best so far is written and marked as interrupted.
@@ -185,7 +185,7 @@ def run_job(job: Job, weights: Weights, printer: Printer) -> tuple[dict[str, Any
 class _FrameWriter:
     """Writes OUT-0025.png and so on where frames are asked for."""
 
-    def __init__(self, job: Job, printer: Printer) -> None:
+    def __init__(self, job: Job, printer: Silent) -> None:
         self.job, self.printer = job, printer
 
     def __call__(self, snapshot: Snapshot) -> None:

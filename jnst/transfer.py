@@ -15,10 +15,11 @@ from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.errors import ConfigError
 from jnst.initial import initial_image
-from jnst.objective import Targets, make_targets
+from jnst.objective import Targets
 from jnst.progress import Progress
 from jnst.resizing import fit, fit_style, resize, scale_sizes, to_unit
-from jnst.vgg import minimum_size
+from jnst.tiles import prepare_targets
+from jnst.vgg import deepest, layer_names, minimum_size
 
 # After so many moves taken back in a row there is nowhere left to go.
 _MAX_REJECTED = 10
@@ -190,7 +191,7 @@ def stylize(
         for one in painted:
             check_size(one.shape[:2], config, "style")
         begin = time.monotonic()
-        targets = make_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
+        targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
         jax.block_until_ready(targets)
         clock["compile"] += time.monotonic() - begin
         if picture is not None:
@@ -242,9 +243,10 @@ def smallest_scale(config: Config) -> int:
 def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
     smallest = minimum_size(_layers(config), config.network)
     if min(size) < smallest:
+        architecture = config.network.architecture
+        name = layer_names(architecture)[deepest(_layers(config), architecture)]
         raise ConfigError(
-            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; layers {', '.join(_layers(config))} "
-            f"need at least {smallest} a side"
+            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; {name} needs at least {smallest} a side"
         )
 
 
