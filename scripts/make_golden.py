@@ -233,7 +233,7 @@ def make_lbfgs() -> None:
     about = {"width": WIDTH, "seed": SEED, "recipe": asdict(RECIPES["gordic"]), "pairs": pairs}
     about["optimizer"] = "torch LBFGS, lr 1, max_iter 1000, history 100, strong_wolfe, tolerances 1e-7 and 1e-9"
     about["content"] = "the loss of every evaluation (trial points of the line search too), from the content picture"
-    arrays = {}
+    arrays = {"gordic/fingerprint": material.fingerprint(material.random_params("vgg19", WIDTH, SEED))}
     for name, pair in pairs.items():
         for dtype, key in ((torch.float32, "loss float32"), (torch.float64, "loss float64")):
             losses = trace_lbfgs(pair, 200, dtype)
