@@ -14,6 +14,7 @@ from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.preprocessing import decode, encode
+from jnst.tiles import evaluate_tiled
 from jnst.vgg import Extent
 
 # Turns that one call of the compiled loop can record; longer runs call it again.
@@ -70,7 +71,7 @@ def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
 
 def make_descent_optimizer(config: Config, transformation: optax.GradientTransformation | None) -> Optimizer:
     """The config's optimiser in its variable space, clipping included; or the optax transformation instead."""
-    black, white = encode(jnp.zeros(3), config.variable), encode(jnp.ones(3), config.variable)
+    black, white = encode(jnp.zeros((1, 1, 3)), config.variable), encode(jnp.ones((1, 1, 3)), config.variable)
 
     def project(image: Image) -> Image:
         return jnp.clip(image, black, white) if config.optimizer.clip else image
@@ -118,7 +119,8 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
     start, basis = state.start, state.basis
 
     def evaluate_point(point: Image) -> Evaluation:
-        (value, terms), gradient = evaluate(params, to_image(point, start, basis), targets, config)
+        compute = evaluate_tiled if config.tile else evaluate
+        (value, terms), gradient = compute(params, to_image(point, start, basis), targets, config)
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 
     move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, state.shrink)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar
+from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
@@ -43,7 +43,7 @@ def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
     return tuple(layer for layer, _ in layers)
 
 
-def _inverse(value: Scalar) -> Scalar:
+def inverse_or_one(value: Scalar) -> Scalar:
     """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
     usable = value > 1e-20
     return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
@@ -68,7 +68,7 @@ def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Exten
     return height * width
 
 
-def style_grams(params: Params, style: Image, config: Config, *, extent: Extent | None = None) -> dict[str, Gram]:
+def style_grams(params: Params, style: StyleImage, config: Config, *, extent: Extent | None = None) -> dict[str, Gram]:
     """Gram matrix of each style layer for one style image (RGB, [0, 1])."""
     maps = feature_maps(params, encode(style, config.variable), layers_of(config.loss.style_layers), config, extent)
     return {
@@ -116,16 +116,16 @@ def combine_targets(
             count = count_pixels(layer, map_, config, extent) * map_.shape[2]
             mean = jnp.sum(map_) / count
             # Padding is zero and must stay out of the variance: E[x²] − E[x]².
-            content_scale[layer] = _inverse(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
+            content_scale[layer] = inverse_or_one(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
     style_scale = {layer: jnp.float32(1.0) for layer in grams}
     if loss.style_normalization == "target_norm":
         for layer, gram in grams.items():
-            style_scale[layer] = _inverse(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
+            style_scale[layer] = inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
     return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent)
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _style_grams(params: Params, style: Image, config: Config) -> dict[str, Gram]:
+def _style_grams(params: Params, style: StyleImage, config: Config) -> dict[str, Gram]:
     return style_grams(params, style, config)
 
 
@@ -137,7 +137,7 @@ def _content_targets(params: Params, content: Image, grams: dict[str, Gram], con
 def make_targets(
     params: Params,
     content: Image,
-    styles: Image | Sequence[Image],
+    styles: StyleImage | Sequence[StyleImage],
     config: Config,
     *,
     style_weights: Sequence[float] | None = None,
