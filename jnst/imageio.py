@@ -1,0 +1,258 @@
+"""Pictures in and out of files. Here and in `decoding` Pillow enters, and tifffile, which writes 16-bit TIFF.
+
+Inside jnst a picture is RGB in the sRGB colour space, upright, height × width × 3; a written file declares sRGB.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from jnst.config import Rounding
+from jnst.decoding import Picture, Pixels, decoding, open_picture, read_bytes, read_image, srgb_profile
+from jnst.errors import ImageError, describe_unknown
+from jnst.files import check_writable_file, write_atomically
+from jnst.png16 import encode_png16
+
+__all__ = ["Picture", "check_writable", "montage", "quantize", "read_image", "read_metadata", "write_image"]
+
+Bits = Literal[8, 16]
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+# A JPEG segment ends at 65,535 bytes; Pillow refuses to read PNG texts above a mebibyte.
+_LONGEST_TEXT = {"PNG": 1_000_000, "JPEG": 60_000, "WEBP": 60_000}
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What `write_image` embedded under `metadata`, or None if the file carries nothing of ours.
+
+    Raises:
+        ImageError: the file is missing or not a picture.
+    """
+    data = read_bytes(path)
+    with decoding(path, data), open_picture(data) as image:
+        if image.format == "PNG":
+            text = image.info.get("jnst", "")
+        elif image.format == "TIFF":
+            text = image.getexif().get(ExifTags.Base.ImageDescription, "")
+        else:
+            comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
+            text = comment[8:].decode("ascii", "replace") if isinstance(comment, bytes) else ""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        found = json.loads(text)["jnst"]
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    image: npt.ArrayLike,
+    *,
+    alpha: npt.ArrayLike | None = None,
+    metadata: dict[str, Any] | None = None,
+    rounding: Rounding = "round",
+    quality: int = 95,
+    overwrite: bool = False,
+    bits: Bits = 8,
+) -> None:
+    """Writes a picture as PNG, JPEG (4:4:4), WebP or TIFF by the path's suffix, atomically, declared as sRGB.
+
+    JPEG has no alpha: there the picture is laid on white. WebP is lossless at quality 100.
+
+    Args:
+        image: height × width × 3, floating point in [0, 1] (clipped) or already uint8 or uint16.
+        alpha: height × width, likewise.
+        metadata: JSON object to embed; `read_metadata` gives it back. Left out above 60,000 bytes in JPEG and
+            WebP, a million in PNG.
+        bits: per channel; 16 in PNG and TIFF only, and TIFF then needs the extra jnst[tiff].
+
+    Raises:
+        ImageError: everything that `check_writable` finds, shapes that do not fit, NaN, or a disk that is full.
+    """
+    pixels = quantize(image, rounding, bits)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise ImageError(f"picture has shape {pixels.shape}; expected height × width × 3")
+    height, width = pixels.shape[:2]
+    check_writable(path, overwrite=overwrite, bits=bits, size=(height, width))
+    if alpha is not None:
+        opacity = quantize(alpha, "round", bits)
+        if opacity.shape != (height, width):
+            raise ImageError(f"alpha has shape {opacity.shape}; expected {(height, width)} like the picture")
+        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
+    form = SUFFIXES[Path(path).suffix.lower()]
+    text = json.dumps({"jnst": metadata}) if metadata is not None else ""
+    if len(text) > _LONGEST_TEXT.get(form, sys.maxsize):
+        text = ""
+    try:
+        write_atomically(path, _encode(form, pixels, text, quality))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot write {path}: {reason}") from error
+
+
+def check_writable(
+    path: str | os.PathLike[str], *, overwrite: bool = False, bits: Bits = 8, size: tuple[int, int] | None = None
+) -> None:
+    """Finds out before the work starts whether `write_image` will be able to write there.
+
+    Args:
+        size: (height, width) if known, for the formats whose sides are limited.
+
+    Raises:
+        ImageError: unknown suffix, missing or unwritable folder, existing file without `overwrite`, or a format that
+            cannot hold that many bits or pixels.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        what = describe_unknown("picture format", suffix, SUFFIXES) if suffix else f"known are: {', '.join(SUFFIXES)}"
+        raise ImageError(f"cannot tell the format of {path} by its suffix: {what}")
+    form = SUFFIXES[suffix]
+    if bits == 16 and form not in ("PNG", "TIFF"):
+        raise ImageError(f"cannot write {path}: {form} holds 8 bits per channel; 16 need .png or .tiff")
+    if bits == 16 and form == "TIFF":
+        _tifffile()
+    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
+        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
+    check_writable_file(path, overwrite=overwrite)
+
+
+def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8) -> Pixels:
+    """The picture as uint8 or uint16: clipped, then rounded or, as most published programs do, truncated.
+
+    Both work on float32 times 255 (65,535). Truncation forgives four units in the last place, so that k / 255, in
+    whatever order it was computed, comes back as k.
+
+    >>> quantize(np.array([0.0, 0.5, 1.5])).tolist(), quantize(np.array([0.5]), "truncate").tolist()
+    ([0, 128, 255], [127])
+
+    Raises:
+        ImageError: the picture holds NaN, or a type that is no picture's.
+    """
+    array = np.asarray(image)
+    dtype = np.uint8 if bits == 8 else np.uint16
+    if array.dtype == dtype:
+        return array
+    if array.dtype == np.uint8:
+        return array.astype(np.uint16) * np.uint16(257)
+    if array.dtype == np.uint16:
+        array, rounding = array.astype(np.float32) / np.float32(65_535), "round"
+    elif array.dtype.kind in "biuOSUcMm":
+        raise ImageError(f"picture holds {array.dtype}; expected uint8, uint16 or floating point in [0, 1]")
+    levels = np.clip(array.astype(np.float32), 0, 1) * np.float32(np.iinfo(dtype).max)
+    if np.isnan(levels).any():
+        raise ImageError("picture holds numbers that are not finite (NaN)")
+    if rounding == "truncate":
+        return np.minimum(np.floor(levels * np.float32(1 + 2**-22)), np.iinfo(dtype).max).astype(dtype)
+    return np.rint(levels).astype(dtype)
+
+
+def montage(
+    images: Sequence[npt.ArrayLike],
+    *,
+    labels: Sequence[str] | None = None,
+    height: int = 360,
+    columns: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Pictures side by side on white, `height` pixels high, labels below; one row up to four, else nearly square.
+
+    Raises:
+        ImageError: no picture, or not as many labels as pictures.
+    """
+    if not images or (labels is not None and len(labels) != len(images)):
+        given = "no labels" if labels is None else f"{len(labels)} labels"
+        raise ImageError(f"a sheet of {len(images)} pictures with {given}; expected one label per picture")
+    tiles = []
+    for image in images:
+        tile = Image.fromarray(quantize(image))
+        width = max(1, round(tile.width * height / tile.height))
+        tiles.append(tile if tile.height == height else tile.resize((width, height), Image.Resampling.LANCZOS))
+    columns = min(columns or (len(tiles) if len(tiles) <= 4 else math.isqrt(len(tiles) - 1) + 1), len(tiles))
+    rows = -(-len(tiles) // columns)
+    gap = max(6, height // 24)
+    size = max(11, height // 22)
+    caption = size + gap // 2 if labels else 0
+    widths = [max(tile.width for tile in tiles[column::columns]) for column in range(columns)]
+    sheet = Image.new("RGB", (sum(widths) + gap * (columns + 1), rows * (height + caption) + gap * (rows + 1)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        centre = sum(widths[:column]) + gap * (column + 1) + widths[column] / 2
+        top = gap + row * (height + caption + gap)
+        sheet.paste(tile, (round(centre - tile.width / 2), top))
+        if labels:
+            label = _shorten(labels[number], font, widths[column])
+            draw.text((centre, top + height + gap // 2), label, "#444444", font, anchor="ma")
+    return np.asarray(sheet)
+
+
+def _shorten(label: str, font: Any, width: float) -> str:
+    shown = label
+    while shown and font.getlength(shown if shown == label else shown + "…") > width:
+        shown = shown[:-1]
+    return shown if shown == label else shown + "…"
+
+
+def _encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
+    if pixels.dtype == np.uint16:
+        if form == "PNG":
+            return encode_png16(pixels, profile=srgb_profile(), text={"jnst": text} if text else None)
+        return _encode_tiff16(pixels, text)
+    image, options = Image.fromarray(pixels), {}
+    if form == "PNG":
+        info = PngInfo()
+        if text:
+            info.add_itxt("jnst", text, zip=True)
+        options = {"pnginfo": info}
+    elif form == "TIFF":
+        options = {"compression": "tiff_adobe_deflate", "tiffinfo": {ExifTags.Base.ImageDescription: text}}
+    else:
+        if form == "JPEG":
+            if image.mode == "RGBA":
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image).convert("RGB")
+            # Not optimize=True: Pillow then needs a buffer for the whole file, and guesses it too small for noise.
+            options = {"quality": quality, "subsampling": 0}
+        else:
+            options = {"quality": quality, "lossless": quality >= 100, "exact": True}
+        if text:
+            exif = Image.Exif()
+            exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"ASCII\0\0\0" + text.encode("ascii")}
+            options["exif"] = exif
+    buffer = io.BytesIO()
+    image.save(buffer, form, icc_profile=srgb_profile(), **options)
+    return buffer.getvalue()
+
+
+def _encode_tiff16(pixels: Pixels, text: str) -> bytes:
+    buffer = io.BytesIO()
+    _tifffile().imwrite(
+        buffer,
+        pixels,
+        photometric="rgb",
+        compression="zlib",
+        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+        description=text or None,
+        metadata=None,
+        software=False,
+        iccprofile=srgb_profile(),
+    )
+    return buffer.getvalue()
+
+
+def _tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImageError("16-bit TIFF needs tifffile: pip install 'jnst[tiff]', or choose .png") from error
+    return tifffile
