@@ -1,0 +1,100 @@
+"""Loss curves and contact sheets as files. Matplotlib enters here, and only when a curve is drawn."""
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from jnst.errors import JnstError
+from jnst.files import check_writable_file, write_atomically
+from jnst.imageio import montage, write_image
+
+_TERMS = (
+    ("content", "content", "#0b6e99"),
+    ("style", "style", "#c4512d"),
+    ("total_variation", "total variation", "#5b8c3a"),
+)
+_INK, _FAINT = "#333333", "#dddddd"
+
+
+def plot_losses(
+    trace: Mapping[str, Sequence[float]], path: str | os.PathLike[str], *, title: str = "", overwrite: bool = False
+) -> None:
+    """Draws the weighted total beside the three unweighted terms over evaluations, on logarithmic scales, as PNG.
+
+    Args:
+        trace: equal-length lists `evaluation`, `total`, `content`, `style`, `total_variation`. A term that is zero
+            throughout is left out, single values that are zero or not finite are gaps.
+
+    Raises:
+        JnstError: matplotlib is not installed, or the lists are missing, empty or of unequal length.
+        ImageError: `path` cannot be written.
+    """
+    names = ("evaluation", "total", *(name for name, _, _ in _TERMS))
+    lengths = {name: len(trace[name]) for name in names if name in trace}
+    if len(lengths) < len(names) or len(set(lengths.values())) != 1 or not lengths["total"]:
+        raise JnstError(f"trace has lists of lengths {lengths}; expected {', '.join(names)}, all of one length")
+    check_writable_file(path, overwrite=overwrite)
+    figure = _new_figure()
+    left, right = figure.subplots(1, 2)
+    _draw(left, trace, [("total", "weighted total", _INK)], "weighted total")
+    _draw(right, trace, list(_TERMS), "unweighted terms")
+    if title:
+        figure.suptitle(title, color=_INK, fontsize=11)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
+
+
+def write_sheet(
+    path: str | os.PathLike[str],
+    images: Sequence[npt.ArrayLike],
+    *,
+    labels: Sequence[str] | None = None,
+    height: int = 360,
+    columns: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes pictures side by side, such as content, style and result, with labels below; see `imageio.montage`."""
+    write_image(path, montage(images, labels=labels, height=height, columns=columns), overwrite=overwrite)
+
+
+def _new_figure() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise JnstError("curves need matplotlib: pip install 'jnst[plots]'") from error
+    # A Figure of its own, not pyplot's: no global state, no window system, nothing to close.
+    return Figure(figsize=(9, 3.6), layout="constrained", facecolor="white")
+
+
+def _draw(axes: Any, trace: Mapping[str, Sequence[float]], lines: list[tuple[str, str, str]], title: str) -> None:
+    evaluations = [float(value) for value in trace["evaluation"]]
+    drawn = 0
+    for name, label, color in lines:
+        values = [float(value) if math.isfinite(value) and value > 0 else math.nan for value in trace[name]]
+        if all(math.isnan(value) for value in values):
+            continue
+        drawn += 1
+        # A run of one evaluation is a point, which a line would not show.
+        axes.plot(
+            evaluations, values, color=color, label=label, linewidth=1.6, marker="o" if len(values) == 1 else None
+        )
+    if drawn:
+        axes.set_yscale("log")
+    else:
+        axes.text(0.5, 0.5, "zero throughout", color=_INK, ha="center", transform=axes.transAxes)
+        axes.set_yticks([])
+    if drawn and len(lines) > 1:
+        axes.legend(frameon=False, labelcolor=_INK)
+    axes.set_title(title, loc="left", color=_INK, fontsize=10)
+    axes.set_xlabel("evaluations", color=_INK)
+    axes.grid(color=_FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(which="both", colors="#666666", labelsize=9)
+    axes.margins(x=0.02)
