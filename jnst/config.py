@@ -109,7 +109,9 @@ class LossConfig:
     style_reduction: StyleReduction = setting("mean", "over the entries of a Gram matrix")
     style_normalization: StyleNormalization = setting("none", "divisor of each style layer's term")
     tv_norm: VariationNorm = setting("l1", "of the differences between neighbouring pixels")
-    tv_reduction: VariationReduction = setting("sum", "over all neighbouring pairs and channels")
+    tv_reduction: VariationReduction = setting(
+        "sum", "over pairs of neighbours and channels; mean is that of rows plus that of columns"
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
