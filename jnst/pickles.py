@@ -32,7 +32,7 @@ _ADMITTED = {
     ("torch.nn.parameter", "Parameter"): "parameter",
     **{(module, name): name for module in ("torch", "torch.cuda") for name in ELEMENT_TYPES},
 }
-_MAX_INSTRUCTIONS = 1_000_000  # VGG19's own file has about two thousand
+_MAX_INSTRUCTIONS = 200_000  # VGG19's own file has about two thousand
 _MAX_DIMENSIONS = 8
 _MAX_NUMBER = 1 << 48  # of elements; keeps sums and messages small whatever the file says
 
