@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "height width 3"]
-FeatureMap: TypeAlias = Float[Array, "height width channels"]
+# The size of a style image, and of a feature map, is its own: it need not be that of the image beside it.
+StyleImage: TypeAlias = Float[Array, "_height _width 3"]
+FeatureMap: TypeAlias = Float[Array, "_height _width _channels"]
 Gram: TypeAlias = Float[Array, "channels channels"]
 Features: TypeAlias = Mapping[str, FeatureMap]
 Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]

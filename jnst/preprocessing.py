@@ -1,21 +1,26 @@
 """Between RGB in [0, 1] and the spaces that optimisers and networks use."""
 
+import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Image
 from jnst.config import PixelSpace
 
 
+def _per_channel(values: tuple[float, float, float]) -> jax.Array:
+    return jnp.asarray(values, jnp.float32).reshape(1, 1, 3)
+
+
 def encode(image: Image, space: PixelSpace) -> Image:
     """RGB in [0, 1] to `space`: (scale · rgb − mean) / std, then the channel order."""
-    mean, std = jnp.asarray(space.mean, jnp.float32), jnp.asarray(space.std, jnp.float32)
+    mean, std = _per_channel(space.mean), _per_channel(space.std)
     encoded = (space.scale * image - mean) / std
     return encoded[..., ::-1] if space.order == "bgr" else encoded
 
 
 def decode(encoded: Image, space: PixelSpace) -> Image:
     """The inverse of `encode`; not clipped."""
-    mean, std = jnp.asarray(space.mean, jnp.float32), jnp.asarray(space.std, jnp.float32)
+    mean, std = _per_channel(space.mean), _per_channel(space.std)
     ordered = encoded[..., ::-1] if space.order == "bgr" else encoded
     return (ordered * std + mean) / space.scale
 

@@ -104,7 +104,7 @@ def flip_kernel(kernel: Any) -> Any:
 
 
 def prepare_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, jax.Array]]:
-    """Adds to every convolution the flipped kernel that its input gradient uses.
+    """Adds to every convolution the flipped kernel that its input gradient uses; takes NumPy arrays as well.
 
     Prepared once, outside any loop: XLA on CPU recognises a plain convolution with a ready kernel, but not one whose
     kernel is reversed inside a loop body, which runs many times slower.
@@ -145,7 +145,7 @@ def frozen_convolution(
     """
     del kernel_flipped
     y = _convolve(x, kernel, padding, precision)
-    return y + bias.astype(y.dtype)
+    return y + bias.astype(y.dtype)[None, None]
 
 
 def _convolution_forward(
@@ -171,7 +171,7 @@ def _convolution_backward(padding: int, precision: Precision, residuals: Any, gr
 frozen_convolution.defvjp(_convolution_forward, _convolution_backward, symbolic_zeros=True)
 
 
-def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> FeatureMap:
+def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
     """The 2×2 windows as axes: rows × 2 × columns × 2 × channels."""
     height, width, channels = x.shape
     rows, columns = _halve(height, rounding), _halve(width, rounding)
@@ -227,7 +227,7 @@ def average_pool(x: FeatureMap, rounding: PoolRounding, extent: Extent | None = 
         jnp.clip(length - start - 2 * jnp.arange(count), 1, 2)
         for length, start, count in zip(size, origin, total.shape[:2], strict=True)
     )
-    return (total / (rows[:, None, None] * columns[:, None])).astype(x.dtype)
+    return (total / (rows[:, None, None] * columns[None, :, None])).astype(x.dtype)
 
 
 def inside(x: FeatureMap, extent: Extent) -> jax.Array:
@@ -235,7 +235,7 @@ def inside(x: FeatureMap, extent: Extent) -> jax.Array:
     (top, left), (height, width) = extent
     rows = jnp.arange(x.shape[0]) + top
     columns = jnp.arange(x.shape[1]) + left
-    return (((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width)))[..., None]
+    return ((rows >= 0) & (rows < height))[:, None, None] & ((columns >= 0) & (columns < width))[None, :, None]
 
 
 def _border(x: Image, extent: Extent, padding: FirstPadding) -> Image:
