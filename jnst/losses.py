@@ -110,8 +110,8 @@ def total_variation(
         rows, columns = jnp.arange(image.shape[0]), jnp.arange(image.shape[1])
         down = jnp.where((rows[1:] < size[0])[:, None, None] & (columns < size[1])[None, :, None], down, 0)
         across = jnp.where((rows < size[0])[:, None, None] & (columns[1:] < size[1])[None, :, None], across, 0)
-    # x · sign(x), not abs(x): jax gives abs the slope 1 at zero, where PyTorch, TensorFlow and symmetry say 0, and every
-    # flat area of a picture is full of zeros.
+    # x · sign(x), not abs(x): jax gives abs the slope 1 at zero, where PyTorch, TensorFlow and symmetry say 0, and
+    # every flat area of a picture is full of zeros.
     measure = (lambda x: x * jnp.sign(x)) if norm == "l1" else jnp.square
     vertical, horizontal = jnp.sum(measure(down)), jnp.sum(measure(across))
     if reduction == "sum":
