@@ -5,22 +5,14 @@ import pickle
 import random
 import struct
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_weights import CHECKPOINT, LEGACY, ZIP, fill
 
 from jnst.checkpoints import read_pytorch
 from jnst.errors import WeightsError
 from jnst.pickles import Interpreter, Tensor
-
-GOLDEN = Path(__file__).parent / "golden"
-LEGACY, ZIP, CHECKPOINT = (GOLDEN / f"{name}.pth" for name in ("vgg16-legacy", "vgg19-zip", "vgg16-checkpoint"))
-
-
-def fill(shape, layer):
-    """The formula of scripts/make_golden_weights.py."""
-    return (((7 * np.arange(np.prod(shape)) + 13 * layer) % 127 - 63) / 64).reshape(shape).astype(np.float32)
 
 
 def run(data):
