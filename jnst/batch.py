@@ -1,0 +1,92 @@
+"""Many images in one call.
+
+An image's result does not depend on who shares its batch. With a fixed number of lanes that holds to the bit; batches
+of different sizes are different programs, whose sums are rounded differently, so there it holds to float precision.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from jnst.arrays import Params
+from jnst.config import Config
+from jnst.errors import ConfigError
+from jnst.painter import Callback, Painter
+from jnst.styles import StyleTargets
+from jnst.tasks import Task, prepare
+from jnst.transfer import Result
+
+
+def stylize_batch(
+    params: Params,
+    contents: Any,
+    styles: Any,
+    config: Config | Sequence[Config],
+    *,
+    seeds: int | Sequence[int] = 0,
+    initials: Sequence[Any] | None = None,
+    lanes: int | None = None,
+    mesh: Mesh | None = None,
+    callback: Callback | None = None,
+) -> list[Result]:
+    """Every content image repainted in its style; what is given once is used for all.
+
+    Pairs, many styles for one content, and sweeps over weights or seeds are all lists of equal length.
+
+    Args:
+        params: from `prepare_params` or `load_params`.
+        contents: one image or a list: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1].
+        styles: one style or a list; each an image, a prepared style (`prepare_style`), or a tuple of images to blend.
+        config: one config or a list of them. Those that differ only in loss weights share a batch.
+        seeds: of the random initial images.
+        initials: images to begin with.
+        lanes: images per batch; by default what fits in memory. Given, results do not depend to the bit on what else
+            is in the list.
+        mesh: devices; see `jnst.sharding.image_mesh`.
+        callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
+            true, with the best so far.
+
+    Returns:
+        A `Result` per image, in order. An image whose loss is never finite has `stopped` "stuck"; its neighbours do not
+        notice.
+
+    Raises:
+        ConfigError: for lists of different lengths, or an image too small for the deepest layer.
+
+    >>> import jnst, numpy as np
+    >>> params, config = jnst.load_preset("pocket", weights="pocket", steps=1, size=32, style_layers=[["relu1_1", 1.0]])
+    >>> contents = np.random.default_rng(0).random((2, 32, 32, 3))
+    >>> [result.image.shape for result in stylize_batch(params, contents, contents[0], config)]
+    [(32, 32, 3), (32, 32, 3)]
+    """
+    lists = {
+        "contents": list(contents) if isinstance(contents, tuple) else _as_list(contents),
+        "styles": _as_list(styles),
+        "configs": [config] if isinstance(config, Config) else list(config),
+        "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+        "initials": [None] if initials is None else list(initials),
+    }
+    count = max(map(len, lists.values()))
+    for name, values in lists.items():
+        if len(values) not in (1, count):
+            raise ConfigError(f"there are {len(values)} {name} for {count} images; expected one, or one each")
+    rows = zip(*(values * count if len(values) == 1 else values for values in lists.values()), strict=True)
+    items = []
+    for content, style, one, seed, initial in rows:
+        several = style if isinstance(style, tuple | StyleTargets) else (style,)
+        # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
+        key = None if isinstance(several, StyleTargets) else tuple(map(id, several))
+        items.append(prepare(Task(content, several, one, int(seed), None, initial, key)))
+    return Painter(params, mesh=mesh, lanes=lanes).paint(items, callback=callback)
+
+
+def _as_list(images: Any) -> list[Any]:
+    """One image (or one blend, a tuple), or each of a list or of an array with four axes."""
+    if isinstance(images, list):
+        return images
+    if isinstance(images, tuple | StyleTargets):
+        return [images]
+    array = np.asarray(images)
+    return [array] if array.ndim == 3 else list(array)

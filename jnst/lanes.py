@@ -1,0 +1,185 @@
+"""Many descents at once: every image is a lane of its own, with its own optimiser, best picture and stop flag.
+
+What is written here for one image becomes many by `vmap`, and many devices by `shard_map` around it. The weights of the
+network are shared: under `vmap` over weights a convolution becomes a grouped one, which is slow.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
+from jnst.config import Config
+from jnst.descent import CAPACITY, Trace, TransferState, init_state, make_descent_optimizer, to_image, turn
+from jnst.objective import Targets, combine_targets, content_maps
+from jnst.preprocessing import decode
+from jnst.sharding import spread
+from jnst.vgg import Extent
+
+# After so many moves taken back in a row there is nowhere left to go.
+MAX_REJECTED = 10
+RUNNING, STEPS, TOLERANCE, STUCK, UNUSED = range(5)
+REASONS = ("running", "steps", "tolerance", "stuck", "unused")
+
+
+class Lane(NamedTuple):
+    """One image of a batch. `mark` is the best loss at the end of the last chunk, `reason` why the lane stopped."""
+
+    state: TransferState
+    mark: Scalar
+    reason: jax.Array
+
+
+class StopRule(NamedTuple):
+    """When a lane is done. Numbers, not settings: another number of steps is not another compilation."""
+
+    turns: int | jax.Array
+    chunk: int | jax.Array
+    tolerance: float | jax.Array
+
+
+class Problem(NamedTuple):
+    """What a lane begins with.
+
+    content, initial: RGB in [0, 1], padded to the size that the batch shares.
+    grams, weights: of the targets.
+    extent: the true part of a padded image; None where nothing is padded.
+    used: false for a lane that only fills the batch up.
+    """
+
+    content: Image
+    initial: Image
+    grams: dict[str, Gram]
+    weights: LossWeights
+    extent: Extent | None
+    used: jax.Array
+
+
+def _begin(
+    params: Params, problem: Problem, config: Config, optimizer: optax.GradientTransformation | None
+) -> tuple[Targets, Lane]:
+    maps = content_maps(params, problem.content, config, extent=problem.extent)
+    targets = combine_targets(maps, problem.grams, config, extent=problem.extent)._replace(weights=problem.weights)
+    state = init_state(problem.initial, config, extent=problem.extent, optimizer=optimizer)
+    return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, RUNNING, UNUSED))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"))
+def begin_lanes(
+    params: Params,
+    problems: Problem,
+    *,
+    config: Config,
+    optimizer: optax.GradientTransformation | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[Targets, Lane]:
+    """Targets and fresh states. Every array of `problems`, and of the result, has a leading axis of lanes."""
+
+    def block(params: Params, problems: Problem) -> tuple[Targets, Lane]:
+        return jax.vmap(lambda problem: _begin(params, problem, config, optimizer))(problems)
+
+    return spread(block, mesh, shared=1)(params, problems)
+
+
+def _settle(lane: Lane, new: TransferState, rule: StopRule) -> Lane:
+    """Decides after a turn whether the lane goes on; one that had stopped keeps what it had."""
+    running = lane.reason == RUNNING
+    # The optimiser's memory is the largest part of the state, and a lane that stopped needs it no more.
+    kept = jax.tree.map(
+        lambda a, b: jnp.where(running, a, b), new._replace(memory=()), lane.state._replace(memory=())
+    )._replace(memory=new.memory)
+    steps = kept.turn - 1
+    at_chunk = steps % rule.chunk == 0
+    fallen = lane.mark - kept.best_value
+    slow = (rule.tolerance > 0) & at_chunk & (steps >= rule.chunk) & (fallen < rule.tolerance * jnp.abs(lane.mark))
+    stuck = (kept.rejected >= MAX_REJECTED) | ~jnp.isfinite(kept.evaluation.value)
+    reason = jnp.where(slow, TOLERANCE, RUNNING)
+    reason = jnp.where(stuck, STUCK, reason)
+    reason = jnp.where(kept.turn >= rule.turns, STEPS, reason)
+    mark = jnp.where(at_chunk, kept.best_value, lane.mark)
+    return Lane(kept, mark, jnp.where(running, reason, lane.reason))
+
+
+def _advance_block(
+    params: Params,
+    rule: StopRule,
+    count: jax.Array,
+    targets: Targets,
+    lanes: Lane,
+    *,
+    config: Config,
+    optimizer: optax.GradientTransformation | None,
+) -> tuple[Lane, Trace]:
+    """The loop over turns for the lanes of one device; it ends early when all of them have stopped."""
+    chosen = make_descent_optimizer(config, optimizer)
+
+    def one(targets: Targets, lane: Lane) -> Lane:
+        return _settle(lane, turn(params, targets, lane.state, config, chosen), rule)
+
+    def goes_on(carry: tuple[jax.Array, Lane, Trace]) -> jax.Array:
+        return (carry[0] < count) & jnp.any(carry[1].reason == RUNNING)
+
+    def body(carry: tuple[jax.Array, Lane, Trace]) -> tuple[jax.Array, Lane, Trace]:
+        index, lanes, trace = carry
+        lanes = jax.vmap(one)(targets, lanes)
+        state = lanes.state
+        entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
+        trace = jax.tree.map(lambda values, value: values.at[:, index].set(value), trace, entry)
+        return index + 1, lanes, trace
+
+    size = (lanes.reason.shape[0], CAPACITY)
+    numbers = jnp.zeros(size)
+    trace = Trace(jnp.zeros(size, jnp.int32), numbers, numbers, numbers, numbers)
+    _, lanes, trace = jax.lax.while_loop(goes_on, body, (jnp.int32(0), lanes, trace))
+    return lanes, trace
+
+
+@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"), donate_argnames=("lanes",))
+def advance_lanes(
+    params: Params,
+    rule: StopRule,
+    count: jax.Array,
+    targets: Targets,
+    lanes: Lane,
+    *,
+    config: Config,
+    optimizer: optax.GradientTransformation | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[Lane, Trace]:
+    """Up to `count` turns of every lane that is still running; `lanes` is used up (its memory is donated).
+
+    Args:
+        params: from `prepare_params`.
+        rule: when a lane is done.
+        count: at most CAPACITY.
+        targets: from `begin_lanes`, and so are the first `lanes`.
+        config: a `compile_key`.
+        optimizer: an optax gradient transformation in place of the config's optimiser.
+        mesh: devices that the lanes are divided among; their number must divide that of the lanes.
+
+    Returns:
+        The lanes, and for each the trace of these turns (lanes × CAPACITY). A lane that stopped along the way has
+        entries only for the turns that it made.
+    """
+    block = functools.partial(_advance_block, config=config, optimizer=optimizer)
+    return spread(block, mesh, shared=3)(params, rule, count, targets, lanes)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "best"))
+def lane_pictures(lanes: Lane, *, config: Config, best: bool) -> Image:
+    """The pictures that the lanes stand for: lanes × height × width × 3, RGB, clipped to [0, 1], still padded."""
+
+    def one(state: TransferState) -> Image:
+        point = state.best_point if best else state.point
+        return jnp.clip(decode(to_image(point, state.start, state.basis), config.variable), 0.0, 1.0)
+
+    return jax.vmap(one)(lanes.state)
+
+
+def stack(items: list[Any]) -> Any:
+    """One tree with a leading axis from many trees."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)

@@ -1,0 +1,116 @@
+"""Which devices, and who owns which images.
+
+Images share nothing but the network's weights, so a mesh covers the devices of one process and hosts share nothing but
+the list of work: no step of the computation waits for another device, let alone for another host.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jnst.errors import ConfigError
+
+AXIS = "images"
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of `count` equal parts of the work; `index` counts from zero."""
+
+    index: int = 0
+    count: int = 1
+
+    def owns(self, name: str) -> bool:
+        """Whether this part holds the item of that name.
+
+        Decided by the name's hash alone, so that processes which saw different listings of a folder still never do
+        an item twice. Parts are equal on average: of n items each gets n / count, give or take √(n / count).
+        """
+        digest = hashlib.sha256(name.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
+
+
+def parse_share(text: str) -> Share:
+    """The share that `--shard` names, which counts from one.
+
+    >>> parse_share("2/8")
+    Share(index=1, count=8)
+    """
+    index, _, count = text.partition("/")
+    try:
+        share = Share(int(index) - 1, int(count))
+    except ValueError:
+        share = Share(-1, 0)
+    if not 0 <= share.index < share.count:
+        raise ConfigError(f"shard is {text!r}; expected I/N with I from 1 to N, such as 2/8, or auto")
+    return share
+
+
+def join_fleet(
+    coordinator: str | None = None, processes: int | None = None, index: int | None = None, *, timeout: float = 300
+) -> Share:
+    """This process's share among those of one job, through `jax.distributed`. Call before anything else uses JAX.
+
+    On TPU pods, Slurm and Open MPI everything is found out; elsewhere give the coordinator's host:port, the number of
+    processes and this one's number (or COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID in the environment).
+
+    Raises:
+        ConfigError: when the others cannot be found.
+    """
+    coordinator = coordinator or os.environ.get("COORDINATOR_ADDRESS")
+    if processes is None and "NUM_PROCESSES" in os.environ:
+        processes = int(os.environ["NUM_PROCESSES"])
+    if index is None and "PROCESS_ID" in os.environ:
+        index = int(os.environ["PROCESS_ID"])
+    try:
+        jax.distributed.initialize(coordinator, processes, index, initialization_timeout=int(timeout))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"cannot find the other processes of this job ({reason}); give --shard I/N to each of them instead, or "
+            "set COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID"
+        ) from error
+    return Share(jax.process_index(), jax.process_count())
+
+
+def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
+    """A mesh with one axis, over images; of this process's devices by default. None where there is only one."""
+    chosen = list(jax.local_devices() if devices is None else devices)
+    return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))
+
+
+def count_devices(mesh: Mesh | None) -> int:
+    return 1 if mesh is None else mesh.devices.size
+
+
+def spread(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> Callable[..., Any]:
+    """The function on each device's own block of lanes.
+
+    The first `shared` arguments are the same everywhere; all others, and the results, have a leading axis of lanes.
+    A `shard_map`, not a sharded `jit`: there XLA would let loops on different devices wait for each other.
+    """
+    if mesh is None:
+        return function
+
+    def mapped(*arguments: Any) -> Any:
+        lanes = PartitionSpec(AXIS)
+        specs = (PartitionSpec(),) * shared + (lanes,) * (len(arguments) - shared)
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=lanes, check_vma=False)(*arguments)
+
+    return mapped
+
+
+def place(tree: Any, mesh: Mesh | None, *, shared: bool = False) -> Any:
+    """Arrays put where `spread` wants them: copies everywhere, or lanes divided among the devices."""
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec() if shared else PartitionSpec(AXIS)))

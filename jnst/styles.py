@@ -1,0 +1,233 @@
+"""A style prepared once and used a million times: its Gram matrices, in memory or in a file.
+
+A file holds the Gram matrices of each style layer, once per scale of a coarse-to-fine run, the style picture itself at
+working size (some initial pictures take its colours), and what the numbers depend on: network, weights, input space.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnst.arrays import Params
+from jnst.buckets import bucket_size, pad_image
+from jnst.config import Config, to_dict
+from jnst.disk import disk_errors
+from jnst.errors import ConfigError, TargetsError, WeightsError
+from jnst.files import write_atomically
+from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
+from jnst.objective import blend_grams, compile_key, style_grams
+from jnst.resizing import fit_style, resize, to_unit
+from jnst.vgg import Extent
+
+FORMAT = "jnst-style"
+FORMAT_VERSION = 1
+
+Grams = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class StyleTargets:
+    """Gram matrices of a style.
+
+    grams: by layer; for the full size first, then for each halving of a coarse-to-fine run.
+    picture: the (first) style picture at working size, uint8.
+    settings: what the numbers depend on, as plain JSON types (see `style_settings`).
+    weights_sha256: hash of the network's weights, empty where unknown.
+    """
+
+    grams: tuple[Grams, ...]
+    picture: np.ndarray
+    settings: Mapping[str, Any]
+    weights_sha256: str = ""
+
+
+def style_settings(config: Config) -> dict[str, Any]:
+    """The settings that Gram matrices depend on, apart from the size of the style picture."""
+    data = to_dict(config)
+    return {
+        "network": data["network"],
+        "network_input": data["network_input"],
+        "precision": data["precision"],
+        "gram_divisor": data["loss"]["gram_divisor"],
+    }
+
+
+def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256: str = "") -> None:
+    """Raises TargetsError unless the prepared style fits a run with that config and those weights."""
+    wanted = style_settings(config)
+    for name, value in targets.settings.items():
+        if wanted.get(name) != value:
+            raise TargetsError(
+                f"the saved style was prepared with {name.replace('_', ' ')} {json.dumps(value)}, this run has "
+                f"{json.dumps(wanted.get(name))}; prepare it again with `jnst targets`"
+            )
+    if weights_sha256 and targets.weights_sha256 and weights_sha256 != targets.weights_sha256:
+        raise TargetsError(
+            f"the saved style was prepared with weights {targets.weights_sha256[:12]}…, this run has "
+            f"{weights_sha256[:12]}…; prepare it again with `jnst targets`"
+        )
+    missing = [layer for layer, _ in config.loss.style_layers if layer not in targets.grams[0]]
+    if missing:
+        raise TargetsError(
+            f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(targets.grams[0])}"
+        )
+
+
+def pick_grams(targets: StyleTargets, config: Config, halvings: int) -> Grams:
+    """The Gram matrices of the config's style layers for a scale so many halvings below full size."""
+    if halvings >= len(targets.grams):
+        raise TargetsError(
+            f"the saved style was prepared for {len(targets.grams)} scales, this run needs {halvings + 1}; prepare it "
+            "again with `jnst targets --scales`"
+        )
+    return {layer: targets.grams[halvings][layer] for layer, _ in config.loss.style_layers}
+
+
+def picture_grams(params: Params, picture: np.ndarray, config: Config) -> Grams:
+    """Gram matrices of one style picture at the size that it has: float RGB in [0, 1].
+
+    Computed on a picture padded to one of few sizes, which gives the same numbers and few compilations.
+    """
+    size = (picture.shape[0], picture.shape[1])
+    bucket = bucket_size(*size, config)
+    extent = None if bucket == size else Extent((0, 0), size)
+    found = _style_grams(params, pad_image(picture, bucket), extent, compile_key(config))
+    return {layer: np.asarray(gram) for layer, gram in found.items()}
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _style_grams(params: Params, picture: Any, extent: Extent | None, config: Config) -> dict[str, jax.Array]:
+    return style_grams(params, jnp.asarray(picture), config, extent=extent)
+
+
+def prepare_style(
+    params: Params,
+    styles: Any,
+    config: Config,
+    *,
+    style_weights: Sequence[float] | None = None,
+    weights_sha256: str = "",
+) -> StyleTargets:
+    """The Gram matrices of one style picture, or of a blend of several, for every scale of the config.
+
+    Args:
+        params: from `prepare_params`.
+        styles: height × width × 3, RGB, uint8, uint16 or floating point in [0, 1]; or a list of them.
+        config: network, layers, sizes and scales. The style must not depend on the content's size.
+        style_weights: one per style where there are several.
+        weights_sha256: remembered, to recognise a run with other weights.
+
+    Raises:
+        ConfigError: where the config stretches the style to each content's size.
+    """
+    if config.size.style == "content":
+        raise ConfigError(
+            f"preset {config.preset} stretches the style to each content image's size, so it cannot be prepared "
+            "beforehand; set size.style to own"
+        )
+    several = list(styles) if isinstance(styles, list | tuple) else [styles]
+    pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
+    by_scale = []
+    for power in range(config.run.scales):
+        shrunk = [_halve(picture, power) for picture in pictures]
+        grams = blend_grams([picture_grams(params, one, config) for one in shrunk], style_weights)  # pyright: ignore
+        by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
+    first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
+    return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)
+
+
+def _halve(picture: np.ndarray, power: int) -> np.ndarray:
+    if power == 0:
+        return picture
+    height, width = (max(16, round(side / 2**power)) for side in picture.shape[:2])
+    return resize(picture, height, width, "pillow-lanczos").astype(np.float32)
+
+
+def write_style(path: str | Path, targets: StyleTargets) -> None:
+    """Writes a prepared style to an HDF5 file, whole or not at all.
+
+    Raises:
+        TargetsError: where the place cannot be written.
+    """
+    groups: dict[str, dict[str, np.ndarray]] = {
+        f"scale{power}": dict(grams) for power, grams in enumerate(targets.grams)
+    }
+    groups["picture"] = {"pixels": targets.picture}
+    attributes = {
+        "/": {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "scales": len(targets.grams),
+            "settings": json.dumps(targets.settings),
+            "weights_sha256": targets.weights_sha256,
+            "sha256": _hash(targets),
+        }
+    }
+    try:
+        with disk_errors(Path(path)):
+            write_atomically(path, hdf5_bytes(groups, attributes))
+    except WeightsError as error:
+        raise TargetsError(str(error)) from error
+
+
+def _hash(targets: StyleTargets) -> str:
+    digest = hashlib.sha256(json.dumps([dict(targets.settings), targets.weights_sha256], sort_keys=True).encode())
+    for grams in targets.grams:
+        for layer in sorted(grams):
+            digest.update(f"{layer} {grams[layer].shape}\n".encode())
+            digest.update(np.ascontiguousarray(grams[layer], "<f4").data)
+    digest.update(f"{targets.picture.shape}\n".encode())
+    digest.update(np.ascontiguousarray(targets.picture).data)
+    return digest.hexdigest()
+
+
+def is_style_file(path: str | Path) -> bool:
+    """Whether the name is that of a prepared style and not of a picture."""
+    return Path(path).suffix.lower() in (".h5", ".hdf5")
+
+
+def read_style(path: str | Path) -> StyleTargets:
+    """Reads a prepared style and verifies its hash.
+
+    Raises:
+        TargetsError: saying what is wrong with the file.
+    """
+    try:
+        with open_hdf5(Path(path)) as file:
+            attributes: dict[str, Any] = dict(file.attrs)
+            if attributes.get("format") != FORMAT:
+                raise WeightsError("an HDF5 file, but not a prepared style; `jnst targets` makes one")
+            version = int(attributes["format_version"])
+            if version != FORMAT_VERSION:
+                raise WeightsError(f"style format {version}; this jnst reads format {FORMAT_VERSION}; update jnst")
+            scales = int(attributes["scales"])
+            if not 1 <= scales <= 8:
+                raise WeightsError(f"{scales} scales; expected 1 to 8")
+            groups = [member(file, f"scale{power}") for power in range(scales)]
+            grams = tuple({layer: _read_gram(member(group, layer)) for layer in group} for group in groups)
+            pixels = member(member(file, "picture"), "pixels")
+            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.id.get_storage_size() != pixels.nbytes:
+                raise WeightsError("the picture is not an array of bytes, or incomplete")
+            targets = StyleTargets(
+                grams, pixels[()], json.loads(attributes["settings"]), str(attributes["weights_sha256"])
+            )
+            if _hash(targets) != attributes["sha256"]:
+                raise WeightsError("the values do not match their hash; the file is damaged")
+    except WeightsError as error:
+        raise TargetsError(str(error).replace("weights file", "style file")) from error
+    return targets
+
+
+def _read_gram(dataset: Any) -> np.ndarray:
+    shape = array_shape(dataset)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise WeightsError(f"{dataset.name} has shape {shape}; expected a square matrix")
+    return read_array(dataset)

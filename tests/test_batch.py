@@ -1,0 +1,275 @@
+"""Many images at once: nobody notices the neighbours, padding changes nothing, memory runs out gracefully."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from material import paint, random_params
+
+from jnst import painter as painter_room
+from jnst.batch import stylize_batch
+from jnst.buckets import bucket_side, bucket_size, pad_image
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
+from jnst.errors import ConfigError
+from jnst.lanes import advance_lanes, begin_lanes
+from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.painter import Painter, Plan
+from jnst.stages import Stage
+from jnst.styles import picture_grams
+from jnst.tasks import Task, prepare
+from jnst.transfer import stylize
+from jnst.vgg import prepare_params
+
+WIDTH = 1 / 16
+CONFIG = Config(
+    network=NetworkConfig(width=WIDTH),
+    size=SizeConfig(rule="keep"),
+    loss=LossConfig(
+        style_weight=100.0,
+        tv_weight=1.0,
+        content_layers=(("relu2_2", 1.0),),
+        style_layers=(("relu1_1", 0.5), ("relu2_1", 0.5)),
+        content_normalization="target_variance",
+        style_normalization="target_norm",
+    ),
+    run=RunConfig(steps=6, chunk=2),
+)
+STYLE = paint("weave", 32, 32)
+SQUARES = [paint("hills", 32, 32), paint("shapes", 32, 32), paint("marble", 32, 32)]
+
+
+def vary(config: Config = CONFIG, **parts) -> Config:
+    """The config with fields of its parts replaced: vary(run={"steps": 3})."""
+    return dataclasses.replace(
+        config,
+        **{
+            name: dataclasses.replace(getattr(config, name), **value) if isinstance(value, dict) else value
+            for name, value in parts.items()
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def params():
+    return prepare_params(random_params("vgg19", WIDTH, 0))
+
+
+@pytest.fixture(scope="module")
+def together(params):
+    """Three images in a batch of four lanes."""
+    return stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4)
+
+
+def test_bucket_sides_are_few_and_little_longer():
+    assert [bucket_side(length) for length in (1, 16, 17, 225, 256, 257, 341, 400, 512, 683)] == [
+        *(16, 16, 32, 240, 256, 288, 352, 416, 512, 704)
+    ]
+    assert len({bucket_side(length) for length in range(257, 513)}) == 8
+    assert max(bucket_side(length) / length for length in range(128, 4096)) < 1.13
+
+
+def test_images_with_a_replicated_border_are_not_padded():
+    assert bucket_size(33, 47, CONFIG) == (48, 48)
+    assert bucket_size(33, 47, vary(network={"first_padding": "replicate"})) == (33, 47)
+
+
+def test_padding_goes_below_and_to_the_right():
+    padded = pad_image(np.ones((2, 3, 3), np.float32), (4, 4))
+    assert padded[..., 0].tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_result_is_the_same_to_the_bit_alone_first_last_and_beside_nan(params, together):
+    broken = np.full((32, 32, 3), np.nan, np.float32)
+    alone = stylize_batch(params, [SQUARES[0]], STYLE, CONFIG, lanes=4)
+    last = stylize_batch(params, [broken, SQUARES[2], SQUARES[1], SQUARES[0]], STYLE, CONFIG, lanes=4)
+    assert np.array_equal(alone[0].image, together[0].image)
+    assert np.array_equal(last[3].image, together[0].image)
+    assert np.array_equal(last[2].image, together[1].image)
+    assert last[3].trace == together[0].trace
+    assert last[0].stopped == "stuck"
+    assert len(last[0].trace["total"]) == 1
+    assert [result.stopped for result in last[1:]] == ["steps"] * 3
+
+
+def test_batch_agrees_with_single_runs(params, together):
+    single = stylize(params, SQUARES[0], STYLE, CONFIG)
+    # Another number of lanes is another program, whose sums are rounded differently; the descent amplifies that.
+    np.testing.assert_allclose(together[0].image, single.image, atol=2e-5)
+    np.testing.assert_allclose(together[0].trace["total"], single.trace["total"], rtol=1e-4)
+    assert together[0].trace["evaluation"] == single.trace["evaluation"] == list(range(1, 8))
+    assert together[0].best_step == single.best_step
+
+
+@pytest.mark.parametrize(("pooling", "rounding", "compared"), [("max", "floor", 0), ("average", "ceil", 1)])
+def test_padded_images_equal_unpadded_ones(params, pooling, rounding, compared):
+    config = vary(
+        network={"pooling": pooling, "pool_rounding": rounding},
+        optimizer={"frequency_exponent": 0.5} if pooling == "max" else {"method": "adam"},
+        run={"steps": 4},
+    )
+    contents, style = [paint("hills", 33, 45), paint("marble", 47, 37)], paint("weave", 35, 41)
+    result = stylize_batch(params, contents, style, config)[compared]
+    single = stylize(params, contents[compared], style, config)
+    assert result.image.shape == contents[compared].shape
+    np.testing.assert_allclose(result.trace["total"], single.trace["total"], rtol=2e-5)
+    np.testing.assert_allclose(result.image, single.image, atol=2e-5)
+
+
+def test_coarse_to_fine_agrees_with_a_single_run(params):
+    config = vary(
+        optimizer={"method": "adam"},
+        run={"steps": 2, "scales": 2},
+        loss={"content_layers": (), "style_layers": (("relu1_1", 1.0),)},
+    )
+    (result,) = stylize_batch(params, SQUARES[0], STYLE, config)
+    single = stylize(params, SQUARES[0], STYLE, config)
+    np.testing.assert_allclose(result.image, single.image, atol=1e-5)
+
+
+def test_each_lane_stops_by_its_own_tolerance_and_the_loop_ends_when_all_have(params):
+    config = vary(run={"steps": 40, "chunk": 4, "tolerance": 0.2})
+    results = stylize_batch(params, SQUARES, STYLE, config, lanes=4)
+    lengths = []
+    for content, result in zip(SQUARES, results, strict=True):
+        single = stylize(params, content, STYLE, config)
+        assert result.stopped == single.stopped == "tolerance"
+        assert len(result.trace["total"]) == len(single.trace["total"]) < 41
+        np.testing.assert_allclose(result.image, single.image, atol=1e-3)
+        lengths.append(len(result.trace["total"]))
+    assert len(set(lengths)) > 1
+
+
+def test_a_sweep_over_weights_and_seeds_is_one_compilation(params, together):
+    before = advance_lanes._cache_size()
+    configs = [vary(loss={"style_weight": weight}) for weight in (1.0, 100.0, 1e4)]
+    swept = stylize_batch(params, SQUARES[0], STYLE, configs, seeds=[0, 1, 2], lanes=4)
+    assert advance_lanes._cache_size() == before
+    assert np.array_equal(swept[1].image, together[0].image)
+    content_terms = [result.trace["content"][-1] for result in swept]
+    assert content_terms == sorted(content_terms)
+
+
+def test_many_styles_for_one_content_and_blends(params, together):
+    styles = [STYLE, (STYLE, SQUARES[1])]
+    one, blend = stylize_batch(params, SQUARES[0], styles, CONFIG, lanes=4)
+    assert np.array_equal(one.image, together[0].image)
+    single = stylize(params, SQUARES[0], [STYLE, SQUARES[1]], CONFIG)
+    np.testing.assert_allclose(blend.image, single.image, atol=2e-5)
+
+
+def test_a_callback_sees_all_lanes_and_can_end_the_batch(params):
+    seen = []
+
+    def callback(snapshot):
+        seen.append((snapshot.indices, [one.step for one in snapshot.progress], snapshot.image(1).shape))
+        return True
+
+    results = stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4, callback=callback)
+    assert seen == [((0, 1, 2), [0, 0, 0], (32, 32, 3))]
+    assert [result.stopped for result in results] == ["callback"] * 3
+
+
+def make_lanes(params, config, count):
+    items = [prepare(Task(SQUARES[index % 3], (STYLE,), config)) for index in range(count)]
+    stage = Stage(items, 0, list(range(count)), {"start": 0.0})
+    grams = picture_grams(params, STYLE, config)
+    problems = stage.problems([item.full for item in items], [grams] * count, count)
+    targets, lanes = begin_lanes(params, problems, config=stage.key)
+    return stage, targets, lanes
+
+
+def test_the_state_is_donated(params):
+    stage, targets, lanes = make_lanes(params, CONFIG, 4)
+    arguments = (params, stage.rule, np.int32(0), targets, lanes)
+    report = advance_lanes.lower(*arguments, config=stage.key).compile().memory_analysis()
+    advance_lanes(*arguments, config=stage.key)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(lanes.state))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(targets))
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(lanes.state))
+    assert report.alias_size_in_bytes > 0.95 * state_bytes
+
+
+@pytest.mark.parametrize("history", [5, 50])
+def test_the_memory_model_agrees_with_the_compiler(params, history):
+    config = vary(optimizer={"history": history})
+    stage, targets, lanes = make_lanes(params, config, 4)
+    compiled = advance_lanes.lower(params, stage.rule, np.int32(0), targets, lanes, config=stage.key).compile()
+    predicted = params_bytes(config) + 4 * lane_bytes(config, 32, 32)
+    assert 0.6 < predicted / compiled_bytes(compiled) < 1.7
+
+
+def test_lanes_are_a_power_of_two_that_fits():
+    config = Config()
+    one = lane_bytes(config, 512, 512)
+    assert 0.5e9 < one < 1e9
+    assert lanes_that_fit(config, 512, 512, available=params_bytes(config) + 7 * one, platform="gpu") == 4
+    assert lanes_that_fit(config, 512, 512, available=0, platform="gpu") == 1
+    assert lanes_that_fit(config, 512, 512, available=10**15, platform="gpu") == 64
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(params, monkeypatch):
+    tried = []
+
+    def small_device(*arguments, **settings):
+        tried.append(arguments[-1].reason.shape[0])
+        if tried[-1] > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+        return advance_lanes(*arguments, **settings)
+
+    small_device.lower = advance_lanes.lower
+    monkeypatch.setattr(painter_room, "advance_lanes", small_device)
+    contents = [*SQUARES, SQUARES[0], SQUARES[1]]
+    results = stylize_batch(params, contents, STYLE, vary(run={"steps": 1}), lanes=4)
+    assert sorted(set(tried), reverse=True) == [4, 2]
+    assert tried.count(4) == 1
+    assert len(results) == 5
+    np.testing.assert_array_equal(results[0].image, results[3].image)
+
+
+def test_out_of_memory_with_a_single_image_says_what_it_needs(params, monkeypatch):
+    def no_memory(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    no_memory.lower = advance_lanes.lower
+    monkeypatch.setattr(painter_room, "advance_lanes", no_memory)
+    with pytest.raises(ConfigError, match=r"single image of 32 × 32 pixels.*tiles"):
+        stylize_batch(params, SQUARES[0], STYLE, CONFIG, lanes=1)
+
+
+def test_other_errors_are_passed_on(params):
+    with pytest.raises(ConfigError, match="needs at least 2 a side"):
+        stylize_batch(params, np.zeros((1, 40, 3)), STYLE, CONFIG)
+
+
+def test_lists_of_unequal_length_are_refused(params):
+    with pytest.raises(ConfigError, match="there are 2 styles for 3 images"):
+        stylize_batch(params, SQUARES, [STYLE, STYLE], CONFIG)
+
+
+def test_what_a_batch_needs_is_reported_once_for_each_size(params):
+    plans: list[Plan] = []
+    painter = Painter(params, lanes=4, report=plans.append)
+    items = [prepare(Task(content, (STYLE,), CONFIG)) for content in SQUARES]
+    painter.paint(items)
+    painter.paint(items[:1])
+    assert [(plan.size, plan.lanes, plan.devices) for plan in plans] == [((32, 32), 4, 1)]
+    assert plans[0].compiled
+    assert plans[0].compiled < plans[0].available
+
+
+def test_leftover_images_go_into_smaller_powers_of_two(params):
+    painter = Painter(params)
+    item = prepare(Task(SQUARES[0], (STYLE,), CONFIG))
+    painter._limits[item.group] = 8
+    assert [painter._choose_lanes(item, waiting) for waiting in (20, 8, 7, 3, 1)] == [8, 8, 4, 2, 1]
+    fixed = Painter(params, lanes=8)
+    assert [fixed._choose_lanes(item, waiting) for waiting in (20, 3)] == [8, 8]
+
+
+def test_optimizer_settings_reach_every_lane(params):
+    config = vary(optimizer=OptimizerConfig(method="adam", learning_rate=0.25), run={"steps": 1, "keep": "last"})
+    (result,) = stylize_batch(params, np.full((32, 32, 3), 0.5), STYLE, config, lanes=1)
+    moved = np.abs(result.image - 0.5)
+    # Adam's first step has the length of the learning rate wherever there is a gradient.
+    assert 0.2499 < moved.max() < 0.2501
