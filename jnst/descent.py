@@ -1,6 +1,7 @@
 """The optimisation of one image as one compiled loop of turns: move, evaluate, keep or take back."""
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
-from jnst.config import Config
+from jnst.config import Config, require
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
@@ -80,14 +81,21 @@ def make_descent_optimizer(config: Config, transformation: optax.GradientTransfo
 
 
 def init_state(
-    image: Image,
+    image: Image | np.ndarray,
     config: Config,
     *,
     extent: Extent | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> TransferState:
     """A fresh state that begins with `image`: RGB in [0, 1], height × width × 3, `extent` the true part of it."""
-    point, start, basis = encode(jnp.asarray(image, jnp.float32), config.variable), None, None
+    return _init_state(jnp.asarray(image, jnp.float32), extent, config=compile_key(config), optimizer=optimizer)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "optimizer"))
+def _init_state(
+    image: Image, extent: Extent | None, *, config: Config, optimizer: optax.GradientTransformation | None
+) -> TransferState:
+    point, start, basis = encode(image, config.variable), None, None
     if config.optimizer.frequency_exponent:
         size = None if extent is None else extent.size
         start = point
@@ -127,8 +135,9 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
     # A fresh state has a zero gradient, so its first move stays where it is and only evaluates.
     fresh = state.turn == 0
     new = move.evaluation
-    finite = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
-    accept = finite & (fresh | (new.value <= optimizer.growth * state.evaluation.value))
+    accept = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
+    if math.isfinite(optimizer.growth):
+        accept &= fresh | (new.value <= optimizer.growth * state.evaluation.value)
     evaluation = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state.evaluation)
     shrink = jnp.where(accept, state.shrink, 0.25 * state.shrink)
     scale = state.scale
@@ -204,7 +213,11 @@ def advance(
 
     Returns:
         The new state and the trace, each of its fields with `num_steps` entries.
+
+    Raises:
+        ConfigError: for a negative number of steps.
     """
+    require(num_steps >= 0, f"number of steps is {num_steps}; expected zero or more")
     traces: list[Trace] = []
     while True:
         count = min(num_steps, CAPACITY)
