@@ -2,6 +2,7 @@
 
 A file from somewhere else may be cut short, may link to other files of the machine, or may declare arrays that it does
 not hold. Whatever h5py says of such a file comes out as one WeightsError with the path in it.
+The library itself trusts the sizes in a file's structure: a file made to do harm can still cost memory, not more.
 """
 
 from collections.abc import Iterator, Mapping
