@@ -5,14 +5,15 @@
 A VGG19 of reduced width learns, from the pictures of `painted_pictures.py` alone, which of many painting styles a
 crop was painted in. Every block is asked (deep supervision): a small head looks at channel means and at a Gram
 matrix of the block's features, as style transfer will, and must name the style. Colours are disturbed, so that
-texture has to answer. Batch normalisation is folded into the convolutions at the end, and layers are rescaled
-so that their mean activation is one on pictures that were not trained on.
+texture has to answer. Batch normalisation is folded into the convolutions at the end, with statistics
+of pictures that were not trained on, and layers are scaled so that their mean activation on those is one.
 
 The run writes a checkpoint as it goes and resumes from it; each step's batch depends on the seed and the step only.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ from painted_pictures import paint_pictures
 VERSION = 1
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # base channels, convolutions: VGG19
+CALIBRATION = 64  # pictures, of styles not trained on, that fix the written network's biases and scales
 TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4", "relu5_1", "relu5_4")
 Tree = Any
 
@@ -39,21 +41,26 @@ class Training:
 
     seed: int = 0
     width: float = 0.25
+    blocks: int = 5
     styles: int = 1200
     each: int = 3  # training pictures per style; one more is kept for validation
     picture: int = 128
     crop: int = 64
     batch: int = 48
-    steps: int = 3000
+    steps: int = 1500
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    objective: str = "style"  # 'style' | 'picture' (tell pictures apart) | 'contrast' | 'both' (style and contrast)
+    objective: str = "both"  # 'style' | 'picture' (tell pictures apart) | 'contrast' | 'both' (style and contrast)
     pooling: str = "average"
     recolour: float = 0.5  # share of crops with exchanged colour channels
 
     @property
     def classes(self) -> int:
         return self.styles * (self.each if self.objective == "picture" else 1)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return tuple(tap for tap in TAPS if int(tap[4]) <= self.blocks)
 
 
 class TrainState(NamedTuple):
@@ -70,19 +77,25 @@ class Trunk(nn.Module):
     """VGG19's convolutions at reduced width, each followed by batch normalisation; returns every relu."""
 
     width: float
+    blocks: int
     pooling: str
 
     @nn.compact
     def __call__(self, pictures: jax.Array, *, train: bool) -> dict[str, jax.Array]:
         features, x = {}, (pictures - jnp.asarray(MEAN)) / jnp.asarray(STD)
-        for block, (channels, count) in enumerate(BLOCKS, start=1):
+        for block, (channels, count) in enumerate(BLOCKS[: self.blocks], start=1):
             if block > 1:
                 pool = nn.avg_pool if self.pooling == "average" else nn.max_pool
                 x = pool(x, (2, 2), (2, 2))
             for index in range(1, count + 1):
                 name = f"{block}_{index}"
                 x = nn.Conv(max(1, round(channels * self.width)), (3, 3), use_bias=False, name=f"conv{name}")(x)
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.97, name=f"norm{name}")(x)
+                # No learned scale or bias: every channel keeps zero mean and unit variance before its ReLU, so that all
+                # of them count in a Gram matrix and none is always on. With learned ones the matrices ask for less.
+                norm = nn.BatchNorm(
+                    use_running_average=not train, momentum=0.97, use_scale=False, use_bias=False, name=f"norm{name}"
+                )
+                x = norm(x)
                 x = features[f"relu{name}"] = nn.relu(x)
         return features
 
@@ -114,9 +127,9 @@ class Examinee(nn.Module):
     @nn.compact
     def __call__(self, pictures: jax.Array, *, train: bool) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         config = self.training
-        features = Trunk(config.width, config.pooling, name="trunk")(pictures, train=train)
+        features = Trunk(config.width, config.blocks, config.pooling, name="trunk")(pictures, train=train)
         logits, embeddings = {}, {}
-        for tap in TAPS:
+        for tap in config.taps:
             if config.objective != "contrast":
                 logits[tap] = Head(config.classes, name=f"style_{tap}")(features[tap], train=train)
             if config.objective in ("contrast", "both"):
@@ -188,18 +201,33 @@ def contrast_loss(embeddings: jax.Array, temperature: float = 0.1) -> jax.Array:
 
 
 def make_optimizer(config: Training) -> optax.GradientTransformation:
-    warmup = min(100, config.steps // 10 + 1)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps + 1)
+    """Adam at a constant rate that falls to zero over the last fifth: a run that is stopped at step k may be resumed
+    with `--steps` k / 0.8 and then equals one that was begun with as many."""
+    warmup, fall = min(100, config.steps // 10 + 1), config.steps - config.steps // 5
+    rate = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, config.learning_rate, warmup),
+            optax.constant_schedule(config.learning_rate),
+            optax.linear_schedule(config.learning_rate, 0.0, config.steps - fall + 1),
+        ],
+        [warmup, fall],
+    )
     return optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(rate, weight_decay=config.weight_decay))
+
+
+@functools.cache
+def make_init(config: Training):
+    return jax.jit(functools.partial(Examinee(config).init, train=True))
 
 
 def init_training(config: Training) -> TrainState:
     crops = jnp.zeros((2, config.crop, config.crop, 3))
-    variables = Examinee(config).init(jax.random.key(config.seed), crops, train=True)
+    variables = make_init(config)(jax.random.key(config.seed), crops)
     optimizer = make_optimizer(config).init(variables["params"])
     return TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer)
 
 
+@functools.cache
 def make_step(config: Training):
     """(state, crops, labels) -> (state, loss, accuracy of the mean of all heads), compiled."""
     model, optimizer = Examinee(config), make_optimizer(config)
@@ -253,19 +281,26 @@ def measure_accuracy(config: Training, state: TrainState, pictures: np.ndarray, 
 
 
 def train(
-    config: Training, pictures: np.ndarray, *, checkpoint: Path | None = None, log: Path | None = None, every: int = 100
+    config: Training,
+    pictures: np.ndarray,
+    *,
+    until: int | None = None,
+    checkpoint: Path | None = None,
+    log: Path | None = None,
+    every: int = 50,
 ) -> TrainState:
-    """The state after `config.steps`, beginning from the checkpoint where there is one."""
+    """The state after `until` steps (all, if not given), beginning from the checkpoint where there is one."""
+    until = config.steps if until is None else min(until, config.steps)
     state, step = init_training(config), make_step(config)
     if checkpoint is not None and checkpoint.exists():
         state = flax.serialization.from_bytes(state, checkpoint.read_bytes())
         print(f"resuming at step {int(state.step)}", flush=True)
     started, begun, losses, scores = time.perf_counter(), int(state.step), [], []
-    for index in range(begun, config.steps):
+    for index in range(begun, until):
         state, loss, accuracy = step(state, *draw_batch(config, pictures, index))
         losses.append(loss)
         scores.append(accuracy)
-        if (index + 1) % every == 0 or index + 1 == config.steps:
+        if (index + 1) % every == 0 or index + 1 == until:
             pace = (time.perf_counter() - started) / (index + 1 - begun)
             record = {
                 "step": index + 1,
@@ -288,45 +323,35 @@ def train(
 # ---- what is written ------------------------------------------------------------------------------------------------
 
 
-def fold_normalization(state: TrainState) -> dict[str, dict[str, np.ndarray]]:
-    """Kernels and biases with batch normalisation multiplied in, float64."""
-    trunk, statistics = state.params["trunk"], state.statistics["trunk"]
+def fold_normalization(kernels: dict[str, np.ndarray], pictures: np.ndarray, pooling: str) -> dict[str, dict]:
+    """Kernels and biases, float32, with batch normalisation multiplied in and every layer's mean activation one.
+
+    The statistics are taken anew, layer by layer, on uint8 `pictures` (n × height × width × 3): running averages lag
+    behind the kernels and come from crops with disturbed colours. The factor that brings a layer's mean activation
+    to one changes nothing further on, since the next layer's normalisation divides it out.
+    """
+    x = (jnp.asarray(pictures, jnp.float32) / 255 - jnp.asarray(MEAN)) / jnp.asarray(STD)
     folded = {}
-    for block, (_, count) in enumerate(BLOCKS, start=1):
-        for index in range(1, count + 1):
-            conv, norm = f"conv{block}_{index}", f"norm{block}_{index}"
-            affine = {name: np.asarray(value, np.float64) for name, value in trunk[norm].items()}
-            seen = {name: np.asarray(value, np.float64) for name, value in statistics[norm].items()}
-            factor = affine["scale"] / np.sqrt(seen["var"] + 1e-5)
-            kernel = np.asarray(trunk[conv]["kernel"], np.float64) * factor
-            folded[conv] = {"kernel": kernel, "bias": affine["bias"] - seen["mean"] * factor}
+    for name, kernel in kernels.items():
+        if name.endswith("_1") and name != "conv1_1":
+            x = (nn.avg_pool if pooling == "average" else nn.max_pool)(x, (2, 2), (2, 2))
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        mean, deviation = y.mean((0, 1, 2)), jnp.sqrt(y.var((0, 1, 2)) + 1e-5)
+        x = nn.relu((y - mean) / deviation)
+        level = x.mean()
+        factor = 1 / (deviation * level)
+        x = x / level
+        folded[name] = {"kernel": np.asarray(kernel * factor), "bias": np.asarray(-mean * factor)}
     return folded
 
 
-def rescale_layers(folded: dict, pictures: np.ndarray, pooling: str) -> dict[str, dict[str, np.ndarray]]:
-    """The same network up to one factor per layer, which makes every layer's mean activation one on `pictures`."""
-    x = (jnp.asarray(pictures, jnp.float32) / 255 - jnp.asarray(MEAN)) / jnp.asarray(STD)
-    rescaled = {}
-    for name, layer in folded.items():
-        if name.endswith("_1") and name != "conv1_1":
-            x = nn.avg_pool(x, (2, 2), (2, 2)) if pooling == "average" else nn.max_pool(x, (2, 2), (2, 2))
-        kernel, bias = np.asarray(layer["kernel"], np.float32), np.asarray(layer["bias"], np.float32)
-        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        x = nn.relu(x + bias)
-        factor = 1 / float(x.mean())
-        rescaled[name] = {"kernel": kernel * factor, "bias": bias * factor}
-        # the next layer was trained on features without the factor: take it out again there
-        x = x * factor
-        following = list(folded)[list(folded).index(name) + 1 : list(folded).index(name) + 2]
-        for other in following:
-            folded = {**folded, other: {**folded[other], "kernel": folded[other]["kernel"] / factor}}
-    return rescaled
-
-
-def finish(config: Training, state: TrainState) -> dict[str, dict[str, np.ndarray]]:
-    """The weights to be written, float32."""
-    unseen = paint_pictures(config.seed + 1, range(32), 1, config.picture)[:, 0]
-    return rescale_layers(fold_normalization(state), unseen, config.pooling)
+def finish(config: Training, state: TrainState) -> dict[str, dict]:
+    """The weights to be written."""
+    trunk = state.params["trunk"]
+    depths = [count for _, count in BLOCKS[: config.blocks]]
+    names = [f"conv{block}_{index}" for block, count in enumerate(depths, 1) for index in range(1, count + 1)]
+    unseen = paint_pictures(config.seed + 1, range(CALIBRATION), 1, config.picture)[:, 0]
+    return fold_normalization({name: trunk[name]["kernel"] for name in names}, unseen, config.pooling)
 
 
 def write(path: Path, config: Training, params: dict, accuracy: float) -> None:
