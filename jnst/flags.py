@@ -61,7 +61,7 @@ def parse_layers(text: str) -> list[list[Any]]:
     return layers
 
 
-def _parse(path: str, text: str) -> Any:
+def parse_setting(path: str, text: str) -> Any:
     """A setting's value from its text, by the field's type."""
     _, hint = setting_field(path)
     if path.endswith("_layers"):
@@ -113,13 +113,13 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, text in vars(arguments).items():
         if name.startswith("set:") and text is not None:
-            settings[name[4:]] = _parse(name[4:], text)
+            settings[name[4:]] = parse_setting(name[4:], text)
     for assignment in arguments.settings:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment}: expected PATH=VALUE, such as optimizer.beta1=0.99")
         try:
-            settings[path] = _parse(path, text)
+            settings[path] = parse_setting(path, text)
         except (StopIteration, KeyError, TypeError):
             settings[path] = text  # an unknown path; replace_settings names the closest
         except ValueError as error:
