@@ -12,6 +12,8 @@ from jnst.errors import JnstError, describe_unknown
 # Each command lives in a room of its own, which is imported when it is called for and not before.
 COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli_stylize", "repaint one content image in the style of another"),
+    "batch": ("jnst.cli_batch", "repaint many pictures: folders, lists, several styles, restartable"),
+    "targets": ("jnst.cli_targets", "prepare a style once, for many batches"),
     "presets": ("jnst.cli_presets", "list the recipes, or show one"),
     "weights": ("jnst.cli_weights", "list, fetch, convert, verify and describe weights"),
 }

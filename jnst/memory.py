@@ -20,10 +20,13 @@ _FILL = 0.75
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}
 
 
+def _layers(config: Config) -> list[str]:
+    return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
+
+
 def kept_channels(config: Config) -> tuple[float, float]:
     """Channels of all feature maps kept, and of the largest one, each per pixel of the image."""
-    network, loss = config.network, config.loss
-    layers = [layer for layer, _ in (*loss.content_layers, *loss.style_layers)]
+    network, layers = config.network, _layers(config)
     channels, kept, largest, area = 3.0, 3.0, 3.0, 1.0
     table = convolutions(network.architecture)
     for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
@@ -43,7 +46,8 @@ def lane_bytes(config: Config, height: int, width: int) -> int:
     value = 2 if config.precision == "bfloat16" else 4
     optimizer = config.optimizer
     # The point, its best, the gradient, the move, and their new versions; L-BFGS remembers pairs, Adam two moments.
-    images = 8 + (2 * optimizer.history if optimizer.method.endswith("lbfgs") else 4)
+    pairs = 1 if optimizer.history_precision == "bfloat16" else 2
+    images = 8 + (pairs * optimizer.history if optimizer.method.endswith("lbfgs") else 4)
     if optimizer.frequency_exponent:
         images += 4
     table = convolutions(config.network.architecture)
@@ -62,10 +66,12 @@ def lane_bytes(config: Config, height: int, width: int) -> int:
 
 
 def params_bytes(config: Config) -> int:
-    """Bytes of the network's parameters, flipped kernels included."""
-    total, inputs = 0, 3
-    for channels in convolutions(config.network.architecture).values():
-        outputs = scaled_channels(channels, config.network.width)
+    """Bytes of the network's parameters up to the deepest layer, flipped kernels included."""
+    total, inputs, network = 0, 3, config.network
+    table = convolutions(network.architecture)
+    used = layer_names(network.architecture)[: deepest(_layers(config), network.architecture) + 1]
+    for name in (name for name in used if name in table):
+        outputs = scaled_channels(table[name], network.width)
         total += 4 * (2 * 9 * inputs * outputs + outputs)
         inputs = outputs
     return total

@@ -1,0 +1,61 @@
+"""`jnst targets`: prepare a style once, for `jnst batch --style STYLE.h5`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jnst.errors import ConfigError
+from jnst.flags import add_config_flags, read_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the command; nothing heavy is imported for them."""
+    parser.add_argument("styles", nargs="+", metavar="STYLE", help="style picture; several are blended")
+    parser.add_argument("-o", "--output", metavar="OUT.h5", help="file to write (STYLE.h5)")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
+    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
+    add_config_flags(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    settings = read_settings(arguments)
+    blend = None
+    if arguments.style_blend:
+        try:
+            blend = [float(part) for part in arguments.style_blend.split(",")]
+        except ValueError:
+            raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
+    output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    from jnst.files import check_writable_file
+    from jnst.jobs import configure_jax
+    from jnst.remote import read_picture
+    from jnst.runs import resolve_run
+    from jnst.styles import is_style_file, prepare_style, write_style
+    from jnst.vgg import prepare_params
+
+    if not is_style_file(output):
+        raise ConfigError(f"{output} is not the name of a prepared style; expected one that ends in .h5")
+    check_writable_file(output, overwrite=arguments.overwrite)
+    configure_jax()
+    resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
+    pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
+    targets = prepare_style(
+        prepare_params(resolved.weights.params),
+        pictures,
+        resolved.config,
+        style_weights=blend,
+        weights_sha256=resolved.weights.info.sha256,
+    )
+    write_style(output, targets)
+    if not arguments.quiet:
+        for notice in resolved.notices:
+            print(notice, file=sys.stderr)
+        size, layers = targets.picture.shape, len(targets.grams[0])
+        print(f"wrote {output}: {layers} layers, {size[1]} × {size[0]} pixels, scales: {len(targets.grams)}")
+    return 0

@@ -1,0 +1,244 @@
+"""A job of many pictures that can be killed at any time: what is left to do, doing it, and the summary at the end."""
+
+import datetime
+import functools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jnst import remote
+from jnst.config import to_dict
+from jnst.contact import write_contact_sheet
+from jnst.entries import Entry
+from jnst.errors import ConfigError, ImageError
+from jnst.jobs import Interruptions, versions
+from jnst.manifest import Manifest, latest, read_records
+from jnst.painter import BatchSnapshot, Plan
+from jnst.progress import Progress, Silent
+from jnst.sharding import Share
+from jnst.weights import Weights
+from jnst.workshop import Deliver, Options, Record, Workshop
+
+
+@dataclass(frozen=True)
+class FolderJob:
+    """What is asked for.
+
+    resume: go on with what an earlier run left undone. Failures of that run are kept unless `retry_failed`.
+    share: this process's part of the entries.
+    """
+
+    entries: tuple[Entry, ...]
+    options: Options
+    share: Share = Share()
+    resume: bool = False
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of it: pictures made and failed now, found done or failed before, of how many in this share."""
+
+    total: int
+    done: int
+    failed: int
+    done_before: int
+    failed_before: int
+    seconds: float
+    signal: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.total - self.done - self.failed - self.done_before - self.failed_before
+
+    def __str__(self) -> str:
+        pace = f"{3600 * self.done / self.seconds:.0f} images per hour" if self.done and self.seconds else ""
+        parts = [f"{self.done} done in {self.seconds:.1f} s" + (f" ({pace})" if pace else "")]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.done_before} done before"] if self.done_before else []
+        parts += [f"{self.failed_before} failed before"] if self.failed_before else []
+        parts += [f"{self.left} left (go on with --resume)"] if self.left else []
+        return ", ".join(parts)
+
+
+# Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
+Engine = Callable[[Sequence[Entry], Deliver, Callable[[BatchSnapshot], Any] | None], None]
+
+
+class _Interrupted(Exception):
+    """Raised in a callback to leave a batch."""
+
+
+def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Engine | None = None) -> Summary:
+    """Makes the pictures of this share that are not there yet, and writes book, pictures and contact sheet.
+
+    Ctrl-C and SIGTERM give up the batch at hand; everything finished is kept.
+
+    Args:
+        job: what to do.
+        weights: from `read_weights`.
+        printer: shows the progress.
+        engine: who does the work; a `Workshop` in this process by default.
+
+    Raises:
+        ConfigError: the output folder holds another job, or this one and `resume` was not asked for.
+        ImageError: the output folder cannot be written.
+    """
+    begin = time.monotonic()
+    output = job.options.output
+    remote.make_folder(output)
+    mine = [entry for entry in job.entries if job.share.owns(entry.name)]
+    with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
+        before = latest(read_records(output))
+        todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest)
+        manifest.append(_describe_job(job, weights, len(mine), len(todo)))
+        counts = _Counts(manifest, printer, total=len(mine), finished=done_before + failed_before)
+        if todo:
+            if engine is None:
+                engine = functools.partial(_work_here, weights, job.options, printer)
+            try:
+                engine(todo, counts.deliver, functools.partial(counts.watch, interruptions))
+            except _Interrupted:
+                printer.note("interrupted; what is finished is kept")
+        printer.close()
+        summary = Summary(
+            len(mine),
+            counts.by_status["done"],
+            counts.by_status["failed"],
+            done_before,
+            failed_before,
+            time.monotonic() - begin,
+            interruptions.signal,
+        )
+        write_contact_sheet(output, list(latest(read_records(output)).values()), str(summary))
+    return summary
+
+
+def _work_here(
+    weights: Weights,
+    options: Options,
+    printer: Silent,
+    entries: Sequence[Entry],
+    deliver: Deliver,
+    callback: Callable[[BatchSnapshot], Any] | None,
+) -> None:
+    Workshop(weights, options, report=lambda plan: printer.note(describe_plan(plan))).work(
+        entries, deliver, callback=callback
+    )
+
+
+def describe_plan(plan: Plan) -> str:
+    """A batch's size and memory as one line."""
+    height, width = plan.size
+    devices = f" on {plan.devices} devices" if plan.devices > 1 else ""
+    compiled = "" if plan.compiled is None else f" ({plan.compiled / 1e9:.2g} GB says the compiler)"
+    return (
+        f"batches of {plan.lanes} at {width} × {height}{devices}: about {plan.predicted / 1e9:.2g} GB{compiled} of "
+        f"{plan.available / 1e9:.2g} GB"
+    )
+
+
+def _left_over(
+    job: FolderJob, mine: Sequence[Entry], before: dict[str, Record], sha256: str, manifest: Manifest
+) -> tuple[list[Entry], int, int]:
+    """The entries still to be made, and how many were done and had failed before."""
+    output, overwrite = job.options.output, job.options.overwrite
+    known = [entry for entry in mine if entry.name in before]
+    if known and not job.resume and not overwrite:
+        raise ConfigError(
+            f"{output} holds {len(known)} of these {len(mine)} pictures from an earlier run; say --resume to go on "
+            "with it, or --overwrite to begin again"
+        )
+    todo, counts = [], Counter()
+    for entry in mine:
+        record, path = before.get(entry.name, {}), remote.join(output, entry.name)
+        there = remote.exists(path)
+        if not job.resume:
+            status = "left"
+        elif record.get("status") == "failed" and not job.retry_failed:
+            status = "failed"
+        elif there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
+            status = "done"
+        elif there and (recovered := _recover(entry, path, sha256)) is not None:
+            manifest.append(recovered | {"time": _now(), "recovered": True})
+            status = "done"
+        else:
+            status = "left"
+        if status == "left":
+            if there and not overwrite:
+                raise ConfigError(
+                    f"{path} is there already, and was made with other settings, styles or weights; choose another "
+                    "folder, or say --overwrite to make it anew"
+                )
+            todo.append(entry)
+        counts[status] += 1
+    return todo, counts["done"], counts["failed"]
+
+
+def _recover(entry: Entry, path: str, sha256: str) -> Record | None:
+    """The record inside a picture that was finished, by a run that was killed before it could write its line."""
+    if not remote.exists(path):
+        return None
+    try:
+        record = remote.read_picture_metadata(path)
+    except ImageError:
+        return None
+    if not record or record.get("key") != entry.key(sha256):
+        return None
+    return {name: value for name, value in record.items() if name != "config"}
+
+
+class _Counts:
+    """Writes the lines of the book, and knows how far the job is."""
+
+    def __init__(self, manifest: Manifest, printer: Silent, *, total: int, finished: int) -> None:
+        self.manifest, self.printer, self.total, self.finished = manifest, printer, total, finished
+        self.by_status: Counter[str] = Counter()
+        self.begin, self._lock = time.monotonic(), threading.Lock()
+
+    def deliver(self, record: Record) -> None:
+        self.manifest.append(record | {"time": _now()})
+        with self._lock:
+            self.by_status[record["status"]] += 1
+        if record["status"] == "failed":
+            self.printer.note(f"{record['content']}: {record['reason']}")
+
+    def watch(self, interruptions: Interruptions, snapshot: BatchSnapshot) -> None:
+        if interruptions.signal:
+            raise _Interrupted
+        done = self.finished + sum(self.by_status.values())
+        losses = [one.total for one in snapshot.progress]
+        running = sum(one.fraction for one in snapshot.progress)
+        self.printer(
+            Progress(
+                step=done,
+                steps=self.total,
+                size=snapshot.progress[0].size,
+                total=sum(losses) / len(losses),
+                seconds=time.monotonic() - self.begin,
+                work=min(1.0, (done + running) / self.total),
+                label=f"batch of {len(losses)}",
+            )
+        )
+
+
+def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Record:
+    return {
+        "kind": "job",
+        "shard": str(job.share),
+        "entries": len(job.entries),
+        "share": total,
+        "left": left,
+        "config": to_dict(job.entries[0].config) if job.entries else None,
+        "weights": {"name": weights.info.name, "sha256": weights.info.sha256},
+        "lanes": job.options.lanes or "auto",
+        "versions": versions(),
+        "time": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,141 @@
+"""The book of a job: one line per picture, appended and flushed to the disk before the next one counts.
+
+Each shard keeps a book of its own and reads those of all the others. Lines are JSON objects: `kind` "job" says with
+what settings a run began, `kind` "item" what became of a picture: `status` "done" or "failed", and why.
+"""
+
+import glob
+import json
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from jnst import remote
+from jnst.errors import ConfigError, ImageError
+from jnst.sharding import Share
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+_PREFIX = "jnst-manifest"
+_LINES_PER_PART = 256
+
+
+def manifest_name(share: Share) -> str:
+    """File name of a shard's book, in the output folder."""
+    return f"{_PREFIX}.jsonl" if share.count == 1 else f"{_PREFIX}-{share.index + 1}-of-{share.count}.jsonl"
+
+
+def read_records(folder: str) -> list[dict[str, Any]]:
+    """All lines of all shards' books. A last line that was cut off, by a kill or a full disk, is left out.
+
+    Raises:
+        ConfigError: a line in the middle is damaged.
+    """
+    records = []
+    for path in _books(folder):
+        lines = remote.read_bytes(path).decode("utf-8", "replace").split("\n")
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                if number == len(lines) or _starts_over(lines, number):
+                    continue
+                raise ConfigError(f"line {number} of {path} is damaged; remove it to make its picture anew") from error
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def _starts_over(lines: list[str], number: int) -> bool:
+    """Whether a cut-off line is followed by the beginning of another run."""
+    return number < len(lines) and lines[number].startswith('{"kind": "job"')
+
+
+def _books(folder: str) -> list[str]:
+    if remote.is_remote(folder):
+        filesystem, inner = remote.open_filesystem(folder)
+        with remote.storage_errors(folder):
+            if not filesystem.exists(inner):
+                return []
+            return sorted(filesystem.unstrip_protocol(path) for path in filesystem.glob(f"{inner}/{_PREFIX}*.jsonl"))
+    return sorted(glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*.jsonl")))
+
+
+def latest(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The last line of each picture, by its name."""
+    return {record["name"]: record for record in records if record.get("kind") == "item" and "name" in record}
+
+
+class Manifest:
+    """A shard's book, open for appending; only one process at a time may hold it.
+
+    On object stores, which cannot append, the book is a series of parts; the last one is written anew for each line.
+    """
+
+    def __init__(self, folder: str, share: Share) -> None:
+        self.path = remote.join(folder, manifest_name(share))
+        self._lock = threading.Lock()
+        self._part: list[str] = []
+        self._number = 0
+        self._descriptor = None if remote.is_remote(folder) else self._open()
+        if self._descriptor is None:
+            while remote.exists(self._part_path()):
+                self._number += 1
+
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise ConfigError(
+                    f"another run is writing {self.path}; give each run a --shard of its own, or wait for it"
+                ) from None
+            except OSError:  # a network disk without locks
+                pass
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")  # an earlier run was killed in the middle of a line
+        return descriptor
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds a line; when this returns, it is on the disk. Safe from several threads."""
+        line = json.dumps(record, allow_nan=False) + "\n"
+        with self._lock:
+            if self._descriptor is None:
+                self._part.append(line)
+                remote.write_bytes(self._part_path(), "".join(self._part).encode())
+                if len(self._part) >= _LINES_PER_PART:
+                    self._part, self._number = [], self._number + 1
+                return
+            try:
+                data = line.encode()
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def _part_path(self) -> str:
+        return self.path.replace(".jsonl", f"-{self._number:05d}.jsonl")
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> "Manifest":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()

@@ -1,0 +1,221 @@
+"""Folders here and elsewhere: plain paths, and URLs such as s3://bucket/photos through fsspec.
+
+Here fsspec enters; it is imported only when a URL is given. Pictures pass through a temporary file of their own, so
+that reading and writing them is the same code for both.
+"""
+
+import contextlib
+import glob
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jnst.decoding import Picture, read_image
+from jnst.errors import ConfigError, ImageError
+from jnst.files import write_atomically
+from jnst.imageio import read_metadata, write_image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".ppm")
+
+
+def is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def open_filesystem(path: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise ConfigError(f"{path} needs fsspec: pip install fsspec") from error
+    try:
+        return fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"cannot open {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """What goes wrong on the other side comes out as one ImageError with the URL in it."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist") from error
+    except Exception as error:  # every storage service has its own exceptions
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageError(f"cannot reach {path}: {reason}") from error
+
+
+def join(folder: str, name: str) -> str:
+    """The path of a file in a folder; `name` uses slashes."""
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder) / name)
+
+
+def name_parts(path: str) -> tuple[str, str]:
+    """Stem and suffix of a path or URL.
+
+    >>> name_parts("s3://bucket/a.b/photo.one.jpg")
+    ('photo.one', '.jpg')
+    """
+    stem, dot, suffix = path.replace("\\", "/").rstrip("/").rpartition("/")[2].rpartition(".")
+    return (stem, dot + suffix) if stem else (suffix, "")
+
+
+def make_folder(folder: str) -> None:
+    """Raises ImageError where the folder cannot be made."""
+    if is_remote(folder):
+        filesystem, inner = open_filesystem(folder)
+        with storage_errors(folder):
+            filesystem.makedirs(inner, exist_ok=True)
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def exists(path: str) -> bool:
+    if not is_remote(path):
+        return Path(path).exists()
+    filesystem, inner = open_filesystem(path)
+    with storage_errors(path):
+        return bool(filesystem.exists(inner))
+
+
+def list_pictures(pattern: str, *, without: str = "") -> list[tuple[str, str]]:
+    """The pictures that a file, a folder or a glob stands for, sorted, each with its folder relative to `pattern`.
+
+    Folders are searched to any depth; hidden files, and the folder `without`, are left out. A plain file is taken as it
+    is, whether it exists or not: a picture that is missing is a failure of its own.
+
+    Raises:
+        ConfigError: a folder without pictures, or a glob that matches nothing.
+    """
+    if is_remote(pattern):
+        filesystem, inner = open_filesystem(pattern)
+        with storage_errors(pattern):
+            magic = any(sign in inner for sign in "*?[")
+            if magic:
+                paths, root = filesystem.glob(inner), inner.split("*")[0].split("?")[0].split("[")[0]
+            elif filesystem.isdir(inner):
+                paths, root = filesystem.find(inner), inner
+            else:
+                return [(pattern, "")]
+            found = [(filesystem.unstrip_protocol(path), str(path)) for path in paths]
+    else:
+        magic = glob.has_magic(pattern) and not Path(pattern).exists()
+        if magic:
+            paths, root = glob.glob(pattern, recursive=True), pattern.split("*")[0].split("?")[0].split("[")[0]
+        elif Path(pattern).is_dir():
+            paths, root = [str(path) for path in Path(pattern).rglob("*") if path.is_file()], pattern
+        else:
+            return [(pattern, "")]
+        found = [(path, path) for path in paths]
+    if magic:
+        root = root.rpartition("/")[0]
+    excluded = _real(without).rstrip("/") + "/"
+    pictures = []
+    for path, inner in sorted(found):
+        hidden = any(part.startswith(".") for part in inner[len(root) :].split("/"))
+        own = bool(without) and _real(path).startswith(excluded)
+        if path.lower().endswith(SUFFIXES) and not hidden and not own:
+            pictures.append((path, _relative_folder(inner, root)))
+    if not pictures:
+        raise ConfigError(f"{pattern} {'matches' if magic else 'holds'} no pictures ({', '.join(SUFFIXES)})")
+    return pictures
+
+
+def _real(path: str) -> str:
+    """The path without links, or without the ways in which a URL can be written."""
+    return open_filesystem(path)[1] if is_remote(path) else os.path.realpath(path)
+
+
+def _relative_folder(path: str, root: str) -> str:
+    if not root:
+        return ""
+    if "\\" in path:
+        path, root = path.replace("\\", "/"), root.replace("\\", "/")
+    inside = path[len(root) :] if path.startswith(root) else os.path.relpath(path, root)
+    return inside.strip("/").rpartition("/")[0]
+
+
+def read_bytes(path: str) -> bytes:
+    """Raises ImageError where the file cannot be read."""
+    if not is_remote(path):
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+    filesystem, inner = open_filesystem(path)
+    with storage_errors(path):
+        return filesystem.cat_file(inner)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises ImageError where it cannot be written."""
+    if is_remote(path):
+        _upload(path, data)
+        return
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _upload(path: str, data: bytes) -> None:
+    filesystem, inner = open_filesystem(path)
+    with storage_errors(path):
+        parent = inner.rpartition("/")[0]
+        if parent:
+            filesystem.makedirs(parent, exist_ok=True)
+        # Object stores show an object only when it is complete; where a file is a file, it is renamed into place.
+        protocol = filesystem.protocol
+        if "file" in (protocol if isinstance(protocol, tuple | list) else (protocol,)):
+            write_atomically(inner, data)
+        else:
+            filesystem.pipe_file(inner, data)
+
+
+@contextlib.contextmanager
+def _temporary(path: str, data: bytes | None) -> Iterator[Path]:
+    """A local stand-in for a remote file; what is said about it is said about the URL."""
+    with tempfile.TemporaryDirectory(prefix="jnst-") as folder:
+        local = Path(folder) / ("picture" + name_parts(path)[1])
+        if data is not None:
+            local.write_bytes(data)
+        try:
+            yield local
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(local), path)) from error.__cause__
+
+
+def read_picture(path: str, *, allow_large: bool = False) -> Picture:
+    """`jnst.read_image` of a path or URL."""
+    if not is_remote(path):
+        return read_image(path, allow_large=allow_large)
+    with _temporary(path, read_bytes(path)) as local:
+        return read_image(local, allow_large=allow_large)
+
+
+def read_picture_metadata(path: str) -> dict[str, Any] | None:
+    """`read_metadata` of a path or URL."""
+    if not is_remote(path):
+        return read_metadata(path)
+    with _temporary(path, read_bytes(path)) as local:
+        return read_metadata(local)
+
+
+def write_picture(path: str, image: Any, *, overwrite: bool = False, **options: Any) -> None:
+    """`jnst.write_image` to a path or URL; folders on the way are made."""
+    if not is_remote(path):
+        make_folder(str(Path(path).parent))
+        write_image(path, image, overwrite=overwrite, **options)
+        return
+    if not overwrite and exists(path):
+        raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+    with _temporary(path, None) as local:
+        write_image(local, image, **options)
+        _upload(path, local.read_bytes())

@@ -1,0 +1,237 @@
+"""Entry after entry from file to file: pictures are read and written by threads while batches are being painted."""
+
+import collections
+import functools
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jnst import remote
+from jnst.config import to_dict
+from jnst.decoding import Picture
+from jnst.entries import Entry
+from jnst.errors import ImageError, JnstError
+from jnst.painter import BatchSnapshot, Painter, Plan
+from jnst.resizing import resize, to_unit
+from jnst.styles import StyleTargets, is_style_file, read_style
+from jnst.tasks import Item, Task, prepare
+from jnst.transfer import Result
+from jnst.vgg import prepare_params
+from jnst.weights import Weights
+
+# Pictures read ahead of the batch at hand, and pictures that wait for others of their size.
+_READ_AHEAD = 8
+_MOST_WAITING = 128
+_REMEMBERED_STYLES = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is the same for all entries of a job. `output` is a folder or its URL; `lanes` None takes what fits."""
+
+    output: str
+    overwrite: bool = False
+    keep_going: bool = False
+    bits: int = 8
+    quality: int = 95
+    allow_large: bool = False
+    lanes: int | None = None
+    threads: int = 2
+
+
+class _Ready(NamedTuple):
+    entry: Entry
+    item: Item
+    alpha: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+Record = dict[str, Any]
+Deliver = Callable[[Record], Any]
+
+
+class Workshop:
+    """Holds what all entries share: prepared parameters, compiled programs, styles.
+
+    Args:
+        weights: from `read_weights`.
+        options: where to and how.
+        report: is told of every new batch size.
+    """
+
+    def __init__(self, weights: Weights, options: Options, *, report: Callable[[Plan], Any] | None = None) -> None:
+        self.options, self.sha256 = options, weights.info.sha256
+        self.painter = Painter(
+            prepare_params(weights.params), lanes=options.lanes, report=report, weights_sha256=self.sha256
+        )
+        self._style = functools.lru_cache(_REMEMBERED_STYLES)(self._read_style)
+
+    def work(
+        self, entries: Iterable[Entry], deliver: Deliver, *, callback: Callable[[BatchSnapshot], Any] | None = None
+    ) -> None:
+        """Makes the entries' pictures. `deliver` is given a record for each as soon as its file is in place (or has
+        failed), possibly by another thread.
+
+        Raises:
+            ImageError: the output cannot be written at all, unless `keep_going`.
+            Exception: whatever `callback` raises; batches that were finished are written first.
+        """
+        with (
+            ThreadPoolExecutor(self.options.threads, "jnst-read") as readers,
+            ThreadPoolExecutor(self.options.threads, "jnst-write") as writers,
+        ):
+            written: collections.deque[Future[None]] = collections.deque()
+            try:
+                for batch in self._batches(entries, readers, deliver):
+                    for ready, result, seconds in self._paint(batch, deliver, callback):
+                        written.append(writers.submit(self._finish, ready, result, seconds, deliver))
+                    # Not more than two batches of finished pictures wait for the disk.
+                    while len(written) > 2 * len(batch) or (written and written[0].done()):
+                        written.popleft().result()
+            finally:
+                readers.shutdown(cancel_futures=True)
+                writers.shutdown()
+            for future in written:
+                future.result()
+
+    def _batches(
+        self, entries: Iterable[Entry], readers: ThreadPoolExecutor, deliver: Deliver
+    ) -> Iterator[list[_Ready]]:
+        """Entries of one kind, as many as a batch holds; what is left over at the end in smaller ones."""
+        waiting: dict[Hashable, list[_Ready]] = {}
+        for entry, future in _ahead(entries, readers, self._read):
+            try:
+                ready = future.result()
+            except Exception as error:  # a picture can be broken in ways that no library foresees
+                deliver(_failure(entry, error))
+                continue
+            group = waiting.setdefault(ready.item.group, [])
+            group.append(ready)
+            if len(group) >= self.painter.limit(ready.item):
+                yield waiting.pop(ready.item.group)
+            elif sum(map(len, waiting.values())) >= _MOST_WAITING:
+                yield waiting.pop(max(waiting, key=lambda kind: len(waiting[kind])))
+        yield from waiting.values()
+
+    def _read(self, entry: Entry) -> _Ready:
+        """In a thread: from the files to an item at working size."""
+        styles = [self._style(path) for path in entry.styles]
+        picture = remote.read_picture(entry.content, allow_large=self.options.allow_large)
+        chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
+        prepared = [style for style in styles if isinstance(style, StyleTargets)]
+        if prepared and len(styles) > 1:
+            raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
+        task = Task(
+            picture.pixels,
+            prepared[0] if prepared else chosen,
+            entry.config,
+            entry.seed,
+            entry.style_weights,
+            style_key=entry.styles,
+        )
+        item = prepare(task)
+        alpha = None if picture.alpha is None else _fit_alpha(picture.alpha, item.sizes[-1])
+        return _Ready(entry, item, alpha, picture.notes)
+
+    def _read_style(self, path: str) -> Picture | StyleTargets:
+        if is_style_file(path):
+            return read_style(path)
+        try:
+            return remote.read_picture(path, allow_large=self.options.allow_large)
+        except ImageError as error:
+            raise ImageError(f"style: {error}") from error
+
+    def _paint(
+        self, batch: list[_Ready], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None
+    ) -> list[tuple[_Ready, Result, float]]:
+        begin = time.monotonic()
+        try:
+            results = self.painter.paint([ready.item for ready in batch], callback=callback)
+        except JnstError as error:
+            if len(batch) == 1:
+                deliver(_failure(batch[0].entry, error))
+                return []
+            # One of them spoils the batch; alone, each gets what it deserves.
+            return [done for ready in batch for done in self._paint([ready], deliver, callback)]
+        seconds = (time.monotonic() - begin) / len(batch)
+        return [(ready, result, seconds) for ready, result in zip(batch, results, strict=True)]
+
+    def _finish(self, ready: _Ready, result: Result, seconds: float, deliver: Deliver) -> None:
+        """In a thread: writes the picture, then tells of it."""
+        entry, totals = ready.entry, result.trace["total"]
+        if result.stopped == "stuck" and not np.isfinite(result.image).all():
+            deliver(_failure(entry, JnstError("the loss is not finite for this picture")))
+            return
+        record = {
+            "kind": "item",
+            "name": entry.name,
+            "status": "done",
+            "key": entry.key(self.sha256),
+            "content": entry.content,
+            "styles": list(entry.styles),
+            "seed": entry.seed,
+            "height": result.image.shape[0],
+            "width": result.image.shape[1],
+            "stopped": result.stopped,
+            "best_step": result.best_step,
+            "loss": [_plain(totals[0]), _plain(min(totals))],
+            "seconds": round(seconds, 3),
+            "notes": list(ready.notes),
+        }
+        try:
+            remote.write_picture(
+                remote.join(self.options.output, entry.name),
+                result.image,
+                overwrite=self.options.overwrite,
+                alpha=ready.alpha,
+                metadata=record | {"config": to_dict(entry.config)},
+                rounding=entry.config.run.rounding,
+                quality=self.options.quality,
+                bits=self.options.bits,
+            )
+        except ImageError as error:
+            deliver(_failure(entry, error))
+            # A name that is taken is this picture's own trouble; a disk that is full is everybody's.
+            if isinstance(error.__cause__, OSError) and not self.options.keep_going:
+                raise
+            return
+        deliver(record)
+
+
+def _ahead(
+    entries: Iterable[Entry], readers: ThreadPoolExecutor, read: Callable[[Entry], _Ready]
+) -> Iterator[tuple[Entry, Future[_Ready]]]:
+    """The entries in their order, a few of them already being read."""
+    pending: collections.deque[tuple[Entry, Future[_Ready]]] = collections.deque()
+    for entry in entries:
+        pending.append((entry, readers.submit(read, entry)))
+        if len(pending) > _READ_AHEAD:
+            yield pending.popleft()
+    yield from pending
+
+
+def _failure(entry: Entry, error: BaseException) -> Record:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if not isinstance(error, JnstError):
+        reason = f"{type(error).__name__}: {reason}"
+    return {
+        "kind": "item",
+        "name": entry.name,
+        "status": "failed",
+        "content": entry.content,
+        "styles": list(entry.styles),
+        "reason": reason,
+    }
+
+
+def _plain(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None
+
+
+def _fit_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    planes = resize(np.repeat(to_unit(alpha[..., None]), 3, axis=2), *size, "pillow-bilinear")
+    return np.clip(planes[..., 0], 0, 1)

@@ -1,0 +1,179 @@
+"""The book of a job survives kills, and names and lists of work are what they should be."""
+
+import json
+import os
+
+import pytest
+
+from jnst.config import Config
+from jnst.entries import combine, fill_template, read_pairs
+from jnst.errors import ConfigError
+from jnst.flags import parse_setting
+from jnst.manifest import Manifest, latest, manifest_name, read_records
+from jnst.remote import join, list_pictures
+from jnst.runs import replace_settings
+from jnst.sharding import Share
+
+
+def item(name, status="done"):
+    return {"kind": "item", "name": name, "status": status}
+
+
+def test_lines_are_appended_and_read_back_over_all_shards(tmp_path):
+    for share in (Share(0, 2), Share(1, 2)):
+        with Manifest(str(tmp_path), share) as manifest:
+            manifest.append(item(f"{share.index}.png", "failed"))
+            manifest.append(item(f"{share.index}.png"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "jnst-manifest-1-of-2.jsonl",
+        "jnst-manifest-2-of-2.jsonl",
+    ]
+    assert manifest_name(Share()) == "jnst-manifest.jsonl"
+    assert len(read_records(str(tmp_path))) == 4
+    assert {name: record["status"] for name, record in latest(read_records(str(tmp_path))).items()} == {
+        "0.png": "done",
+        "1.png": "done",
+    }
+
+
+def test_every_line_is_on_the_disk_when_append_returns(tmp_path, monkeypatch):
+    synced = []
+    with Manifest(str(tmp_path), Share()) as manifest:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+        manifest.append(item("a.png"))
+    assert synced == [(tmp_path / "jnst-manifest.jsonl").stat().st_size]
+
+
+@pytest.mark.parametrize("torn", ['{"kind": "item", "na', '{"kind": "item", "name": "b.png", "status": "done"'])
+def test_a_line_cut_off_by_a_kill_is_left_out_and_the_next_run_begins_a_new_one(tmp_path, torn):
+    path = tmp_path / "jnst-manifest.jsonl"
+    path.write_text(json.dumps(item("a.png")) + "\n" + torn)
+    assert list(latest(read_records(str(tmp_path)))) == ["a.png"]
+    with Manifest(str(tmp_path), Share()) as manifest:
+        manifest.append({"kind": "job"})
+        manifest.append(item("c.png"))
+    assert list(latest(read_records(str(tmp_path)))) == ["a.png", "c.png"]
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
+    (tmp_path / "jnst-manifest.jsonl").write_text("nonsense\n" + json.dumps(item("a.png")) + "\n")
+    with pytest.raises(ConfigError, match="line 1 of .* is damaged"):
+        read_records(str(tmp_path))
+
+
+def test_two_runs_cannot_write_one_book(tmp_path):
+    with Manifest(str(tmp_path), Share()), pytest.raises(ConfigError, match="another run is writing"):
+        Manifest(str(tmp_path), Share())
+    with Manifest(str(tmp_path), Share()) as manifest:
+        manifest.append(item("a.png"))
+
+
+def test_books_on_object_stores_are_written_in_parts():
+    folder = "memory://books/out"
+    with Manifest(folder, Share()) as manifest:
+        for number in range(300):
+            manifest.append(item(f"{number}.png"))
+    with Manifest(folder, Share()) as manifest:
+        manifest.append(item("again.png"))
+    assert len(latest(read_records(folder))) == 301
+
+
+def test_names_of_results():
+    assert fill_template("{folder}/{content}.png", "in/a/cat.jpg", ["s/van.png"], "a") == "a/cat.png"
+    assert fill_template("{content}-{style}-{seed}.webp", "cat.x.jpg", ["van.png", "go.h5"], seed=3) == (
+        "cat.x-van+go-3.webp"
+    )
+    entries = combine([("in/cat.jpg", ""), ("in/b/dog.jpg", "b")], ["x.png", "y.png"], Config())
+    assert [entry.name for entry in entries] == ["cat-x.png", "cat-y.png", "b/dog-x.png", "b/dog-y.png"]
+
+
+@pytest.mark.parametrize("template", ["../{content}.png", "a/../../{content}.png", "~/{content}.png"])
+def test_names_stay_inside_the_output_folder(template):
+    with pytest.raises(ConfigError, match="does not lie inside"):
+        fill_template(template, "cat.jpg", ["s.png"])
+
+
+def test_unknown_fields_and_clashing_names_are_refused():
+    with pytest.raises(ConfigError, match="did you mean 'content'"):
+        fill_template("{contents}.png", "cat.jpg", ["s.png"])
+    with pytest.raises(ConfigError, match=r"cat.jpg and in/Cat.png would both become Cat.png"):
+        combine([("in/cat.jpg", ""), ("in/Cat.png", "")], ["s.png"], Config())
+
+
+def test_the_key_depends_on_everything_that_changes_the_picture():
+    (entry,) = combine([("cat.jpg", "")], ["s.png"], Config())
+    (seeded,) = combine([("cat.jpg", "")], ["s.png"], Config(), seed=1)
+    (changed,) = combine([("cat.jpg", "")], ["s.png"], replace_settings(Config(), {"run.steps": 7}))
+    keys = {entry.key("w"), seeded.key("w"), changed.key("w"), entry.key("v")}
+    assert len(keys) == 4
+    assert entry.key("w") == combine([("cat.jpg", "")], ["s.png"], Config())[0].key("w")
+
+
+def read(path, styles=()):
+    return read_pairs(str(path), styles, lambda settings: replace_settings(Config(), settings), parse_setting)
+
+
+def test_pairs_from_csv_with_overrides(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(
+        "content,style,output,seed,run.steps,style_weights\n"
+        "a.jpg,s.png,,,,\n"
+        "sub/b.jpg,s.png|/abs/t.png,b/result.webp,5,40,2|1\n"
+    )
+    first, second = read(path)
+    assert (first.name, first.content, first.styles) == ("a-s.png", f"{tmp_path}/a.jpg", (f"{tmp_path}/s.png",))
+    assert (first.seed, first.config) == (0, Config())
+    assert (second.name, second.styles) == ("b/result.webp", (f"{tmp_path}/s.png", "/abs/t.png"))
+    assert (second.seed, second.config.run.steps, second.style_weights) == (5, 40, (2.0, 1.0))
+
+
+def test_pairs_from_jsonl_with_the_style_of_the_command_line(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(
+        '{"content": "s3://b/a.jpg", "loss.style_weight": 7}\n\n{"content": "c.jpg", "style": ["x", "y"]}\n'
+    )
+    first, second = read(path, styles=["one.png"])
+    assert (first.content, first.styles, first.config.loss.style_weight) == ("s3://b/a.jpg", ("one.png",), 7.0)
+    assert second.styles == (f"{tmp_path}/x", f"{tmp_path}/y")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,style\na,b\n", "expected a head line with a column named content"),
+        ("content\na.jpg\n", "line 2 of .*: no style, and 0 styles given"),
+        ("content,style,run.stepz\na.jpg,s.png,3\n", "line 2 of .*did you mean 'run.steps'"),
+        ("content,style,run.steps\na.jpg,s.png,many\n", "line 2 of .*expected a whole number"),
+        ("content,style\na.jpg,s.png,more\n", "more values than the head line has names"),
+        ("content,style\n", "names no pictures"),
+    ],
+)
+def test_bad_pairs_name_their_line(tmp_path, text, message):
+    path = tmp_path / "pairs.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["local", "file://", "memory://"])
+def test_folders_and_globs(tmp_path, kind):
+    import fsspec
+
+    root = {"local": str(tmp_path), "file://": f"file://{tmp_path}", "memory://": f"memory:/{tmp_path}"}[kind]
+    filesystem, _ = fsspec.core.url_to_fs(root)
+    for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt", ".hidden/d.png", "out/e.png"):
+        filesystem.pipe_file(f"{tmp_path}/{name}", b"x") if kind == "memory://" else None
+        if kind != "memory://":
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+    found = list_pictures(root, without=join(root, "out"))
+    assert [(path.removeprefix(f"{root}/"), folder) for path, folder in found] == [
+        ("a.JPG", ""),
+        ("b.png", ""),
+        ("deep/c.webp", "deep"),
+    ]
+    assert [path.removeprefix(f"{root}/") for path, _ in list_pictures(f"{root}/*.png")] == ["b.png"]
+    assert [folder for _, folder in list_pictures(f"{root}/**/*.webp")] == ["deep"]
+    assert list_pictures(f"{root}/missing.png") == [(f"{root}/missing.png", "")]
+    with pytest.raises(ConfigError, match="matches no pictures"):
+        list_pictures(f"{root}/*.tiff")
