@@ -199,7 +199,7 @@ def _max_pool_forward(x: FeatureMap, rounding: PoolRounding) -> Any:
     return y, (first, jnp.zeros((*x.shape[:2], 0)))
 
 
-def _max_pool_backward(rounding: PoolRounding, residuals: Any, gradient: FeatureMap) -> Any:
+def _max_pool_backward(rounding: PoolRounding, residuals: Any, gradient: Any) -> Any:
     first, like = residuals
     rows, columns, channels = gradient.shape
     place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
