@@ -1,0 +1,42 @@
+"""Strict by configuration: shapes are checked, ranks are never promoted silently, nothing is left behind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# The rooms whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
+CHECKED = ("vgg", "losses", "preprocessing", "frequencies", "initial", "objective", "optimizers", "descent", "transfer")
+install_import_hook([f"jnst.{room}" for room in CHECKED], "beartype.beartype")
+
+ROOT = Path(__file__).parents[1]
+PASSING = {".git", ".venv", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strict_ranks() -> None:
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def _files() -> set[Path]:
+    """Everything in the repository but caches and program text."""
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in PASSING and not name.endswith(".egg-info")]
+        found |= {Path(folder, name) for name in files if not name.endswith((".py", ".pyc", ".md", ".toml"))}
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test leaves a file in the repository or touches the user's cache."""
+    before = _files()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JNST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    left = sorted(str(path.relative_to(ROOT)) for path in _files() - before)
+    assert not left, f"tests left files in the repository: {', '.join(left)}"

@@ -1,0 +1,83 @@
+"""Small material for the tests of the core: narrow networks, little pictures, short runs."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from reference import paint, random_params
+
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
+from jnst.presets import PRESETS
+from jnst.vgg import prepare_params
+
+WIDTH = 1 / 16
+# Three convolutions deep: enough for content, style and a pool, and compiled in a second.
+SHALLOW = LossConfig(
+    content_weight=1.0,
+    style_weight=10.0,
+    tv_weight=1.0,
+    content_layers=(("relu2_1", 1.0),),
+    style_layers=(("relu1_1", 0.5), ("relu2_1", 0.5)),
+    content_normalization="target_variance",
+    style_normalization="target_norm",
+    tv_reduction="mean",
+)
+
+
+@functools.cache
+def small_params(architecture: str = "vgg19") -> Any:
+    """Random weights of a network a sixteenth as wide, prepared."""
+    return prepare_params(random_params(architecture, WIDTH, 0))
+
+
+def shallow(*, steps: int = 4, optimizer: OptimizerConfig | None = None, **fields: Any) -> Config:
+    """A config on the small network's first layers, pictures as they are, the variable in [0, 1]."""
+    return Config(
+        network=NetworkConfig(width=WIDTH),
+        network_input=PixelSpace(scale=255.0, mean=(120.0, 115.0, 105.0)),
+        size=SizeConfig(rule="keep"),
+        loss=fields.pop("loss", SHALLOW),
+        optimizer=optimizer or OptimizerConfig(),
+        run=RunConfig(steps=steps, **fields.pop("run", {})),
+        **fields,
+    )
+
+
+def narrow(name: str, *, steps: int = 2) -> Config:
+    """A preset on the small network, pictures as they are."""
+    config = PRESETS[name]
+    return replace(
+        config,
+        network=replace(config.network, width=WIDTH),
+        size=replace(config.size, rule="keep"),
+        run=replace(config.run, steps=steps),
+    )
+
+
+def picture(subject: str, height: int = 32, width: int = 48, seed: int = 0) -> jnp.ndarray:
+    return jnp.asarray(paint(subject, height, width, seed))
+
+
+def relative(value: Any, expected: Any) -> float:
+    """Largest difference in units of the largest expected value."""
+    value, expected = np.asarray(value, np.float64), np.asarray(expected, np.float64)
+    return float(np.abs(value - expected).max() / max(np.abs(expected).max(), 1e-30))
+
+
+def count_primitives(jaxpr: Any, name: str) -> int:
+    """How often a primitive occurs in a jaxpr, inner ones included."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += equation.primitive.name == name
+        for value in equation.params.values():
+            for inner in value if isinstance(value, list | tuple) else [value]:
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    total += count_primitives(inner, name)
+    return total
+
+
+Transform = Callable[[Callable[..., Any]], Callable[..., Any]]
