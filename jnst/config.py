@@ -36,6 +36,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
 Lineage = Literal["any", "torchvision", "caffe", "jnst"]
 TiledContent = Literal["keep", "recompute"]
+HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
 
 
@@ -73,7 +74,11 @@ class PixelSpace:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        require(self.scale > 0 and min(self.std) > 0, f"pixel scale {self.scale} and std {self.std} must be positive")
+        require(
+            all(math.isfinite(value) and value > 0 for value in (self.scale, *self.std)),
+            f"pixel scale {self.scale} and std {self.std} must be positive and finite",
+        )
+        require(all(map(math.isfinite, self.mean)), f"pixel mean is {self.mean}; expected finite numbers")
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,7 @@ class OptimizerConfig:
     epsilon: float = setting(1e-8, "Adam's guard in the divisor")
     epsilon_hat: bool = setting(False, "epsilon added before bias correction, as TensorFlow does")
     history: int = setting(10, "pairs that L-BFGS remembers")
+    history_precision: HistoryPrecision = setting("float32", "of those pairs; bfloat16 halves the memory they take")
     line_search: LineSearch = setting("none", "of jaxopt's L-BFGS; none takes a fixed step of one")
     first_step: float = setting(0.01, "mean change of the first L-BFGS step", unit="of the range black to white")
     frequency_exponent: float = setting(0.0, "preconditioning: spatial frequency f is weighed by f to minus this")
@@ -170,12 +176,23 @@ class OptimizerConfig:
         )
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; expected 0 or more and below 1")
-        require(self.epsilon > 0, f"epsilon is {self.epsilon}; expected a number above zero")
+        require(
+            math.isfinite(self.epsilon) and self.epsilon > 0,
+            f"epsilon is {self.epsilon}; expected a number above zero",
+        )
         require(1 <= self.history <= 1000, f"history is {self.history}; expected 1 to 1000 pairs")
         require(0 < self.first_step <= 1, f"first step is {self.first_step}; expected above 0 and at most 1")
         require(
             0 <= self.frequency_exponent <= 2,
             f"frequency exponent is {self.frequency_exponent}; expected 0 to 2",
+        )
+        require(
+            self.history_precision == "float32" or self.method != "lbfgs" or self.line_search == "none",
+            "a history in bfloat16 goes with line search none alone",
+        )
+        require(
+            self.history_precision == "float32" or self.method != "optax-lbfgs",
+            "a history in bfloat16 goes with optimizer lbfgs, not optax-lbfgs",
         )
         require(
             not (self.clip and self.frequency_exponent),

@@ -105,9 +105,23 @@ def _init_state(
     evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
     memory = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
-    return TransferState(
+    state = TransferState(
         point, start, basis, evaluation, memory, one, one, zero, zero, zero, point, jnp.float32(jnp.inf), zero
     )
+    return _unshare(state)
+
+
+def _unshare(state: TransferState) -> TransferState:
+    """The state with an array of its own for every entry, so that it can be advanced in place."""
+    seen: set[int] = set()
+
+    def own(array: jax.Array) -> jax.Array:
+        if id(array) in seen:
+            return jnp.array(array)
+        seen.add(id(array))
+        return array
+
+    return jax.tree.map(own, state)
 
 
 def _first_scale(
@@ -165,8 +179,7 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
     )
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "capacity"))
-def _advance(
+def _loop(
     params: Params,
     targets: Targets,
     state: TransferState,
@@ -189,6 +202,11 @@ def _advance(
     return jax.lax.fori_loop(0, num_steps, body, (state, trace))
 
 
+_advance = jax.jit(_loop, static_argnames=("config", "optimizer", "capacity"))
+# The same, in the state's own memory.
+_advance_in_place = jax.jit(_loop, static_argnames=("config", "optimizer", "capacity"), donate_argnames=("state",))
+
+
 def advance(
     params: Params,
     targets: Targets,
@@ -197,6 +215,7 @@ def advance(
     *,
     num_steps: int,
     optimizer: optax.GradientTransformation | None = None,
+    in_place: bool = False,
 ) -> tuple[TransferState, Trace]:
     """`num_steps` turns in one compiled loop, compiled once per image size whatever `num_steps` is.
 
@@ -210,6 +229,7 @@ def advance(
         config: static; weights, steps and sizes in it do not cause a recompilation (weights are read from `targets`).
         num_steps: turns; with zero the loop is compiled and nothing is run.
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
+        in_place: the new state takes over the old one's memory, and the old one must not be used again.
 
     Returns:
         The new state and the trace, each of its fields with `num_steps` entries.
@@ -221,7 +241,7 @@ def advance(
     traces: list[Trace] = []
     while True:
         count = min(num_steps, CAPACITY)
-        state, trace = _advance(
+        state, trace = (_advance_in_place if in_place else _advance)(
             params,
             targets,
             state,

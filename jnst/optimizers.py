@@ -14,6 +14,7 @@ import optax
 
 from jnst.arrays import Image, LossTerms, Scalar
 from jnst.config import OptimizerConfig
+from jnst.pairs import Pairs, apply_inverse, keep_or_forget, no_pairs, remember
 
 
 class Evaluation(NamedTuple):
@@ -171,6 +172,25 @@ def _memory(state: Any) -> Any:
     return state._replace(value=(), grad=(), aux=())
 
 
+def compact_lbfgs(config: OptimizerConfig) -> Optimizer:
+    """The same steps as `jaxopt_lbfgs` takes without a line search, from pairs stored as bfloat16."""
+
+    def move(
+        evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Pairs, scale: Scalar, shrink: Scalar
+    ) -> Move:
+        del shrink  # a shorter first step is part of the scale
+        new_point = point - apply_inverse(memory, scale * evaluation.gradient)
+        new = evaluate(new_point)
+        memory = remember(memory, new_point - point, scale * (new.gradient - evaluation.gradient))
+        return Move(new_point, new, memory, jnp.int32(1))
+
+    def settle(old: Pairs, new: Pairs, keep: jax.Array) -> Pairs:
+        del old
+        return keep_or_forget(new, keep)
+
+    return Optimizer(lambda point: no_pairs(point, config.history), move, settle, scaled=True, growth=2.0)
+
+
 def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
     """optax's L-BFGS, as a second opinion: fixed step, or its zoom line search at the price of one evaluation more."""
     fixed = config.line_search == "none"
@@ -226,7 +246,7 @@ def make_optimizer(
     if transformation is not None:
         return optax_optimizer(transformation, project)
     if config.method == "lbfgs":
-        return jaxopt_lbfgs(config)
+        return jaxopt_lbfgs(config) if config.history_precision == "float32" else compact_lbfgs(config)
     if config.method == "optax-lbfgs":
         return optax_lbfgs(config)
     if config.epsilon_hat:

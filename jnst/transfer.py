@@ -120,14 +120,16 @@ def _run_stage(
 ) -> tuple[TransferState, str]:
     config = stage.config
     begin = time.monotonic()
+    # Tiled images are large, and their state is not kept twice; a snapshot is then good until its callback returns.
+    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=config.tile > 0)
     # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
-    advance(params, targets, state, config, num_steps=0, optimizer=optimizer)
+    state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
     done, pace = 0, 0.0
     while True:
         turns = stage.next_turns(done, pace)
         begin = time.monotonic()
-        state, trace = advance(params, targets, state, config, num_steps=turns, optimizer=optimizer)
+        state, trace = go_on(state, num_steps=turns)
         stage.record(jax.block_until_ready(trace))
         pace, done = (time.monotonic() - begin) / turns, done + turns
         reason = stage.reason_to_stop(state)
