@@ -57,7 +57,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out_and_the_next_run_begins_a_new_one(
 
 def test_a_damaged_line_in_the_middle_is_an_error(tmp_path):
     (tmp_path / "jnst-manifest.jsonl").write_text("nonsense\n" + json.dumps(item("a.png")) + "\n")
-    with pytest.raises(ConfigError, match="line 1 of .* is damaged"):
+    with pytest.raises(ConfigError, match=r"line 1 of .* is damaged"):
         read_records(str(tmp_path))
 
 
@@ -129,9 +129,8 @@ def test_pairs_from_csv_with_overrides(tmp_path):
 
 def test_pairs_from_jsonl_with_the_style_of_the_command_line(tmp_path):
     path = tmp_path / "pairs.jsonl"
-    path.write_text(
-        '{"content": "s3://b/a.jpg", "loss.style_weight": 7}\n\n{"content": "c.jpg", "style": ["x", "y"]}\n'
-    )
+    rows = [{"content": "s3://b/a.jpg", "loss.style_weight": 7}, {"content": "c.jpg", "style": ["x", "y"]}]
+    path.write_text("\n\n".join(json.dumps(row) for row in rows))
     first, second = read(path, styles=["one.png"])
     assert (first.content, first.styles, first.config.loss.style_weight) == ("s3://b/a.jpg", ("one.png",), 7.0)
     assert second.styles == (f"{tmp_path}/x", f"{tmp_path}/y")
@@ -162,17 +161,15 @@ def test_folders_and_globs(tmp_path, kind):
     root = {"local": str(tmp_path), "file://": f"file://{tmp_path}", "memory://": f"memory:/{tmp_path}"}[kind]
     filesystem, _ = fsspec.core.url_to_fs(root)
     for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt", ".hidden/d.png", "out/e.png"):
-        filesystem.pipe_file(f"{tmp_path}/{name}", b"x") if kind == "memory://" else None
-        if kind != "memory://":
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_bytes(b"x")
+        filesystem.makedirs(f"{tmp_path}/{name}".rpartition("/")[0], exist_ok=True)
+        filesystem.pipe_file(f"{tmp_path}/{name}", b"x")
     found = list_pictures(root, without=join(root, "out"))
-    assert [(path.removeprefix(f"{root}/"), folder) for path, folder in found] == [
+    assert [(path.rpartition(f"{tmp_path}/")[2], folder) for path, folder in found] == [
         ("a.JPG", ""),
         ("b.png", ""),
         ("deep/c.webp", "deep"),
     ]
-    assert [path.removeprefix(f"{root}/") for path, _ in list_pictures(f"{root}/*.png")] == ["b.png"]
+    assert [path.rpartition("/")[2] for path, _ in list_pictures(f"{root}/*.png")] == ["b.png"]
     assert [folder for _, folder in list_pictures(f"{root}/**/*.webp")] == ["deep"]
     assert list_pictures(f"{root}/missing.png") == [(f"{root}/missing.png", "")]
     with pytest.raises(ConfigError, match="matches no pictures"):
