@@ -23,16 +23,17 @@ def _check_same_shape(kind: str, value: jax.Array, target: jax.Array) -> None:
 @jax.custom_vjp
 def channel_products(features: FeatureMap) -> Gram:
     """Σ over pixels of f fᵀ, accumulated in float32 at highest precision; symmetric, channels × channels."""
-    return jnp.einsum(
-        "hwc,hwd->cd", features, features, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
-    )
+    # One matrix product over flattened pixels: given two pixel axes to sum over, XLA on CPU first copies the transposed
+    # map, which takes seven times as long as the product.
+    pixels = features.reshape(-1, features.shape[2])
+    return jnp.einsum("pc,pd->cd", pixels, pixels, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
 
 
 def _products_forward(features: FeatureMap) -> Any:
     return channel_products(features), features
 
 
-def _products_backward(features: FeatureMap, gradient: Gram) -> Any:
+def _products_backward(features: FeatureMap, gradient: Any) -> Any:
     # d(FᵀF) = dFᵀF + FᵀdF, so one product with the symmetrised gradient serves where autodiff takes two.
     symmetric = (gradient + gradient.T).astype(features.dtype)
     back = jnp.einsum(
