@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli_stylize", "repaint one content image in the style of another"),
     "batch": ("jnst.cli_batch", "repaint many pictures: folders, lists, several styles, restartable"),
     "targets": ("jnst.cli_targets", "prepare a style once, for many batches"),
+    "plan": ("jnst.cli_plan", "say what a run would need: memory, tiles, time"),
     "presets": ("jnst.cli_presets", "list the recipes, or show one"),
     "weights": ("jnst.cli_weights", "list, fetch, convert, verify and describe weights"),
 }

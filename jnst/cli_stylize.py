@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli_plan import add_memory_flags, read_memory, read_tile
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, describe_unknown
 from jnst.flags import add_config_flags, read_settings
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     parser.add_argument("--seed", type=int, metavar="N", help="of a random initial picture (0)")
+    add_memory_flags(parser)
     add_config_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
@@ -40,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    settings = read_settings(arguments)
+    settings, memory = read_settings(arguments), read_memory(arguments.memory)
+    tile = read_tile(arguments.tile)
+    if tile is not None:
+        settings["tile"] = tile
     if not 1 <= arguments.quality <= 100:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
     initial = _initial_file(arguments.init)
@@ -73,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         quality=arguments.quality,
         allow_large=arguments.allow_large,
         notices=resolved.notices,
+        # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
+        choose_tile=arguments.config is None and "tile" not in settings,
+        memory=memory,
     )
     check_outputs(job)
     with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:

@@ -20,6 +20,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--scales", "run.scales", "N"),
     ("--learning-rate", "optimizer.learning_rate", "F"),
     ("--history", "optimizer.history", "N"),
+    ("--history-precision", "optimizer.history_precision", ""),
     ("--line-search", "optimizer.line_search", ""),
     ("--precision", "precision", ""),
     ("--tolerance", "run.tolerance", "F"),

@@ -1,5 +1,6 @@
 """From files to files: read, run, and write one stylised picture, its record, and what else was asked for."""
 
+import dataclasses
 import datetime
 import functools
 import hashlib
@@ -19,10 +20,11 @@ import numpy as np
 from jnst.config import Config, from_dict, to_dict
 from jnst.decoding import Picture, read_image
 from jnst.disk import cache_directory
-from jnst.errors import ImageError, JnstError
+from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
+from jnst.resizing import fit_size
 from jnst.transfer import Result, Snapshot, stylize
 from jnst.vgg import prepare_params
 from jnst.weights import Weights
@@ -47,6 +49,8 @@ class Job:
     quality: int = 95
     allow_large: bool = False
     notices: tuple[str, ...] = field(default=(), compare=False)
+    choose_tile: bool = False
+    memory: int | None = None
 
 
 def configure_jax() -> None:
@@ -156,6 +160,8 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
+    if job.choose_tile:
+        job = choose_tile(job, content.pixels.shape, printer)
     frames = _FrameWriter(job, printer)
     with Interruptions() as interruptions:
 
@@ -180,6 +186,31 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         _write_outputs(job, result, record, content, styles)
     return record, interruptions.signal
+
+
+def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
+    """The job with tiles where the whole image would not fit into memory.
+
+    Raises:
+        ConfigError: where no tile fits either, with what would.
+    """
+    from jnst.planning import format_bytes, plan_run
+
+    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory)
+    if not plan.fits:
+        raise ConfigError(
+            f"{plan.size[1]} × {plan.size[0]} pixels need {format_bytes(plan.memory.total)} even in tiles, and "
+            f"{format_bytes(plan.available)} may be used; these would fit: {'; '.join(plan.advice) or 'none'} "
+            "(`--tile N` tries all the same)"
+        )
+    if plan.grid is None:
+        return job
+    down, across = plan.grid.counts
+    printer.note(
+        f"in {down * across} tiles of {plan.grid.tile[1]} × {plan.grid.tile[0]}: the whole image would need "
+        f"{format_bytes(plan.whole.total)}, tiles need {format_bytes(plan.memory.total)}"
+    )
+    return dataclasses.replace(job, config=plan.config)
 
 
 class _FrameWriter:

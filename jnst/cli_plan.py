@@ -1,0 +1,115 @@
+"""`jnst plan`: what a run would need, before any of it is done."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, get_args
+
+from jnst.config import Config, Method
+from jnst.errors import ConfigError, WeightsError, describe_unknown
+from jnst.flags import add_config_flags, read_settings
+
+_OPTIMIZERS = get_args(Method)
+
+
+def add_memory_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say how a run is fitted into memory; `stylize` has them too."""
+    group = parser.add_argument_group("memory")
+    group.add_argument(
+        "--tile", metavar="auto|N", help="side of the tiles in pixels, 0 for the whole image; auto: what fits (auto)"
+    )
+    group.add_argument("--memory", type=float, metavar="GB", help="memory that may be used (most of what is free)")
+
+
+def read_tile(text: str | None) -> int | None:
+    """The tile's side, or None for auto.
+
+    >>> read_tile("512"), read_tile("auto")
+    (512, None)
+    """
+    if text is None or text == "auto":
+        return None
+    if not text.isdecimal() or int(text) % 16:
+        raise ConfigError(f"tile is {text!r}; expected auto, 0, or a multiple of 16 pixels")
+    return int(text)
+
+
+def read_memory(gigabytes: float | None) -> int | None:
+    """Bytes, or None for what is free."""
+    if gigabytes is not None and not 0 < gigabytes < 1e6:
+        raise ConfigError(f"memory is {gigabytes} GB; expected a number above zero")
+    return None if gigabytes is None else round(gigabytes * 1e9)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    parser.add_argument("content", metavar="CONTENT", help="picture to repaint")
+    parser.add_argument("--preset", metavar="NAME", help="recipe (default)")
+    parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; they need not be there yet (auto)")
+    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
+    parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    parser.add_argument("--no-probe", action="store_true", help="leave out the measurement of speed")
+    add_memory_flags(parser)
+    add_config_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the plan; returns 0 where the run fits and 1 where it does not."""
+    settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
+    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
+        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    from jnst.decoding import read_image
+    from jnst.jobs import configure_jax
+    from jnst.planning import describe_plan, expected_seconds, measure_pace, plan_run
+    from jnst.resizing import fit_size, scale_sizes
+    from jnst.transfer import smallest_scale
+
+    configure_jax()
+    params, config, notice = _recipe(arguments, settings)
+    height, width = read_image(Path(arguments.content), allow_large=arguments.allow_large).pixels.shape[:2]
+    size = fit_size(height, width, config.size)
+    plan = plan_run(size, config, tile=tile, available=available)
+    lines = [*notice, *describe_plan(plan)]
+    if not arguments.no_probe:
+        sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
+        seconds = expected_seconds(plan, sizes, measure_pace(params, config))
+        scales = f" at each of {len(sizes)} scales" if len(sizes) > 1 else ""
+        lines.append(f"time: about {_duration(seconds)} for {config.run.steps} steps{scales}, by a probe at 256 × 256")
+    print("\n".join(lines))
+    return 0 if plan.fits else 1
+
+
+def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:
+    """Parameters, config and notices; random parameters of the right shapes where the weights are not there."""
+    from jnst.presets import find_preset
+    from jnst.runs import replace_settings, resolve_run
+    from jnst.vgg import prepare_params
+    from jnst.weights import random_weights
+
+    try:
+        resolved = resolve_run(
+            arguments.preset or "default",
+            weights=arguments.weights or "auto",
+            network=arguments.network,
+            method=arguments.optimizer,
+            settings=settings,
+        )
+    except WeightsError:
+        config = find_preset(arguments.preset or "default", network=arguments.network, method=arguments.optimizer)
+        config = replace_settings(dataclasses.replace(config, lineage="any"), settings)
+        notice = f"the weights are not there yet; planned for {config.network.architecture} with random ones"
+        return prepare_params(random_weights(config.network.architecture, config.network.width, 0)), config, [notice]
+    return prepare_params(resolved.weights.params), resolved.config, list(resolved.notices)
+
+
+def _duration(seconds: float) -> str:
+    """A time that nobody reads more into than is there.
+
+    >>> _duration(42), _duration(5000)
+    ('42 s', '1 h 23 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
