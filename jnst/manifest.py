@@ -4,6 +4,7 @@ Each shard keeps a book of its own and reads those of all the others. Lines are 
 what settings a run began, `kind` "item" what became of a picture: `status` "done" or "failed", and why.
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -30,31 +31,19 @@ def manifest_name(share: Share) -> str:
 
 
 def read_records(folder: str) -> list[dict[str, Any]]:
-    """All lines of all shards' books. A last line that was cut off, by a kill or a full disk, is left out.
+    """All lines of all shards' books.
 
-    Raises:
-        ConfigError: a line in the middle is damaged.
+    A line that was cut off, by a kill or a full disk, is left out: its picture is recognised by what it carries inside,
+    or made again.
     """
     records = []
     for path in _books(folder):
-        lines = remote.read_bytes(path).decode("utf-8", "replace").split("\n")
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
+        for line in remote.read_bytes(path).decode("utf-8", "replace").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
-                if number == len(lines) or _starts_over(lines, number):
-                    continue
-                raise ConfigError(f"line {number} of {path} is damaged; remove it to make its picture anew") from error
-            if isinstance(record, dict):
-                records.append(record)
+                if isinstance(record, dict):
+                    records.append(record)
     return records
-
-
-def _starts_over(lines: list[str], number: int) -> bool:
-    """Whether a cut-off line is followed by the beginning of another run."""
-    return number < len(lines) and lines[number].startswith('{"kind": "job"')
 
 
 def _books(folder: str) -> list[str]:

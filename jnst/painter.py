@@ -243,7 +243,7 @@ class Painter:
         for picture in pictures:
             check_size(picture.shape[:2], config, "style")
         parts = [picture_grams(self.params, picture, config) for picture in pictures]
-        blended = blend_grams(parts, task.style_weights)  # pyright: ignore[reportArgumentType]
+        blended = blend_grams(parts, task.style_weights)
         grams = {layer: np.asarray(gram) for layer, gram in blended.items()}
         if task.style_key is not None:
             self._styles[name] = grams

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arrays import Params
+from jnst.arrays import Gram, Params
 from jnst.buckets import bucket_size, pad_image
 from jnst.config import Config, to_dict
 from jnst.disk import disk_errors
@@ -91,7 +91,7 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int) -> Grams:
     return {layer: targets.grams[halvings][layer] for layer, _ in config.loss.style_layers}
 
 
-def picture_grams(params: Params, picture: np.ndarray, config: Config) -> Grams:
+def picture_grams(params: Params, picture: np.ndarray, config: Config) -> dict[str, Gram]:
     """Gram matrices of one style picture at the size that it has: float RGB in [0, 1].
 
     Computed on a picture padded to one of few sizes, which gives the same numbers and few compilations.
@@ -99,12 +99,11 @@ def picture_grams(params: Params, picture: np.ndarray, config: Config) -> Grams:
     size = (picture.shape[0], picture.shape[1])
     bucket = bucket_size(*size, config)
     extent = None if bucket == size else Extent((0, 0), size)
-    found = _style_grams(params, pad_image(picture, bucket), extent, compile_key(config))
-    return {layer: np.asarray(gram) for layer, gram in found.items()}
+    return _style_grams(params, pad_image(picture, bucket), extent, compile_key(config))
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _style_grams(params: Params, picture: Any, extent: Extent | None, config: Config) -> dict[str, jax.Array]:
+def _style_grams(params: Params, picture: Any, extent: Extent | None, config: Config) -> dict[str, Gram]:
     return style_grams(params, jnp.asarray(picture), config, extent=extent)
 
 
@@ -138,7 +137,7 @@ def prepare_style(
     by_scale = []
     for power in range(config.run.scales):
         shrunk = [_halve(picture, power) for picture in pictures]
-        grams = blend_grams([picture_grams(params, one, config) for one in shrunk], style_weights)  # pyright: ignore
+        grams = blend_grams([picture_grams(params, one, config) for one in shrunk], style_weights)
         by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
     first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
     return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)

@@ -163,7 +163,7 @@ class Workshop:
     def _finish(self, ready: _Ready, result: Result, seconds: float, deliver: Deliver) -> None:
         """In a thread: writes the picture, then tells of it."""
         entry, totals = ready.entry, result.trace["total"]
-        if result.stopped == "stuck" and not np.isfinite(result.image).all():
+        if not np.isfinite(totals[0]) or not np.isfinite(result.image).all():
             deliver(_failure(entry, JnstError("the loss is not finite for this picture")))
             return
         record = {

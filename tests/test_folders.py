@@ -1,0 +1,324 @@
+"""Folders of pictures: every picture once, damaged ones by name, restartable, in shards, here and on other storage."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from material import paint
+from PIL import Image
+
+from jnst import remote
+from jnst.cli import main
+from jnst.entries import combine
+from jnst.errors import ImageError, TargetsError
+from jnst.folders import FolderJob, run_folder
+from jnst.imageio import read_metadata
+from jnst.manifest import latest, read_records
+from jnst.progress import Silent
+from jnst.runs import resolve_run
+from jnst.styles import read_style
+from jnst.tasks import Item
+from jnst.transfer import Result
+from jnst.workshop import Options, Workshop
+
+SETTINGS = {
+    "run.steps": 2,
+    "size.rule": "keep",
+    "init": "content",
+    "optimizer.method": "adam",
+    "loss.content_layers": [["relu1_2", 1.0]],
+    "loss.style_layers": [["relu1_1", 1.0]],
+}
+FLAGS = ["--full-size", "--iterations", "2", "--optimizer", "adam", "--init", "content", "--weights", "pocket"]
+FLAGS += ["--content-layers", "relu1_2", "--style-layers", "relu1_1", "--batch-size", "2", "--quiet"]
+
+
+def save(path: Path, subject: str, seed: int = 0, height: int = 32, width: int = 32) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8(255 * paint(subject, height, width, seed))).save(path)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, request):
+    """A working folder with four good pictures, one damaged one, and a style; the cache outlives single tests."""
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path.parent / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for name, subject in {"a.png": "hills", "b.png": "shapes", "deep/c.png": "marble", "deep/d.png": "weave"}.items():
+        save(tmp_path / "in" / name, subject)
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    save(tmp_path / "style.png", "weave", height=24, width=40)
+    return tmp_path
+
+
+def batch(*words: str, output: str = "out", style: str = "style.png") -> int:
+    return main(["batch", *words, "--style", style, "-o", output, *FLAGS])
+
+
+def results(output: str = "out") -> dict[str, np.ndarray]:
+    paths = sorted(Path(output).rglob("*.png"))
+    return {path.relative_to(output).as_posix(): np.asarray(Image.open(path)) for path in paths}
+
+
+def resolved():
+    return resolve_run("pocket", weights="pocket", settings=SETTINGS)
+
+
+def test_a_folder_becomes_a_folder_and_a_damaged_picture_one_failed_line(folder):
+    assert batch("in") == 1
+    assert list(results()) == ["a.png", "b.png", "deep/c.png", "deep/d.png"]
+    records = latest(read_records("out"))
+    assert {name: record["status"] for name, record in records.items()} == {
+        **dict.fromkeys(results(), "done"),
+        "bad.png": "failed",
+    }
+    assert "bad.png is not a picture" in records["bad.png"]["reason"]
+    assert records["a.png"]["loss"][1] < records["a.png"]["loss"][0]
+    (job,) = [record for record in read_records("out") if record["kind"] == "job"]
+    assert job["config"]["optimizer"]["method"] == "adam"
+    assert len(job["weights"]["sha256"]) == 64
+    metadata = read_metadata("out/a.png")
+    assert metadata is not None
+    assert (metadata["key"], metadata["config"]["run"]["steps"]) == (records["a.png"]["key"], 2)
+    page = Path("out/index.html").read_text()
+    assert page.count("<figure>") == 4
+    assert "<h2>1 failed</h2>" in page
+
+
+def test_pictures_are_those_of_single_runs(folder):
+    assert batch("in/a.png", "in/deep/c.png") == 0
+    assert main(["stylize", "in/a.png", "style.png", "-o", "single.png", *FLAGS[:-3], "--quiet"]) == 0
+    single = np.asarray(Image.open("single.png")).astype(int)
+    assert np.abs(results()["a.png"].astype(int) - single).max() <= 1
+
+
+def test_a_second_run_resumes_begins_again_or_is_refused(folder, capsys):
+    assert batch("in") == 1
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
+    assert batch("in") == 2
+    assert "say --resume to go on with it, or --overwrite" in capsys.readouterr().err
+    save(folder / "in" / "e.png", "hills", seed=5)
+    assert batch("in", "--resume") == 1
+    assert sorted(results()) == ["a.png", "b.png", "deep/c.png", "deep/d.png", "e.png"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert batch("in", "--resume", "--tv-weight", "9") == 2
+    assert "made with other settings" in capsys.readouterr().err
+    save(folder / "in" / "bad.png", "shapes", seed=6)
+    assert batch("in", "--resume") == 1
+    assert batch("in", "--resume", "--retry-failed") == 0
+    assert "bad.png" in results()
+    assert batch("in", "--overwrite") == 0
+    assert all(path.stat().st_mtime_ns != moment for path, moment in before.items())
+
+
+def test_a_picture_whose_line_was_lost_is_found_and_not_made_again(folder):
+    assert batch("in") == 1
+    book = Path("out/jnst-manifest.jsonl")
+    lines = book.read_text().splitlines()
+    book.write_text("\n".join(line for line in lines if '"deep/c.png"' not in line) + '\n{"kind": "it')
+    moment = Path("out/deep/c.png").stat().st_mtime_ns
+    assert batch("in", "--resume") == 1
+    assert latest(read_records("out"))["deep/c.png"]["recovered"]
+    assert Path("out/deep/c.png").stat().st_mtime_ns == moment
+
+
+def test_shards_make_everything_once(folder):
+    for number in range(8):
+        save(folder / "in" / f"{number}.png", "hills", seed=number)
+    (folder / "in" / "bad.png").unlink()
+    assert batch("in", "--shard", "1/2") == 0
+    first = set(results())
+    assert batch("in", "--shard", "2/2") == 0
+    assert 0 < len(first) < 12 == len(results())
+    items = [record["name"] for record in read_records("out") if record["kind"] == "item"]
+    assert sorted(items) == sorted(results())
+    assert Path("out/index.html").read_text().count("<figure>") == 12
+
+
+def test_a_list_of_pairs_with_a_setting_of_its_own(folder):
+    rows = [
+        {"content": "in/a.png", "style": "style.png"},
+        {"content": "in/a.png", "style": "in/b.png", "output": "other/x.webp", "run.steps": 0},
+        {"content": "gone.png", "style": "style.png"},
+    ]
+    Path("pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert main(["batch", "--pairs", "pairs.jsonl", "-o", "out", *FLAGS]) == 1
+    assert list(results()) == ["a-style.png"]
+    assert read_metadata("out/other/x.webp")["best_step"] == 0  # type: ignore[index]
+    assert "gone.png" in latest(read_records("out"))["gone-style.png"]["reason"]
+
+
+def test_several_styles_and_sizes_keep_their_names_and_alpha(folder):
+    save(folder / "in" / "wide.png", "hills", 1, 24, 40)
+    picture = Image.open("in/wide.png").convert("RGBA")
+    picture.putalpha(77)
+    picture.save("in/wide.png")
+    assert main(["batch", "in/wide.png", "in/a.png", "--style", "style.png", "in/b.png", "-o", "out", *FLAGS]) == 0
+    shapes = {name: image.shape for name, image in results().items()}
+    assert shapes == {
+        "a-b.png": (32, 32, 3),
+        "a-style.png": (32, 32, 3),
+        "wide-b.png": (24, 40, 4),
+        "wide-style.png": (24, 40, 4),
+    }
+    assert (results()["wide-style.png"][..., 3] == 77).all()
+    assert not np.array_equal(results()["a-b.png"], results()["a-style.png"])
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_folders_on_other_storage(folder, kind):
+    root = f"{kind}://{folder}/store"
+    filesystem, inner = fsspec.core.url_to_fs(root)
+    for path in Path("in").rglob("*.png"):
+        filesystem.makedirs(f"{inner}/{path.parent}", exist_ok=True)
+        filesystem.pipe_file(f"{inner}/{path}", path.read_bytes())
+    assert batch(f"{root}/in", output=f"{root}/out") == 1
+    assert batch("in", output="out") == 1
+    made = {path.partition("/out/")[2]: path for path in filesystem.find(f"{inner}/out")}
+    assert sorted(made) == sorted([*results(), "index.html", next(name for name in made if "manifest" in name)])
+    for name, image in results().items():
+        with filesystem.open(made[name]) as file:
+            assert np.array_equal(np.asarray(Image.open(file)), image)
+    reason = latest(read_records(f"{root}/out"))["bad.png"]["reason"]
+    assert f"{kind}://" in reason
+    assert batch(f"{root}/in", "--resume", output=f"{root}/out") == 1
+    assert len([record for record in read_records(f"{root}/out") if record["kind"] == "item"]) == 5
+
+
+def test_a_prepared_style_gives_the_same_pictures(folder, capsys):
+    common = ["--full-size", "--weights", "pocket", "--style-layers", "relu1_1", "--quiet"]
+    assert main(["targets", "style.png", "-o", "style.h5", *common]) == 0
+    targets = read_style("style.h5")
+    assert list(targets.grams[0]) == ["relu1_1"]
+    assert targets.picture.shape == (24, 40, 3)
+    assert batch("in/a.png", style="style.h5") == 0
+    assert batch("in/a.png", output="out2") == 0
+    assert np.array_equal(results()["a.png"], results("out2")["a.png"])
+    assert main(["targets", "style.png", "-o", "style.h5", *common]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert batch("in/a.png", "--pooling", "max", style="style.h5", output="out3") == 2
+    assert "the saved style was prepared with network" in capsys.readouterr().err
+    words = ["batch", "in/a.png", "--style", "style.h5", "-o", "out4", *FLAGS, "--style-layers", "relu1_1,relu2_1"]
+    assert main(words) == 2
+    assert "has no Gram matrix of relu2_1" in capsys.readouterr().err
+
+
+def test_a_damaged_prepared_style_is_refused(folder):
+    assert main(["targets", "style.png", "-o", "s.h5", "--size", "24", "--style-layers", "relu1_1", "--quiet"]) == 0
+    data = bytearray(Path("s.h5").read_bytes())
+    position = data.index(read_style("s.h5").grams[0]["relu1_1"].tobytes()[:16])
+    data[position] ^= 1
+    Path("s.h5").write_bytes(data)
+    with pytest.raises(TargetsError, match="do not match their hash"):
+        read_style("s.h5")
+    with pytest.raises(TargetsError, match="not there"):
+        read_style("gone.h5")
+
+
+def run(output="out", printer=None, **options):
+    run = resolved()
+    job_options = {name: options.pop(name) for name in ("keep_going",) if name in options}
+    entries = combine(remote.list_pictures("in"), ["style.png"], run.config)
+    job = FolderJob(tuple(entries), Options(output, lanes=2, **job_options), **options)
+    return run_folder(job, run.weights, printer or Silent())
+
+
+def test_a_full_disk_ends_the_job_unless_told_to_keep_going(folder, monkeypatch):
+    def full(path, *_, **__):
+        raise ImageError(f"cannot write {path}: No space left on device") from OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(remote, "write_picture", full)
+    with pytest.raises(ImageError, match="No space left"):
+        run()
+    assert run("elsewhere", keep_going=True).failed == 5
+
+
+def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
+    class Impatient(Silent):
+        calls = 0
+
+        def __call__(self, progress):
+            # The first batch shows itself twice: after its first turn, and at its end.
+            self.calls += 1
+            if self.calls == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    summary = run(printer=Impatient())
+    assert summary.signal == signal.SIGTERM
+    assert summary.done == len(results()) == 2
+    assert summary.left == 2
+    assert "2 left (go on with --resume)" in str(summary)
+    assert run(resume=True).done == 2
+    assert len(results()) == 4
+
+
+def test_an_infinite_loss_is_a_failure_with_its_reason(folder):
+    # 1e30 and 3e38 are numbers; their product is not.
+    settings = SETTINGS | {"loss.style_weight": 3e38, "loss.style_layers": [["relu1_1", 1e30]]}
+    run = resolve_run("pocket", weights="pocket", settings=settings)
+    entries = combine([("in/a.png", "")], ["style.png"], run.config)
+    summary = run_folder(FolderJob(tuple(entries), Options("out")), run.weights, Silent())
+    assert summary.failed == 1
+    assert latest(read_records("out"))["a.png"]["reason"] == "the loss is not finite for this picture"
+
+
+def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypatch):
+    """The second batch is read, and the first written, while painting is going on; else this would time out."""
+    run = resolved()
+    shop = Workshop(run.weights, Options("out", lanes=2))
+    entries = combine(remote.list_pictures("in/[a-b].png") + remote.list_pictures("in/deep"), ["style.png"], run.config)
+    read, wrote = threading.Event(), threading.Event()
+    real_read, waited = remote.read_picture, []
+
+    def read_picture(path, **options):
+        if path.endswith("d.png"):
+            read.set()
+        return real_read(path, **options)
+
+    def fake_paint(items: list[Item], *, callback=None) -> list[Result]:
+        waited.append((read if not waited else wrote).wait(20))
+        trace = {"total": [1.0]}
+        return [Result(item.full, trace, 0, "steps", {}) for item in items]
+
+    monkeypatch.setattr(remote, "read_picture", read_picture)
+    monkeypatch.setattr(remote, "write_picture", lambda *_, **__: wrote.set())
+    monkeypatch.setattr(shop.painter, "paint", fake_paint)
+    records = []
+    shop.work(entries, records.append)
+    assert waited == [True, True]
+    assert [record["status"] for record in records] == ["done"] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["batch", "-o", "out"], "CONTENT is missing"),
+        (["batch", "in", "-o", "out"], "--style is missing"),
+        (["batch", "in", "--style", "gone.png", "-o", "out"], "gone.png"),
+        (["batch", "nothing/*.png", "--style", "style.png", "-o", "out"], "matches no pictures"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--batch-size", "0"], "batch size is '0'"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--shard", "3/2"], "shard is '3/2'"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--name", "x.png"], "would both become x.png"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--name", "{content}.xyz"], "unknown suffix"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--save-every", "5"], "--save-every"),
+        (["batch", "in", "--style", "style.png", "-o", "out", "--actors", "4-2"], "actors is '4-2'"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_written(folder, capsys, words, message):
+    assert main([*words, "--quiet"]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_two_hundred_pictures_five_damaged_a_kill_and_a_resume():
+    script = Path(__file__).parents[1] / "scripts" / "show_batch.py"
+    shown = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "195 results, 5 failures, 0 with two lines, 0 written twice" in shown.stdout
