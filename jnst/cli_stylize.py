@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
+    files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
+    files.add_argument(
+        "--checkpoint-every", type=float, default=10.0, metavar="MINUTES", help="write OUT.state so often; 0 never (10)"
+    )
     files.add_argument("--overwrite", action="store_true", help="replace what is there")
     files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
     files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
@@ -48,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings["tile"] = tile
     if not 1 <= arguments.quality <= 100:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
+    if not 0 <= arguments.checkpoint_every < 1e6:
+        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
     from jnst.jobs import Job, check_outputs, configure_jax, read_record, record_path, run_job
@@ -81,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
         choose_tile=arguments.config is None and "tile" not in settings,
         memory=memory,
+        checkpoint_every=60 * arguments.checkpoint_every,
+        resume=arguments.resume,
     )
     check_outputs(job)
     with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:

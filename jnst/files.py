@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from jnst.errors import ImageError
 
@@ -14,11 +16,22 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OSError: as the system says it; the temporary file is gone by then, and what stood at `path` is untouched.
     """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file to write piece by piece, which takes the place of `path` at the end of the block, or never.
+
+    Raises:
+        OSError: as the system says it; what stood at `path` is then untouched, as after any other error in the block.
+    """
     target = Path(os.path.realpath(path))
     temporary, descriptor = _create_neighbour(target)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -57,6 +70,4 @@ def _create_neighbour(target: Path) -> tuple[Path, int]:
     while True:
         temporary = target.with_name(f".jnst-{secrets.token_hex(6)}.part")
         with contextlib.suppress(FileExistsError):
-            return temporary, os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-            )
+            return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)

@@ -25,6 +25,7 @@ from jnst.files import check_writable_file, write_atomically
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
+from jnst.resume import Checkpoint, read_about
 from jnst.transfer import Result, Snapshot, stylize
 from jnst.vgg import prepare_params
 from jnst.weights import Weights
@@ -51,6 +52,8 @@ class Job:
     notices: tuple[str, ...] = field(default=(), compare=False)
     choose_tile: bool = False
     memory: int | None = None
+    checkpoint_every: float = 0.0
+    resume: bool = False
 
 
 def configure_jax() -> None:
@@ -160,8 +163,11 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
-    if job.choose_tile:
+    if job.resume and job.choose_tile:
+        job = dataclasses.replace(job, config=_with_stored_tiles(job))
+    elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
+    checkpoint = make_checkpoint(job, weights)
     frames = _FrameWriter(job, printer)
     with Interruptions() as interruptions:
 
@@ -179,13 +185,46 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             callback=callback,
             style_weights=job.style_weights,
             initial=None if initial is None else initial.pixels,
+            checkpoint=checkpoint,
         )
         printer.close()
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal))
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         _write_outputs(job, result, record, content, styles)
+        if result.stopped not in ("callback", "time"):
+            checkpoint.remove()
     return record, interruptions.signal
+
+
+def state_path(output: Path) -> Path:
+    """Where the state of an unfinished run is kept: OUT.state beside OUT.png."""
+    return output.with_suffix(".state")
+
+
+def make_checkpoint(job: Job, weights: Weights) -> Checkpoint:
+    """The place of the job's state, with all that its result depends on."""
+    config = to_dict(job.config)
+    # A run may be given more time, and other steps between two looks.
+    config["run"] = {name: value for name, value in config["run"].items() if name not in ("max_time", "save_every")}
+    identity = {
+        "config": config,
+        "content": _describe_file(job.content)["sha256"],
+        "styles": [_describe_file(style)["sha256"] for style in job.styles],
+        "style_weights": None if job.style_weights is None else list(job.style_weights),
+        "initial": None if job.initial is None else _describe_file(job.initial)["sha256"],
+        "weights": weights.info.sha256,
+        "seed": job.seed,
+        "device": jax.devices()[0].device_kind,
+        "versions": {name: value for name, value in versions().items() if name in ("jnst", "jax", "jaxlib", "jaxopt")},
+    }
+    return Checkpoint(state_path(job.output), job.checkpoint_every, identity, job.resume)
+
+
+def _with_stored_tiles(job: Job) -> Config:
+    """The job's config with the tiles of the state that it goes on from, whatever memory is free today."""
+    stored = read_about(state_path(job.output))["identity"]["config"]
+    return dataclasses.replace(job.config, tile=stored["tile"], tiled_content=stored["tiled_content"])
 
 
 def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:

@@ -18,6 +18,7 @@ from jnst.initial import initial_image
 from jnst.objective import Targets
 from jnst.progress import Progress
 from jnst.resizing import fit, fit_style, resize, scale_sizes, to_unit
+from jnst.resume import Checkpoint, restore_state
 from jnst.tiles import prepare_targets
 from jnst.vgg import deepest, layer_names, minimum_size
 
@@ -117,6 +118,7 @@ def _run_stage(
     stage: _Stage,
     callback: Callback | None,
     optimizer: optax.GradientTransformation | None,
+    checkpoint: Checkpoint | None,
 ) -> tuple[TransferState, str]:
     config = stage.config
     begin = time.monotonic()
@@ -125,7 +127,7 @@ def _run_stage(
     # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
     state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
-    done, pace = 0, 0.0
+    done, pace = len(stage.trace["total"]), 0.0
     while True:
         turns = stage.next_turns(done, pace)
         begin = time.monotonic()
@@ -138,6 +140,8 @@ def _run_stage(
             snapshot = Snapshot(stage.progress(state), picture)
             if callback(snapshot) and reason is None:
                 reason = "callback"
+        if checkpoint is not None and (checkpoint.due() if reason is None else reason in ("callback", "time")):
+            checkpoint.save(stage.index, state, stage.trace, stage.clock)
         if reason is not None:
             return state, reason
 
@@ -153,6 +157,7 @@ def stylize(
     style_weights: Sequence[float] | None = None,
     initial: Any = None,
     optimizer: optax.GradientTransformation | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -166,6 +171,7 @@ def stylize(
         style_weights: one per style image where there are several.
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
+        checkpoint: where the state is kept from time to time, and whether to go on from it.
 
     Returns:
         The picture, the trace of the losses, and why the run ended.
@@ -186,7 +192,12 @@ def stylize(
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
     clock = {"start": time.monotonic(), "compile": 0.0, "evaluations": 0}
     picture, stage, state, reason = None, None, None, "steps"
+    stored = None if checkpoint is None else checkpoint.load()
+    if stored is not None:
+        clock |= stored.clock | {"start": clock["start"] - stored.clock["elapsed"]}
     for index, size in enumerate(sizes):
+        if stored is not None and index < stored.scale:
+            continue
         shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
         painted = [jnp.asarray(style_at_scale(one, config, (height, width), size)) for one in styles]
         check_size(size, config, "content")
@@ -196,7 +207,9 @@ def stylize(
         targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
         jax.block_until_ready(targets)
         clock["compile"] += time.monotonic() - begin
-        if picture is not None:
+        if stored is not None:
+            picture = np.zeros((*size, 3), np.float32)  # replaced by the stored state
+        elif picture is not None:
             picture = resize(picture, *size, "pillow-bicubic")
         elif initial is not None:
             picture = to_unit(resize(np.asarray(initial), *size, config.size.kernel))
@@ -213,7 +226,9 @@ def stylize(
             )
         state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
         stage = _Stage(config, index, sizes, clock)
-        state, reason = _run_stage(params, targets, state, stage, callback, optimizer)
+        if stored is not None:
+            state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
+        state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
         picture = current_picture(state, config, best=config.run.keep == "best")
         clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):
