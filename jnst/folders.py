@@ -13,14 +13,14 @@ from jnst import remote
 from jnst.config import to_dict
 from jnst.contact import write_contact_sheet
 from jnst.entries import Entry
-from jnst.errors import ConfigError, ImageError
+from jnst.errors import ConfigError
 from jnst.jobs import Interruptions, versions
 from jnst.manifest import Manifest, latest, read_records
 from jnst.painter import BatchSnapshot, Plan
 from jnst.progress import Progress, Silent
 from jnst.sharding import Share
 from jnst.weights import Weights
-from jnst.workshop import Deliver, Options, Record, Workshop
+from jnst.workshop import Deliver, Options, Record, Workshop, recover
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Summary:
 
 
 # Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
-Engine = Callable[[Sequence[Entry], Deliver, Callable[[BatchSnapshot], Any] | None], None]
+Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 
 
 class _Interrupted(Exception):
@@ -162,7 +162,7 @@ def _left_over(
             status = "failed"
         elif there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
             status = "done"
-        elif there and (recovered := _recover(entry, path, sha256)) is not None:
+        elif there and (recovered := recover(entry, output, sha256)) is not None:
             manifest.append(recovered | {"time": _now(), "recovered": True})
             status = "done"
         else:
@@ -178,19 +178,6 @@ def _left_over(
     return todo, counts["done"], counts["failed"]
 
 
-def _recover(entry: Entry, path: str, sha256: str) -> Record | None:
-    """The record inside a picture that was finished, by a run that was killed before it could write its line."""
-    if not remote.exists(path):
-        return None
-    try:
-        record = remote.read_picture_metadata(path)
-    except ImageError:
-        return None
-    if not record or record.get("key") != entry.key(sha256):
-        return None
-    return {name: value for name, value in record.items() if name != "config"}
-
-
 class _Counts:
     """Writes the lines of the book, and knows how far the job is."""
 
@@ -199,6 +186,10 @@ class _Counts:
         self.by_status: Counter[str] = Counter()
         self.begin, self._lock = time.monotonic(), threading.Lock()
 
+    @property
+    def done(self) -> int:
+        return self.finished + sum(self.by_status.values())
+
     def deliver(self, record: Record) -> None:
         self.manifest.append(record | {"time": _now()})
         with self._lock:
@@ -206,11 +197,13 @@ class _Counts:
         if record["status"] == "failed":
             self.printer.note(f"{record['content']}: {record['reason']}")
 
-    def watch(self, interruptions: Interruptions, snapshot: BatchSnapshot) -> None:
+    def watch(self, interruptions: Interruptions, snapshot: BatchSnapshot | None) -> None:
         if interruptions.signal:
             raise _Interrupted
-        done = self.finished + sum(self.by_status.values())
-        losses = [one.total for one in snapshot.progress]
+        if snapshot is None:  # the work is done elsewhere
+            self.printer(Progress(self.done, self.total, seconds=time.monotonic() - self.begin))
+            return
+        done, losses = self.done, [one.total for one in snapshot.progress]
         running = sum(one.fraction for one in snapshot.progress)
         self.printer(
             Progress(

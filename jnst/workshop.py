@@ -202,6 +202,21 @@ class Workshop:
         deliver(record)
 
 
+def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
+    """The record inside a picture that was finished by a run which was killed before it could tell; None if there is
+    no such picture."""
+    path = remote.join(output, entry.name)
+    if not remote.exists(path):
+        return None
+    try:
+        record = remote.read_picture_metadata(path)
+    except ImageError:
+        return None
+    if not record or record.get("key") != entry.key(weights_sha256):
+        return None
+    return {name: value for name, value in record.items() if name != "config"}
+
+
 def _ahead(
     entries: Iterable[Entry], readers: ThreadPoolExecutor, read: Callable[[Entry], _Ready]
 ) -> Iterator[tuple[Entry, Future[_Ready]]]:

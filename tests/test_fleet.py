@@ -1,0 +1,16 @@
+"""The Ray engine as far as it goes without Ray; `scripts/test_ray` runs `tests/with_ray.py` on a real one."""
+
+import sys
+
+import pytest
+
+from jnst.errors import ConfigError
+from jnst.fleet import ray_engine
+from jnst.runs import resolve_run
+from jnst.workshop import Options
+
+
+def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'jnst\[ray\]'"):
+        ray_engine(resolve_run("pocket", weights="pocket").weights, Options("out"))
