@@ -120,7 +120,7 @@ def prepare_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
     return prepared
 
 
-def _convolve(x: FeatureMap, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
+def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     return lax.conv_general_dilated(
         x[None].astype(dtype),
@@ -132,17 +132,36 @@ def _convolve(x: FeatureMap, kernel: jax.Array, padding: int, precision: Precisi
     )[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def frozen_convolution(
-    x: FeatureMap, kernel: jax.Array, kernel_flipped: jax.Array, bias: jax.Array, padding: int, precision: Precision
-) -> FeatureMap:
+@jax.custom_jvp
+def _freeze(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The layer's parameters as they are, refusing to be differentiated."""
+    return layer
+
+
+@_freeze.defjvp
+def _refuse_gradient(primals: Any, tangents: Any) -> Any:
+    # JAX comes here only when a gradient of what was given is being taken.
+    raise JnstError(
+        "the gradient of VGG's parameters was asked for, but they are frozen; differentiate with respect to the image"
+    )
+
+
+def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: int, precision: Precision) -> FeatureMap:
     """3×3 convolution with stride one, zero padding and bias, differentiable in `x` alone.
 
-    Its gradient is again a plain convolution, with `kernel_flipped` (see `prepare_params`).
+    Its gradient is again a plain convolution, with the flipped kernel (see `prepare_params`).
 
     Raises:
         JnstError: when the gradient of the kernel or bias is asked for; the networks here are frozen.
     """
+    frozen = _freeze({part: layer[part] for part in ("kernel", "kernel_flipped", "bias")})
+    return _frozen_convolution(x, frozen["kernel"], frozen["kernel_flipped"], frozen["bias"], padding, precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _frozen_convolution(
+    x: FeatureMap, kernel: jax.Array, kernel_flipped: jax.Array, bias: jax.Array, padding: int, precision: Precision
+) -> FeatureMap:
     del kernel_flipped
     y = _convolve(x, kernel, padding, precision)
     return y + bias.astype(y.dtype)[None, None]
@@ -151,24 +170,17 @@ def frozen_convolution(
 def _convolution_forward(
     x: Any, kernel: Any, kernel_flipped: Any, bias: Any, padding: int, precision: Precision
 ) -> Any:
-    if kernel.perturbed or kernel_flipped.perturbed or bias.perturbed:
-        raise JnstError(
-            "the gradient of VGG's parameters was asked for, but they are frozen; "
-            "differentiate with respect to the image"
-        )
-    y = frozen_convolution(x.value, kernel.value, kernel_flipped.value, bias.value, padding, precision)
+    y = _frozen_convolution(x, kernel, kernel_flipped, bias, padding, precision)
     # An empty array carries the input's dtype to the backward pass.
-    return y, (kernel_flipped.value, jnp.zeros((0,), x.value.dtype))
+    return y, (kernel_flipped, jnp.zeros((0,), x.dtype))
 
 
 def _convolution_backward(padding: int, precision: Precision, residuals: Any, gradient: Any) -> Any:
     kernel_flipped, like = residuals
-    if type(gradient) is jax.custom_derivatives.SymbolicZero:
-        return None, None, None, None
     return _convolve(gradient, kernel_flipped, 2 - padding, precision).astype(like.dtype), None, None, None
 
 
-frozen_convolution.defvjp(_convolution_forward, _convolution_backward, symbolic_zeros=True)
+_frozen_convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
 def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
@@ -286,7 +298,7 @@ class VGG(nn.Module):
         padding = 1
         if name == "conv1_1" and self.network.first_padding == "replicate":
             x, padding = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"), 0
-        return frozen_convolution(x, layer["kernel"], layer["kernel_flipped"], layer["bias"], padding, self.precision)
+        return frozen_convolution(x, layer, padding, self.precision)
 
     def _pool(self, x: FeatureMap, extent: Extent | None) -> FeatureMap:
         if self.network.pooling == "max":

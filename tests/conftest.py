@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # The rooms whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
 CHECKED = ("vgg", "losses", "preprocessing", "frequencies", "initial", "objective", "optimizers", "descent", "transfer")
 install_import_hook([f"jnst.{room}" for room in CHECKED], "beartype.beartype")
 
 ROOT = Path(__file__).parents[1]
-PASSING = {".git", ".venv", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
+PASSING = {".git", ".venv", ".venv-ray", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,7 +26,7 @@ def _files() -> set[Path]:
     """Everything in the repository but caches and program text."""
     found = set()
     for folder, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in PASSING and not name.endswith(".egg-info")]
+        folders[:] = [name for name in folders if name not in PASSING and not name.startswith(".")]
         found |= {Path(folder, name) for name in files if not name.endswith((".py", ".pyc", ".md", ".toml"))}
     return found
 
@@ -40,3 +40,11 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
     left = sorted(str(path.relative_to(ROOT)) for path in _files() - before)
     assert not left, f"tests left files in the repository: {', '.join(left)}"
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """As users run it: annotations are not checked, and our own messages are what they see."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

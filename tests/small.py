@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from reference import paint, random_params
@@ -30,7 +31,8 @@ SHALLOW = LossConfig(
 @functools.cache
 def small_params(architecture: str = "vgg19") -> Any:
     """Random weights of a network a sixteenth as wide, prepared."""
-    return prepare_params(random_params(architecture, WIDTH, 0))
+    with jax.ensure_compile_time_eval():  # kept for later, so it must not belong to whatever is being traced
+        return prepare_params(random_params(architecture, WIDTH, 0))
 
 
 def shallow(*, steps: int = 4, optimizer: OptimizerConfig | None = None, **fields: Any) -> Config:
