@@ -5,8 +5,6 @@ A bucket depends on the image's own size alone and never on what else is in the 
 
 import numpy as np
 
-from jnst.config import Config
-
 
 def bucket_side(length: int) -> int:
     """The side that an image's side is padded to: from 128 pixels on at most an eighth longer, 4 % on average.
@@ -20,11 +18,8 @@ def bucket_side(length: int) -> int:
     return -(-length // step) * step
 
 
-def bucket_size(height: int, width: int, config: Config) -> tuple[int, int]:
+def bucket_size(height: int, width: int) -> tuple[int, int]:
     """Height and width that an image is padded to."""
-    if config.network.first_padding == "replicate":
-        # The first convolution repeats the border of the array, which must then be that of the image.
-        return height, width
     return bucket_side(height), bucket_side(width)
 
 

@@ -57,7 +57,17 @@ def feature_maps(params: Params, image: Image, layers: Sequence[str], config: Co
     if extent is not None and config.network.first_padding == "zero":
         # Padding is zero in the network's space, which is not zero in every variable space.
         x = jnp.where(inside(x, extent), x, 0)
+    elif extent is not None:
+        x = _repeat_border(x, extent)
     return extract_features(params, x, layers, config.network, precision=config.precision, extent=extent)
+
+
+def _repeat_border(x: Image, extent: Extent) -> Image:
+    """What lies outside the true image becomes the border pixel next to it."""
+    (top, left), (height, width) = extent
+    rows = jnp.clip(jnp.arange(x.shape[0]) + top, 0, height - 1) - top
+    columns = jnp.clip(jnp.arange(x.shape[1]) + left, 0, width - 1) - left
+    return x[rows][:, columns]
 
 
 def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:

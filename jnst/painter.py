@@ -91,7 +91,7 @@ class Painter:
             else:
                 self._limits[item.group] = devices * lanes_that_fit(
                     item.task.config,
-                    *bucket_size(*item.sizes[-1], item.task.config),
+                    *bucket_size(*item.sizes[-1]),
                     available=available_bytes(self._device()),
                     platform=self._device().platform,
                 )

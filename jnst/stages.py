@@ -25,7 +25,7 @@ class Stage:
         config = items[0].task.config
         self.run, self.key = config.run, compile_key(config)
         self.sizes = [item.sizes[index] for item in items]
-        self.bucket = bucket_size(*self.sizes[0], config)
+        self.bucket = bucket_size(*self.sizes[0])
         self.rule = StopRule(jnp.int32(self.run.steps + 1), jnp.int32(self.run.chunk), jnp.float32(self.run.tolerance))
         self.traces: list[dict[str, list[float]]] = [{name: [] for name in Trace._fields} for _ in items]
         self.reasons = np.full(len(items), RUNNING)

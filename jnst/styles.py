@@ -97,7 +97,7 @@ def picture_grams(params: Params, picture: np.ndarray, config: Config) -> dict[s
     Computed on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
     size = (picture.shape[0], picture.shape[1])
-    bucket = bucket_size(*size, config)
+    bucket = bucket_size(*size)
     extent = None if bucket == size else Extent((0, 0), size)
     return _style_grams(params, pad_image(picture, bucket), extent, compile_key(config))
 

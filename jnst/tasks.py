@@ -48,7 +48,7 @@ class Item:
     def group(self) -> Hashable:
         """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
         config = self.task.config
-        buckets = tuple((bucket_size(*size, config), bucket_size(*size, config) == size) for size in self.sizes)
+        buckets = tuple((bucket_size(*size), bucket_size(*size) == size) for size in self.sizes)
         return compile_key(config), config.run, buckets
 
 
