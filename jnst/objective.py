@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
 from jnst.preprocessing import encode, translate
-from jnst.vgg import Extent, extract_features, inside, layer_shape
+from jnst.vgg import Extent, extract_features, layer_shape
 
 
 class Targets(NamedTuple):
@@ -54,20 +55,7 @@ def feature_maps(params: Params, image: Image, layers: Sequence[str], config: Co
     if not layers:
         return {}
     x = translate(image, config.variable, config.network_input)
-    if extent is not None and config.network.first_padding == "zero":
-        # Padding is zero in the network's space, which is not zero in every variable space.
-        x = jnp.where(inside(x, extent), x, 0)
-    elif extent is not None:
-        x = _repeat_border(x, extent)
     return extract_features(params, x, layers, config.network, precision=config.precision, extent=extent)
-
-
-def _repeat_border(x: Image, extent: Extent) -> Image:
-    """What lies outside the true image becomes the border pixel next to it."""
-    (top, left), (height, width) = extent
-    rows = jnp.clip(jnp.arange(x.shape[0]) + top, 0, height - 1) - top
-    columns = jnp.clip(jnp.arange(x.shape[1]) + left, 0, width - 1) - left
-    return x[rows][:, columns]
 
 
 def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
@@ -95,10 +83,11 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
     """
     if weights is None:
         weights = [1.0] * len(grams)
-    if not grams or len(weights) != len(grams) or min(weights) < 0 or sum(weights) <= 0:
+    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0
+    if not grams or len(weights) != len(grams) or not usable:
         raise ConfigError(
-            f"{len(grams)} styles with weights {list(weights)}; expected one weight of zero or more per style, "
-            "not all zero"
+            f"{len(grams)} styles with weights {list(weights)}; expected one finite weight of zero or more per "
+            "style, not all zero"
         )
     total = sum(weights)
     return {
