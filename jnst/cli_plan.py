@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:
     """Parameters, config and notices; random parameters of the right shapes where the weights are not there."""
-    from jnst.presets import find_preset
+    from jnst.recipes import find_preset
     from jnst.runs import replace_settings, resolve_run
     from jnst.vgg import prepare_params
     from jnst.weights import random_weights
