@@ -9,7 +9,7 @@ from jaxtyping import config, install_import_hook
 
 # The rooms whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
 CHECKED = ("vgg", "losses", "preprocessing", "frequencies", "initial", "objective", "optimizers", "descent", "transfer")
-install_import_hook([f"jnst.{room}" for room in CHECKED], "beartype.beartype")
+install_import_hook([f"jnst.{room}" for room in CHECKED], "typechecking.check")
 
 ROOT = Path(__file__).parents[1]
 PASSING = {".git", ".venv", ".venv-ray", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
