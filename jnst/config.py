@@ -34,6 +34,7 @@ Init = Literal["content", "style", "random", "recolored"]
 Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
+Colors = Literal["style", "content"]
 Lineage = Literal["any", "torchvision", "caffe", "jnst"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
@@ -212,6 +213,7 @@ class RunConfig:
     tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
     max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
     keep: Keep = setting("best", "which picture is the result")
+    colors: Colors = setting("style", "whose colours the result has; content takes over the style's brightness alone")
     rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--content-layers", "loss.content_layers", "LAYER[:F],…"),
     ("--style-layers", "loss.style_layers", "LAYER[:F],…"),
     ("--pooling", "network.pooling", ""),
+    ("--colors", "run.colors", ""),
     ("--style-scale", "size.style_scale", "F"),
     ("--scales", "run.scales", "N"),
     ("--learning-rate", "optimizer.learning_rate", "F"),

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from jnst.config import ResizeKernel, SizeConfig
+from jnst.config import Colors, ResizeKernel, SizeConfig
 from jnst.errors import ImageError, describe_unknown
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -131,6 +131,28 @@ def fit_style(image: npt.ArrayLike, content_size: tuple[int, int], size: SizeCon
     if size.style_scale != 1:
         target = (max(1, round(target[0] * size.style_scale)), max(1, round(target[1] * size.style_scale)))
     return _resize_if_needed(array, target, size.kernel)
+
+
+def finish(picture: npt.ArrayLike, content: npt.ArrayLike, colors: Colors) -> npt.NDArray[np.float32]:
+    """A run's picture as its result: at the content's size, clipped to [0, 1], and in the content's colours if asked.
+
+    The content's colours are kept by taking over the luminance (Rec. 601) alone (Gatys et al. 2017, arXiv 1611.07865,
+    section 5.2): out = content + Y(picture) − Y(content) in all three channels leaves both differences of colour alone.
+
+    Args:
+        picture: RGB, floating point, height × width × 3.
+        content: the content picture at working size, of any type that `to_unit` takes.
+        colors: style or content.
+    """
+    target = to_unit(content)
+    size = (target.shape[0], target.shape[1])
+    result = np.clip(
+        np.asarray(_resize_if_needed(np.asarray(picture, np.float32), size, "pillow-bicubic"), np.float32), 0, 1
+    )
+    if colors == "content":
+        luminance = np.array([0.299, 0.587, 0.114], np.float32)
+        result = np.clip(target + ((result - target) @ luminance)[..., None], 0, 1)
+    return result.astype(np.float32)
 
 
 def scale_sizes(height: int, width: int, scales: int, *, minimum: int = 64) -> list[tuple[int, int]]:

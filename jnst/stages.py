@@ -11,7 +11,7 @@ from jnst.descent import Trace
 from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
 from jnst.objective import compile_key, loss_weights
 from jnst.progress import Progress
-from jnst.resizing import resize
+from jnst.resizing import finish
 from jnst.tasks import Item, content_at_scale
 from jnst.transfer import Result
 from jnst.vgg import Extent
@@ -101,8 +101,5 @@ class Stage:
         return [images[lane, :height, :width] for lane, (height, width) in enumerate(self.sizes)]
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
-        height, width = self.items[lane].sizes[-1]
-        if picture.shape[:2] != (height, width):
-            picture = resize(picture, height, width, "pillow-bicubic")
-        image = np.clip(np.asarray(picture, np.float32), 0, 1)
+        image = finish(picture, self.items[lane].full, self.items[lane].task.config.run.colors)
         return Result(image, self.traces[lane], int(self.best_turns[lane]), self.words[lane], dict(seconds))

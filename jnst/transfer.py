@@ -17,7 +17,7 @@ from jnst.errors import ConfigError
 from jnst.initial import initial_image
 from jnst.objective import Targets
 from jnst.progress import Progress
-from jnst.resizing import fit, fit_style, resize, scale_sizes, to_unit
+from jnst.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.resume import Checkpoint, restore_state
 from jnst.tiles import prepare_targets
 from jnst.vgg import deepest, layer_names, minimum_size
@@ -236,11 +236,9 @@ def stylize(
     assert picture is not None
     assert stage is not None
     assert state is not None
-    if picture.shape[:2] != (height, width):
-        picture = resize(picture, height, width, "pillow-bicubic")
     elapsed = time.monotonic() - clock["start"]
     return Result(
-        image=np.clip(np.asarray(picture, np.float32), 0, 1),
+        image=finish(picture, full, config.run.colors),
         trace=stage.trace,
         best_step=int(state.best_turn),
         stopped=reason,

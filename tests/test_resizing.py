@@ -10,7 +10,7 @@ from PIL import Image
 
 from jnst.config import ResizeKernel, SizeConfig
 from jnst.errors import ImageError
-from jnst.resizing import fit, fit_size, fit_style, resize, scale_sizes, to_unit
+from jnst.resizing import finish, fit, fit_size, fit_style, resize, scale_sizes, to_unit
 
 GOLDEN = Path(__file__).parent / "golden"
 PILLOW = {
@@ -200,3 +200,15 @@ def test_scales_halve_and_stop_in_time():
     assert scale_sizes(512, 384, 8) == [(128, 96), (256, 192), (512, 384)]
     assert scale_sizes(512, 384, 8, minimum=20)[0] == (32, 24)
     assert scale_sizes(20, 20, 3) == [(20, 20)]
+
+
+def test_finish_keeps_the_contents_colours_if_asked() -> None:
+    generator = np.random.default_rng(0)
+    content, picture = 0.3 + 0.4 * generator.random((6, 7, 3)), 0.3 + 0.4 * generator.random((6, 7, 3))
+    luminance = np.array([0.299, 0.587, 0.114])
+    kept = finish(picture, content, "content")
+    np.testing.assert_allclose(kept @ luminance, picture @ luminance, atol=1e-6)
+    np.testing.assert_allclose(kept[..., 0] - kept[..., 2], content[..., 0] - content[..., 2], atol=1e-6)
+    np.testing.assert_array_equal(finish(picture, content, "style"), picture.astype(np.float32))
+    assert finish(picture[:3, :3] * 9, content, "style").shape == (6, 7, 3)
+    assert finish(picture * 9, content, "style").max() == 1
