@@ -78,15 +78,20 @@ def scale_by_adam_epsilon_hat(beta1: float, beta2: float, epsilon: float) -> opt
 
 def optax_optimizer(transformation: optax.GradientTransformation, project: Callable[[Image], Image]) -> Optimizer:
     """Any optax gradient transformation; `project` is applied to the point after every step."""
+    # Some transformations (line searches, plateaus, Polyak's step) want the loss as well.
+    extended = optax.with_extra_args_support(transformation)
 
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
     ) -> Move:
-        gradient = scale * evaluation.gradient
-        update, memory = transformation.update(gradient, memory, point)
+        value, gradient = scale * evaluation.value, scale * evaluation.gradient
+        update, memory = extended.update(
+            gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
+        )
         update = jnp.where(jnp.any(gradient != 0), shrink * jnp.asarray(update), 0)
         point = project(point + update)
-        return Move(point, evaluate(point), memory, jnp.int32(1))
+        searched = optax.tree.get(memory, "num_linesearch_steps", 0)
+        return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 
     def settle(old: Any, new: Any, keep: jax.Array) -> Any:
         return _where(keep, new, old)
@@ -141,8 +146,8 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
         state = memory._replace(value=scale * evaluation.value, grad=scale * evaluation.gradient, aux=evaluation)
         before = state.num_fun_eval
         point, state = solver(evaluate, scale).update(point, state)
-        # jaxopt counts one more than it makes when it searches.
-        evaluations = state.num_fun_eval - before - (config.line_search != "none")
+        # jaxopt counts one more than it makes when it searches by backtracking.
+        evaluations = state.num_fun_eval - before - (config.line_search == "backtracking")
         gamma = jnp.where(state.gamma > 0, state.gamma, memory.gamma)
         state = state._replace(rho_history=jnp.maximum(state.rho_history, 0), gamma=gamma)
         return Move(point, state.aux, _memory(state), jnp.maximum(evaluations, 1).astype(jnp.int32))
