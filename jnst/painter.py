@@ -22,7 +22,7 @@ from jnst.sharding import count_devices, image_mesh, place
 from jnst.stages import Stage
 from jnst.styles import StyleTargets, check_style_targets, pick_grams, picture_grams
 from jnst.tasks import Item, first_picture
-from jnst.transfer import Result, check_size, style_at_scale, stylize
+from jnst.transfer import Result, Snapshot, check_size, style_at_scale, stylize
 
 _REMEMBERED_STYLES = 256
 
@@ -150,7 +150,7 @@ class Painter:
         self, items: list[Item], indices: list[int], lanes: int, callback: Callback | None
     ) -> list[Result]:
         if items[0].task.config.tile:
-            return [self._paint_alone(item) for item in items]
+            return [self._paint_alone(items[0], indices[0], callback)]
         clock = {"start": time.monotonic(), "compile": 0.0}
         pictures: list[np.ndarray | None] = [None] * len(items)
         stage = Stage(items, 0, indices, clock)
@@ -169,19 +169,25 @@ class Painter:
         seconds = {"compile": clock["compile"], "run": elapsed - clock["compile"]}
         return [stage.result(lane, picture, seconds) for lane, picture in enumerate(pictures) if picture is not None]
 
-    def _paint_alone(self, item: Item) -> Result:
+    def _paint_alone(self, item: Item, index: int, callback: Callback | None) -> Result:
         """A tiled image is large: it fills the device by itself."""
         task = item.task
         if isinstance(task.styles, StyleTargets):
             raise ConfigError("a prepared style cannot be used with tiles; give the style picture instead")
+
+        def one(snapshot: Snapshot) -> Any:
+            assert callback is not None
+            return callback(BatchSnapshot((index,), (snapshot.progress,), lambda _: snapshot.image()))
+
         return stylize(
             self.params,
-            task.content,
+            item.full,
             list(task.styles),
             task.config,
             seed=task.seed,
             style_weights=task.style_weights,
             initial=task.initial,
+            callback=None if callback is None else one,
         )
 
     def _check_plan(self, stage: Stage, targets: Any, state: Lane, lanes: int) -> None:

@@ -1,5 +1,6 @@
 """Single images on their way into a batch: what is asked for, and the same at working size."""
 
+import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run."""
+    """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
+
+    The task's own `content` is gone by then.
+    """
 
     task: Task
     full: np.ndarray
@@ -66,7 +70,8 @@ def prepare(task: Task) -> Item:
         check_size(size, config, "content")
     if isinstance(task.styles, StyleTargets):
         check_style_targets(task.styles, config)
-    return Item(task, full, tuple(sizes))
+    # The picture as it was read may be large, and is not needed any more.
+    return Item(dataclasses.replace(task, content=None), full, tuple(sizes))
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:

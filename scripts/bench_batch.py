@@ -1,0 +1,216 @@
+"""Many images: what batching buys, what it does not, and what starting up costs.
+
+    python scripts/bench_batch.py lanes      seconds per image and evaluation as the batch grows (VGG19, random weights)
+    python scripts/bench_batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
+    python scripts/bench_batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize` (pocket)
+    python scripts/bench_batch.py searches   evaluations and loss of L-BFGS with and without line search (pocket)
+
+Prints Markdown rows. Nothing is downloaded; weights are random or the bundled ones.
+"""
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+TORCH = """
+import sys, time, torch
+from torch.nn import functional as F
+side, count, steps = map(int, sys.argv[1:])
+torch.manual_seed(0)
+plan = [64, 64, "P", 128, 128, "P", 256, 256, 256, 256, "P", 512, 512, 512, 512, "P", 512]
+kernels, inputs = [], 3
+for item in plan:
+    if item != "P":
+        kernels.append(torch.randn(item, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5)
+        inputs = item
+def features(x):
+    grams, content, number = [], None, 0
+    firsts = {0, 2, 4, 8, 12}
+    for item in plan:
+        if item == "P":
+            x = F.max_pool2d(x, 2)
+            continue
+        x = F.relu(F.conv2d(x, kernels[number], padding=1))
+        if number in firsts:
+            flat = x.flatten(2)[0]
+            grams.append(flat @ flat.T / flat.shape[1])
+        if number == 9:
+            content = x
+        number += 1
+    return grams, content
+with torch.no_grad():
+    style = features(torch.rand(1, 3, side, side))[0]
+seconds = []
+for index in range(count):
+    with torch.no_grad():
+        content = features(torch.rand(1, 3, side, side))[1]
+    image = torch.rand(1, 3, side, side, requires_grad=True)
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    for step in range(steps + 1):
+        begin = time.perf_counter()
+        optimizer.zero_grad()
+        grams, map_ = features(image)
+        loss = F.mse_loss(map_, content) + 100 * sum(F.mse_loss(a, b) for a, b in zip(grams, style))
+        loss.backward()
+        optimizer.step()
+        if step:
+            seconds.append(time.perf_counter() - begin)
+print(sorted(seconds)[len(seconds) // 2], min(seconds))
+"""
+
+
+def picture(seed: int, side: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    waves = [0.5 + 0.5 * np.sin(a * x + b * y + 9 * x * y) for a, b in generator.uniform(2, 30, (3, 2))]
+    image = np.stack(waves, axis=-1)
+    image[np.hypot(x - generator.uniform(), y - generator.uniform()) < 0.25] = generator.uniform(size=3)
+    return image.astype(np.float32)
+
+
+def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
+    """Interleaved: each round times every batch size once; the best and the middle of the rounds are printed."""
+    import jax
+    import jax.numpy as jnp
+
+    from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
+    from jnst.lanes import advance_lanes, begin_lanes
+    from jnst.memory import compiled_bytes, lane_bytes, params_bytes
+    from jnst.stages import Stage
+    from jnst.styles import picture_grams
+    from jnst.tasks import Task, prepare
+    from jnst.vgg import prepare_params
+    from jnst.weights import random_weights
+
+    params = prepare_params(random_weights("vgg19", 1.0, 0))
+    config = Config(size=SizeConfig(rule="keep"), optimizer=OptimizerConfig(), loss=LossConfig(style_weight=100.0))
+    style = picture(99, side)
+    grams = picture_grams(params, style, config)
+    runs, rows = {}, {}
+    for lanes in sizes:
+        items = [prepare(Task(picture(seed, side), (style,), config)) for seed in range(lanes)]
+        stage = Stage(items, 0, list(range(lanes)), {"start": 0.0})
+        problems = stage.problems([item.full for item in items], [grams] * lanes, lanes)
+        targets, state = begin_lanes(params, problems, config=stage.key)
+        begin = time.monotonic()
+        arguments = (params, stage.rule, jnp.int32(0), targets, state)
+        needed = compiled_bytes(advance_lanes.lower(*arguments, config=stage.key).compile())
+        compiled = time.monotonic() - begin
+        state, _ = advance_lanes(*arguments, config=stage.key)
+        runs[lanes] = (stage, targets, state)
+        predicted = params_bytes(config) + lanes * lane_bytes(config, side, side)
+        rows[lanes] = (compiled, predicted, needed, [])
+    for _ in range(rounds):
+        for lanes, (stage, targets, state) in runs.items():
+            begin = time.monotonic()
+            state, _ = advance_lanes(params, stage.rule, jnp.int32(turns), targets, state, config=stage.key)
+            jax.block_until_ready(state)
+            rows[lanes][3].append((time.monotonic() - begin) / turns / lanes)
+            runs[lanes] = (stage, targets, state)
+    print(f"{jax.devices()[0].device_kind}, {side} px, VGG19 to relu5_1, float32, fixed-step L-BFGS")
+    print("| images per batch | s per image and evaluation: best (median) | compile, s | GB predicted : compiled |")
+    print("| --- | --- | --- | --- |")
+    for lanes, (compiled, predicted, needed, seconds) in rows.items():
+        best, middle = min(seconds), sorted(seconds)[len(seconds) // 2]
+        memory = f"{predicted / 1e9:.2f} : {(needed or 0) / 1e9:.2f}"
+        print(f"| {lanes} | {best:.3f} ({middle:.3f}) | {compiled:.1f} | {memory} |")
+
+
+def bench_commands(side: int, count: int, steps: int) -> None:
+    """One batch command against single commands, everything included; compiled programs are cached in both cases."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        for seed in range(count):
+            Image.fromarray(np.uint8(255 * picture(seed, side))).save(folder / "in" / f"{seed:02d}.png")
+        Image.fromarray(np.uint8(255 * picture(99, side))).save(folder / "style.png")
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / "cache")}
+        common = ["--weights", "pocket", "--size", str(side), "--iterations", str(steps), "--quiet"]
+
+        def run(*words: str) -> float:
+            begin = time.monotonic()
+            subprocess.run([sys.executable, "-m", "jnst", *words, *common], cwd=folder, env=environment, check=True)
+            return time.monotonic() - begin
+
+        def batch(output: str) -> float:
+            return run("batch", "in", "--style", "style.png", "-o", output)
+
+        cold_single = run("stylize", "in/00.png", "style.png", "-o", "cold.png")
+        single = sum(run("stylize", f"in/{seed:02d}.png", "style.png", "-o", f"{seed}.png") for seed in range(count))
+        cold, warm = batch("out1"), batch("out2")
+    print(f"| {count} images of {side} px, {steps} steps, pocket | s | images per hour |")
+    print("| --- | --- | --- |")
+    print(f"| {count} × `jnst stylize` (compiled before; the very first took {cold_single:.1f} s) | {single:.1f} "
+          f"| {3600 * count / single:.0f} |")  # fmt: skip
+    print(f"| `jnst batch`, compiling | {cold:.1f} | {3600 * count / cold:.0f} |")
+    print(f"| `jnst batch`, compiled before | {warm:.1f} | {3600 * count / warm:.0f} |")
+
+
+def bench_searches(side: int, count: int, steps: int) -> None:
+    """L-BFGS's forms: own evaluations per image, evaluations that a batch in lock-step pays, and the loss reached."""
+    from jnst.batch import stylize_batch
+    from jnst.runs import load_preset
+    from jnst.transfer import stylize
+
+    style = picture(99, side)
+    contents = [picture(seed, side) for seed in range(count)]
+    print(f"| {count} images, {side} px, {steps} steps | evaluations per image | lock-step | mean loss | s per image |")
+    print("| --- | --- | --- | --- | --- |")
+    for search in ("none", "zoom", "backtracking"):
+        params, config = load_preset("pocket", weights="pocket", steps=steps, size=side, optimizer__line_search=search)
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, chunk=steps))
+        # Once to compile, once to time.
+        for name, run in (
+            ("batched", lambda c=config, p=params: stylize_batch(p, contents, style, c, lanes=count)),
+            ("single", lambda c=config, p=params: [stylize(p, content, style, c) for content in contents]),
+        ):
+            run()
+            begin = time.monotonic()
+            results = run()
+            seconds = (time.monotonic() - begin) / count
+            made = np.array([np.diff(result.trace["evaluation"], prepend=0) for result in results])
+            lock = made.max(axis=0).sum() if name == "batched" else made.sum(axis=1).mean()
+            loss = np.mean([min(result.trace["total"]) for result in results])
+            print(f"| line search {search}, {name} | {made.sum(axis=1).mean():.0f} | {lock:.0f} | {loss:.4f} "
+                  f"| {seconds:.2f} |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("lanes", "torch", "commands", "searches"))
+    parser.add_argument("--side", type=int, default=256, help="pixels")
+    parser.add_argument("--lanes", default="1,2,4,8,16")
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--torch-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
+    arguments = parser.parse_args()
+    if arguments.what == "lanes":
+        sizes = [int(size) for size in arguments.lanes.split(",")]
+        bench_lanes(arguments.side, sizes, arguments.steps, arguments.rounds)
+    elif arguments.what == "torch":
+        words = [str(arguments.side), str(arguments.images), str(arguments.steps)]
+        shown = subprocess.run(
+            [arguments.torch_python, "-c", TORCH, *words], check=True, capture_output=True, text=True
+        )
+        middle, best = map(float, shown.stdout.split())
+        print(f"| PyTorch, one after another | {best:.3f} ({middle:.3f}) |")
+    elif arguments.what == "commands":
+        bench_commands(arguments.side, arguments.images, arguments.steps)
+    else:
+        bench_searches(arguments.side, arguments.images, arguments.steps)
+
+
+if __name__ == "__main__":
+    main()
