@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jnst.arrays import LossTerms as LossTerms
     from jnst.arrays import LossWeights as LossWeights
+    from jnst.batch import stylize_batch as stylize_batch
     from jnst.config import Config as Config
     from jnst.descent import TransferState as TransferState
     from jnst.descent import advance as advance
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from jnst.presets import PRESETS as PRESETS
     from jnst.runs import load_params as load_params
     from jnst.runs import load_preset as load_preset
+    from jnst.styles import StyleTargets as StyleTargets
+    from jnst.styles import prepare_style as prepare_style
+    from jnst.styles import read_style as read_style
+    from jnst.styles import write_style as write_style
     from jnst.transfer import Result as Result
     from jnst.transfer import stylize as stylize
     from jnst.vgg import extract_features as extract_features
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "LossTerms": "arrays",
     "LossWeights": "arrays",
+    "stylize_batch": "batch",
     "Config": "config",
     "TransferState": "descent",
     "advance": "descent",
@@ -57,6 +63,10 @@ _ROOMS = {
     "PRESETS": "presets",
     "load_params": "runs",
     "load_preset": "runs",
+    "StyleTargets": "styles",
+    "prepare_style": "styles",
+    "read_style": "styles",
+    "write_style": "styles",
     "Result": "transfer",
     "stylize": "transfer",
     "extract_features": "vgg",
