@@ -73,7 +73,7 @@ _ROOMS = {
     "prepare_params": "vgg",
 }
 
-__all__ = sorted(_ROOMS)
+__all__ = sorted(_ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

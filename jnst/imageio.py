@@ -228,7 +228,7 @@ def _encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
         if text:
             exif = Image.Exif()
             exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"ASCII\0\0\0" + text.encode("ascii")}
-            options["exif"] = exif
+            options["exif"] = exif  # pyright: ignore[reportArgumentType]
     buffer = io.BytesIO()
     image.save(buffer, form, icc_profile=srgb_profile(), **options)
     return buffer.getvalue()

@@ -1,0 +1,72 @@
+"""Flags made from the config's fields."""
+
+import argparse
+
+import pytest
+
+from jnst.errors import ConfigError
+from jnst.flags import add_config_flags, parse_layers, read_settings
+
+
+def settings(*words: str) -> dict[str, object]:
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    return read_settings(parser.parse_args(words))
+
+
+def test_nothing_given_replaces_nothing() -> None:
+    assert settings() == {}
+
+
+def test_values_take_the_type_of_their_field() -> None:
+    given = settings("--iterations", "5", "--style-weight", "2", "--pooling", "average", "--style-layers", "relu1_1:2")
+    assert given == {
+        "run.steps": 5,
+        "loss.style_weight": 2.0,
+        "network.pooling": "average",
+        "loss.style_layers": [["relu1_1", 2.0]],
+    }
+    assert settings("--set", "optimizer.clip=true", "--set", "variable.mean=1,2,3") == {
+        "optimizer.clip": True,
+        "variable.mean": [1.0, 2.0, 3.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--height", "9"], {"size.rule": "height", "size.pixels": 9}),
+        (["--size", "9"], {"size.rule": "long", "size.pixels": 9}),
+        (["--full-size"], {"size.rule": "keep"}),
+    ],
+)
+def test_three_ways_to_give_a_size(words: list[str], expected: dict[str, object]) -> None:
+    assert settings(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--iterations", "2.5"], "expected a whole number"),
+        (["--style-weight", "much"], "expected a number"),
+        (["--set", "optimizer.clip=perhaps"], "expected true or false"),
+        (["--set", "steps"], "expected PATH=VALUE"),
+        (["--set", "variable.mean=a,b,c"], "variable.mean"),
+        (["--style-layers", "relu1_1:x"], "is not a number"),
+    ],
+)
+def test_a_wrong_value_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(*words)
+
+
+def test_layers_without_weights_share_evenly() -> None:
+    assert parse_layers("relu1_1, relu2_1,") == [["relu1_1", 0.5], ["relu2_1", 0.5]]
+
+
+def test_help_states_unit_and_choices() -> None:
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    shown = " ".join(parser.format_help().split())
+    assert "--iterations N optimiser steps at full size [steps]" in shown
+    assert "--pooling {max,average}" in shown

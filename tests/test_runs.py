@@ -1,0 +1,79 @@
+"""From names to a resolved run: which recipe, which weights, which settings."""
+
+from pathlib import Path
+
+import pytest
+
+from jnst.config import Config
+from jnst.errors import ConfigError, WeightsError
+from jnst.presets import TORCHVISION
+from jnst.runs import load_preset, replace_settings, resolve_run, setting_paths
+from jnst.weights import describe_weights, random_weights, write_weights
+
+
+@pytest.fixture
+def caffe(tmp_path: Path) -> Path:
+    path = tmp_path / "caffe16.h5"
+    write_weights(path, random_weights("vgg16", 1 / 16, 0), describe_weights("caffe16", "vgg16", 1 / 16, "caffe"))
+    return path
+
+
+def test_every_setting_can_be_replaced_by_its_path() -> None:
+    paths = setting_paths()
+    assert {"run.steps", "loss.style_layers", "precision", "network_input.mean"} <= set(paths)
+    config = replace_settings(Config(), {"loss.style_layers": [["relu1_1", 1.0]], "precision": "bfloat16"})
+    assert config.loss.style_layers == (("relu1_1", 1.0),)
+    assert config.precision == "bfloat16"
+
+
+@pytest.mark.parametrize("path", ["run.step", "runs.steps", "loss", "run.steps.more", "loss.style_layers.relu1_1"])
+def test_a_path_that_is_no_setting_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting|expected an object"):
+        replace_settings(Config(), {path: 1})
+
+
+def test_the_default_takes_its_form_for_the_bundled_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path))
+    run = resolve_run("default")
+    assert run.config.preset == "pocket"
+    assert run.config.network.pooling == "average"
+    assert run.config.network.width == 0.25
+    assert run.source == "pocket"
+    assert any("jnst weights fetch vgg19" in notice for notice in run.notices)
+
+
+def test_a_missing_lineage_names_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="jnst weights fetch vgg19-caffe"):
+        resolve_run("tf-tutorial")
+
+
+def test_other_weights_are_fed_what_they_were_trained_on(caffe: Path) -> None:
+    run = resolve_run("gordic", weights=caffe, network="vgg16")
+    assert run.config.network_input.order == "bgr"
+    assert run.config.variable.scale == 255
+    assert run.config.network.width == 1 / 16
+    assert any("torchvision" in notice for notice in run.notices)
+
+
+def test_torchvision_weights_keep_the_recipes_hot_input(tmp_path: Path) -> None:
+    path = tmp_path / "tv.h5"
+    write_weights(path, random_weights("vgg19", 1 / 16, 0), describe_weights("tv", "vgg19", 1 / 16, "torchvision"))
+    run = resolve_run("gordic", weights=path)
+    assert run.config.network_input == run.config.variable
+    assert run.notices == ()
+    assert resolve_run("default", weights=path).config.network_input == TORCHVISION
+
+
+def test_weights_of_another_network_are_refused(caffe: Path) -> None:
+    with pytest.raises(ConfigError, match=r"asks for vgg19, but the weights are of vgg16"):
+        resolve_run("gordic", weights=caffe)
+
+
+def test_load_preset_takes_short_names_and_paths() -> None:
+    _, config = load_preset("pocket", weights="pocket", size=99, style_weight=7, method="adam", optimizer__beta1=0.5)
+    assert (config.size.rule, config.size.pixels) == ("long", 99)
+    assert config.loss.style_weight == 7
+    assert (config.optimizer.method, config.optimizer.beta1) == ("adam", 0.5)
+    with pytest.raises(ConfigError, match=r"did you mean 'optimizer.beta"):
+        load_preset("pocket", weights="pocket", optimizer__beta=0.5)
