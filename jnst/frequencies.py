@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jnst.arrays import Image
+
+# Mesh axis over which an image's rows are divided, where they are (`jnst.spatial`).
+ROWS = "rows"
 
 
 class Basis(NamedTuple):
@@ -48,7 +52,22 @@ def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any]
 
 
 def _product(rows: jax.Array, x: Image, columns: jax.Array) -> Image:
-    return jnp.einsum("ki,ijc,lj->klc", rows, x, columns, precision=lax.Precision.HIGHEST)
+    mesh = jax.sharding.get_abstract_mesh()
+    if ROWS not in mesh.axis_names:
+        return jnp.einsum("ki,ijc,lj->klc", rows, x, columns, precision=lax.Precision.HIGHEST)
+    # Each device transforms its rows, then turns them in for as many columns: no device ever holds the whole image.
+    x = jnp.einsum("ijc,lj->ilc", x, columns, precision=lax.Precision.HIGHEST)
+    x = _divide_columns(x, mesh.shape[ROWS])
+    x = jnp.einsum("ki,ilc->klc", rows, x, precision=lax.Precision.HIGHEST)
+    x = lax.with_sharding_constraint(x, PartitionSpec(None, ROWS))
+    return lax.with_sharding_constraint(x[:, : columns.shape[0]], PartitionSpec(ROWS))
+
+
+def _divide_columns(x: Image, count: int) -> Image:
+    """The image with its columns, padded to a multiple of the devices, divided among them instead of its rows."""
+    width = -(-x.shape[1] // count) * count
+    x = lax.with_sharding_constraint(jnp.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0))), PartitionSpec(ROWS))
+    return lax.with_sharding_constraint(x, PartitionSpec(None, ROWS))
 
 
 def synthesize(z: Image, basis: Basis) -> Image:
