@@ -208,7 +208,8 @@ def _encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
         if form == "PNG":
             return encode_png16(pixels, profile=srgb_profile(), text={"jnst": text} if text else None)
         return _encode_tiff16(pixels, text)
-    image, options = Image.fromarray(pixels), {}
+    image = Image.fromarray(pixels)
+    options: dict[str, Any] = {}
     if form == "PNG":
         info = PngInfo()
         if text:
@@ -228,7 +229,7 @@ def _encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
         if text:
             exif = Image.Exif()
             exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"ASCII\0\0\0" + text.encode("ascii")}
-            options["exif"] = exif  # pyright: ignore[reportArgumentType]
+            options["exif"] = exif
     buffer = io.BytesIO()
     image.save(buffer, form, icc_profile=srgb_profile(), **options)
     return buffer.getvalue()
