@@ -30,7 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     temporary, descriptor = _create_neighbour(target)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        os.close(descriptor)
+        with temporary.open("r+b") as file:  # by name, which some libraries ask a file for
             yield file
             file.flush()
             os.fsync(file.fileno())

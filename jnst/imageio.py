@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from jnst.bigtiff import LARGE, write_bigtiff
 from jnst.config import Rounding
 from jnst.decoding import Picture, Pixels, decoding, open_picture, read_bytes, read_image, srgb_profile
 from jnst.errors import ImageError, describe_unknown
@@ -80,6 +81,9 @@ def write_image(
     Raises:
         ImageError: everything that `check_writable` finds, shapes that do not fit, NaN, or a disk that is full.
     """
+    if Path(path).suffix.lower() in (".tif", ".tiff") and math.prod(np.shape(image)[:2]) >= LARGE:
+        _write_large(path, np.asarray(image), alpha, metadata, rounding, overwrite, bits)
+        return
     pixels = quantize(image, rounding, bits)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise ImageError(f"picture has shape {pixels.shape}; expected height × width × 3")
@@ -99,6 +103,30 @@ def write_image(
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot write {path}: {reason}") from error
+
+
+def _write_large(
+    path: str | os.PathLike[str],
+    image: npt.NDArray[Any],
+    alpha: npt.ArrayLike | None,
+    metadata: dict[str, Any] | None,
+    rounding: Rounding,
+    overwrite: bool,
+    bits: Bits,
+) -> None:
+    """`write_image` of a TIFF that is too large for one buffer, or for TIFF itself."""
+    opacity = None if alpha is None else np.asarray(alpha)
+    if image.ndim != 3 or image.shape[2] != 3 or (opacity is not None and opacity.shape != image.shape[:2]):
+        shape = None if opacity is None else opacity.shape
+        raise ImageError(f"picture has shape {image.shape} and alpha {shape}; expected height × width × 3")
+    check_writable(path, overwrite=overwrite, bits=bits)
+    text = json.dumps({"jnst": metadata}) if metadata is not None else None
+    try:
+        write_bigtiff(
+            path, image, lambda rows: quantize(rows, rounding, bits), alpha=opacity, text=text, profile=srgb_profile()
+        )
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def check_writable(
