@@ -140,7 +140,20 @@ _DEFAULT = Config(
     run=RunConfig(steps=200),
 )
 
-# The same for the bundled network, which is narrow: five style layers leave grain, maximum pooling speckle.
+
+def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerWeights:
+    """The first `depths` layers of each block, each with its block's weight, scaled to sum to one."""
+    layers = [
+        (f"relu{block}_{index}", weight)
+        for block, (depth, weight) in enumerate(zip(depths, weights, strict=True), start=1)
+        for index in range(1, depth + 1)
+    ]
+    total = sum(weight for _, weight in layers)
+    return tuple((layer, weight / total) for layer, weight in layers)
+
+
+# The same for the bundled network, which is narrow: five style layers leave grain, maximum pooling speckle, and its deep
+# layers know less of pictures than ImageNet's, so content is taken earlier and the first layers' style counts more.
 _POCKET = dataclasses.replace(
     _DEFAULT,
     preset="pocket",
@@ -148,10 +161,12 @@ _POCKET = dataclasses.replace(
     network=NetworkConfig(width=0.25, pooling="average"),
     loss=dataclasses.replace(
         _DEFAULT.loss,
-        style_layers=_evenly(
-            *(f"relu{block}_{index}" for block, depth in enumerate((2, 2, 4, 4, 1), 1) for index in range(1, depth + 1))
-        ),
+        style_weight=200.0,
+        tv_weight=1.0,
+        content_layers=(("relu3_2", 1.0),),
+        style_layers=_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1)),
     ),
+    run=RunConfig(steps=150),
 )
 
 PRESETS: dict[str, Config] = {
