@@ -152,7 +152,7 @@ def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerW
     return tuple((layer, weight / total) for layer, weight in layers)
 
 
-# The same for the bundled network, which is narrow: five style layers leave grain, maximum pooling speckle, and its deep
+# The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
 # layers know less of pictures than ImageNet's, so content is taken earlier and the first layers' style counts more.
 _POCKET = dataclasses.replace(
     _DEFAULT,
