@@ -30,7 +30,7 @@ class TransferState(NamedTuple):
     evaluation: loss and gradient at `point`; a fresh state has none yet.
     memory: the optimiser's own.
     scale: power of two that the optimiser's view of the loss is multiplied by.
-    shrink: at most one; quartered whenever a move is taken back.
+    shrink: at most one; a quarter of what it was whenever a move is taken back.
     rejected: moves taken back in a row.
     turn: turns made; the first turn evaluates the initial image without moving.
     evaluations: evaluations of the loss, line searches included.
@@ -125,15 +125,22 @@ def _unshare(state: TransferState) -> TransferState:
 
 
 def _first_scale(
-    gradient: Image, state: TransferState, extent: Extent | None, config: Config, shrink: Scalar
+    gradient: Image, state: TransferState, extent: Extent | None, config: Config, failures: jax.Array
 ) -> Scalar:
-    """The power of two for which a step along −gradient changes a pixel by `first_step` of the range on average."""
+    """The power of two for which a step along −gradient changes a pixel by `first_step` of the range on average.
+
+    A quarter of that for every time that it was too far.
+    """
     change = gradient if state.basis is None else synthesize(gradient, state.basis)
     height, width = change.shape[:2] if extent is None else extent.size
     count = height * width * change.shape[2]
     spread = config.variable.scale / np.mean(config.variable.std)
-    wanted = config.optimizer.first_step * spread * shrink * count / jnp.sum(jnp.abs(change))
-    return jnp.where(jnp.isfinite(wanted) & (wanted > 0), jnp.exp2(jnp.round(jnp.log2(wanted))), 1.0)
+    wanted = config.optimizer.first_step * spread * count / jnp.sum(jnp.abs(change))
+    usable = jnp.isfinite(wanted) & (wanted > 0)
+    # ldexp is exact; exp2 is not.
+    exponent = jnp.round(jnp.log2(jnp.where(usable, wanted, 1))).astype(jnp.int32) - 2 * failures
+    power = jnp.ldexp(jnp.float32(1), exponent)
+    return jnp.where(usable, power, 1.0)
 
 
 def turn(params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer) -> TransferState:
@@ -153,12 +160,18 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
     if math.isfinite(optimizer.growth):
         accept &= fresh | (new.value <= optimizer.growth * state.evaluation.value)
     evaluation = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state.evaluation)
+    rejected = jnp.where(accept, 0, state.rejected + 1)
+    # A fresh state has nothing to remember: its first pair would be of the initial image with itself.
+    forget = fresh | ((rejected >= optimizer.patience) & (optimizer.patience > 0))
     shrink = jnp.where(accept, state.shrink, 0.25 * state.shrink)
     scale = state.scale
     if optimizer.scaled:
+        shrink = jnp.where(accept | forget, 1.0, shrink)
         scale = jax.lax.cond(
-            fresh | ~accept,
-            lambda: _first_scale(evaluation.gradient, state, targets.extent, config, shrink),
+            forget,
+            lambda: _first_scale(
+                evaluation.gradient, state, targets.extent, config, jnp.maximum(rejected - optimizer.patience, 0)
+            ),
             lambda: state.scale,
         )
     better = accept & (new.value < state.best_value)
@@ -167,10 +180,10 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
         start=start,
         basis=basis,
         evaluation=evaluation,
-        memory=optimizer.settle(state.memory, move.memory, accept & ~fresh),
+        memory=optimizer.settle(state.memory, move.memory, accept, forget),
         scale=scale,
         shrink=shrink,
-        rejected=jnp.where(accept, 0, state.rejected + 1),
+        rejected=rejected,
         turn=state.turn + 1,
         evaluations=state.evaluations + move.evaluations,
         best_point=jnp.where(better, move.point, state.best_point),

@@ -14,7 +14,7 @@ import optax
 
 from jnst.arrays import Image, LossTerms, Scalar
 from jnst.config import OptimizerConfig
-from jnst.pairs import Pairs, apply_inverse, keep_or_forget, no_pairs, remember
+from jnst.pairs import Pairs, apply_inverse, no_pairs, remember, settle_pairs
 
 
 class Evaluation(NamedTuple):
@@ -42,18 +42,25 @@ class Optimizer(NamedTuple):
 
     init(point) -> memory
     move(evaluate, point, evaluation, memory, scale, shrink) -> Move. The optimiser is shown loss and gradient
-        multiplied by `scale` (a power of two, so nothing is lost); `shrink` is at most one and shortens the steps.
-    settle(old memory, new memory, keep) -> memory: the new one, or, where the move is not kept, one fit to go on from
-        the old point.
+        multiplied by `scale` (a power of two, so nothing is lost); `shrink` is at most one and shortens the step,
+        but for that of a line search, which finds its own.
+    settle(old memory, new memory, keep, forget) -> memory: the new one, or, where the move is not kept, one fit to go
+        on from the old point; an empty one where all is to be forgotten.
     scaled: whether `scale` matters (L-BFGS) or the original's constants rely on the true loss (Adam's epsilon).
     growth: a move that multiplies the loss by more than this is taken back.
+    patience: moves taken back in a row after which the memory is forgotten; zero never.
     """
 
     init: Callable[[Image], Any]
     move: Callable[[Evaluate, Image, Evaluation, Any, Scalar, Scalar], Move]
-    settle: Callable[[Any, Any, jax.Array], Any]
+    settle: Callable[[Any, Any, jax.Array, jax.Array], Any]
     scaled: bool
     growth: float
+    patience: int
+
+
+# A fixed step that went too far is tried again at a quarter, and again, before L-BFGS begins anew along the gradient.
+_PATIENCE = 3
 
 
 def _where(condition: jax.Array, yes: Any, no: Any) -> Any:
@@ -93,10 +100,10 @@ def optax_optimizer(transformation: optax.GradientTransformation, project: Calla
         searched = optax.tree.get(memory, "num_linesearch_steps", 0)
         return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 
-    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
-        return _where(keep, new, old)
+    def settle(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
+        return _where(keep & ~forget, new, old)
 
-    return Optimizer(transformation.init, move, settle, scaled=False, growth=float("inf"))
+    return Optimizer(transformation.init, move, settle, scaled=False, growth=float("inf"), patience=0)
 
 
 def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
@@ -110,18 +117,19 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
         warnings.simplefilter("ignore", DeprecationWarning)
         import jaxopt
 
-    def solver(evaluate: Evaluate, scale: Scalar) -> Any:
+    fixed = config.line_search == "none"
+
+    def solver(evaluate: Evaluate, scale: Scalar, shrink: Scalar) -> Any:
         def scaled(point: Image) -> Any:
             evaluation = evaluate(point)
             return (scale * evaluation.value, evaluation), scale * evaluation.gradient
 
-        search = config.line_search
         return jaxopt.LBFGS(
             scaled,
             value_and_grad=True,
             has_aux=True,
-            stepsize=1.0 if search == "none" else 0.0,
-            linesearch="zoom" if search == "none" else search,
+            stepsize=(lambda _: shrink) if fixed else 0.0,
+            linesearch="zoom" if fixed else config.line_search,
             linesearch_init="max",
             history_size=config.history,
             tol=0.0,
@@ -134,43 +142,44 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
     def init(point: Image) -> Any:
         # The memory alone: loss and gradient are carried by the loop, for every optimiser alike.
         nothing = LossTerms(jnp.float32(0), jnp.float32(0), jnp.float32(0))
-        state = solver(lambda x: Evaluation(jnp.float32(0), nothing, jnp.zeros_like(x)), jnp.float32(1)).init_state(
-            point
-        )
-        return _memory(state)
+        one = jnp.float32(1)
+        empty = solver(lambda x: Evaluation(jnp.float32(0), nothing, jnp.zeros_like(x)), one, one)
+        return _memory(empty.init_state(point))
 
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
     ) -> Move:
-        del shrink  # a shorter first step is part of the scale
         state = memory._replace(value=scale * evaluation.value, grad=scale * evaluation.gradient, aux=evaluation)
         before = state.num_fun_eval
-        point, state = solver(evaluate, scale).update(point, state)
+        point, state = solver(evaluate, scale, shrink).update(point, state)
         # jaxopt counts one more than it makes when it searches by backtracking.
         evaluations = state.num_fun_eval - before - (config.line_search == "backtracking")
         gamma = jnp.where(state.gamma > 0, state.gamma, memory.gamma)
         state = state._replace(rho_history=jnp.maximum(state.rho_history, 0), gamma=gamma)
         return Move(point, state.aux, _memory(state), jnp.maximum(evaluations, 1).astype(jnp.int32))
 
-    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
+    def settle(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
         # Forgetting is setting the pairs' weights to zero. Only the slot just written can hold a number that is not
-        # finite, so only that slot is restored and the history is never copied.
+        # finite, so only that slot is emptied, and the history, which is large, is never copied.
         slot = old.iter_num % config.history
 
-        def restore(new_history: jax.Array, old_history: jax.Array) -> jax.Array:
-            return new_history.at[slot].set(jnp.where(keep, new_history[slot], jnp.zeros_like(old_history[slot])))
+        def clear(history: jax.Array) -> jax.Array:
+            return history.at[slot].set(jnp.where(keep, history[slot], 0))
+
+        def choose(new: Any, old: Any, empty: Any) -> jax.Array:
+            return jnp.where(forget, empty, jnp.where(keep, new, old))
 
         return new._replace(
-            s_history=restore(new.s_history, old.s_history),
-            y_history=restore(new.y_history, old.y_history),
-            rho_history=jnp.where(keep, new.rho_history, 0),
-            gamma=jnp.where(keep, new.gamma, 1),
-            iter_num=jnp.where(keep, new.iter_num, 0),
-            stepsize=jnp.where(keep, new.stepsize, 1),
-            error=jnp.where(keep, new.error, jnp.inf),
+            s_history=clear(new.s_history),
+            y_history=clear(new.y_history),
+            rho_history=choose(new.rho_history, old.rho_history.at[slot].set(0), 0),
+            gamma=choose(new.gamma, old.gamma, 1),
+            iter_num=choose(new.iter_num, old.iter_num, 0),
+            stepsize=choose(new.stepsize, old.stepsize, 1),
+            error=choose(new.error, old.error, jnp.inf),
         )
 
-    return Optimizer(init, move, settle, scaled=True, growth=2.0)
+    return Optimizer(init, move, settle, scaled=True, growth=2.0, patience=_PATIENCE if fixed else 1)
 
 
 def _memory(state: Any) -> Any:
@@ -183,17 +192,14 @@ def compact_lbfgs(config: OptimizerConfig) -> Optimizer:
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Pairs, scale: Scalar, shrink: Scalar
     ) -> Move:
-        del shrink  # a shorter first step is part of the scale
-        new_point = point - apply_inverse(memory, scale * evaluation.gradient)
+        new_point = point - shrink * apply_inverse(memory, scale * evaluation.gradient)
         new = evaluate(new_point)
         memory = remember(memory, new_point - point, scale * (new.gradient - evaluation.gradient))
         return Move(new_point, new, memory, jnp.int32(1))
 
-    def settle(old: Pairs, new: Pairs, keep: jax.Array) -> Pairs:
-        del old
-        return keep_or_forget(new, keep)
-
-    return Optimizer(lambda point: no_pairs(point, config.history), move, settle, scaled=True, growth=2.0)
+    return Optimizer(
+        lambda point: no_pairs(point, config.history), move, settle_pairs, scaled=True, growth=2.0, patience=_PATIENCE
+    )
 
 
 def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
@@ -209,19 +215,18 @@ def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
     ) -> Move:
-        del shrink
         value, gradient = scale * evaluation.value, scale * evaluation.gradient
         update, memory = transformation.update(
             gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
         )
-        point = point + jnp.asarray(update)
+        point = point + (shrink * jnp.asarray(update) if fixed else jnp.asarray(update))
         searched = jnp.int32(0) if fixed else optax.tree.get(memory, "num_linesearch_steps")
         return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 
-    def settle(old: Any, new: Any, keep: jax.Array) -> Any:
-        return _where(keep, new, jax.tree.map(jnp.zeros_like, old))
+    def settle(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
+        return _where(forget, jax.tree.map(jnp.zeros_like, old), _where(keep, new, old))
 
-    return Optimizer(transformation.init, move, settle, scaled=True, growth=2.0)
+    return Optimizer(transformation.init, move, settle, scaled=True, growth=2.0, patience=_PATIENCE if fixed else 1)
 
 
 def _differentiable(evaluate: Evaluate, scale: Scalar) -> Callable[[Image], Scalar]:

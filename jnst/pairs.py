@@ -83,17 +83,23 @@ def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
     )
 
 
-def keep_or_forget(pairs: Pairs, keep: jax.Array) -> Pairs:
-    """The memory as it is, or an empty one. Only the newest pair can hold numbers that are not finite."""
-    slot = (pairs.made - 1) % pairs.weights.shape[0]
+def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> Pairs:
+    """The new memory; the old one without its oldest pair where the new is not kept; or an empty one.
 
-    def restore(history: jax.Array) -> jax.Array:
+    Only the newest pair can hold numbers that are not finite, so only its slot is cleared.
+    """
+    slot = old.made % old.weights.shape[0]
+
+    def clear(history: jax.Array) -> jax.Array:
         return history.at[slot].set(jnp.where(keep, history[slot], 0))
 
+    def choose(new: jax.Array, old: jax.Array, empty: float) -> jax.Array:
+        return jnp.where(forget, empty, jnp.where(keep, new, old))
+
     return Pairs(
-        restore(pairs.steps),
-        restore(pairs.changes),
-        jnp.where(keep, pairs.weights, 0),
-        jnp.where(keep, pairs.gamma, 1),
-        jnp.where(keep, pairs.made, 0),
+        clear(new.steps),
+        clear(new.changes),
+        choose(new.weights, old.weights.at[slot].set(0), 0),
+        choose(new.gamma, old.gamma, 1),
+        choose(new.made, old.made, 0),
     )
