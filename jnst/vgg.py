@@ -17,6 +17,7 @@ from jax import lax
 from jnst.arrays import FeatureMap, Features, Image, Params
 from jnst.config import Architecture, FirstPadding, NetworkConfig, PoolRounding, Precision
 from jnst.errors import ConfigError, JnstError, WeightsError, describe_unknown
+from jnst.products import convolve_by_products
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 # Convolutions per block; the channels of a block are the same in both networks.
@@ -138,6 +139,8 @@ def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> 
     if kernel.ndim == 3:
         return winograd_convolution(x, kernel)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and pays(*kernel.shape[2:]):
+        return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
     return lax.conv_general_dilated(
         x[None].astype(dtype),
         kernel.astype(dtype),

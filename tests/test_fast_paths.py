@@ -11,6 +11,7 @@ from jax import lax
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
+from jnst.products import convolve_by_products
 from jnst.vgg import flip_kernel, frozen_convolution, prepare_params
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
@@ -51,6 +52,17 @@ def test_winograd_rounding_stays_where_float32_belongs():
     assert np.abs(y - exact).max() < 5e-5 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9, 4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.03)])
+def test_products_are_the_plain_convolution(shape, dtype, tolerance):
+    x, kernel = jnp.asarray(RNG.normal(size=shape), dtype), jnp.asarray(kernels(shape[2], 5), dtype)
+    y = convolve_by_products(x, kernel)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(
+        y.astype(jnp.float32), plain_convolution(x, np.asarray(kernel)), rtol=tolerance, atol=tolerance
+    )
+
+
 @pytest.fixture(scope="module")
 def wide_layer():
     raw = {"conv3_1": {"kernel": kernels(128, 256), "bias": RNG.normal(size=256)}}
@@ -84,7 +96,7 @@ def test_gradient_through_winograd_is_autodiff_of_the_plain_convolution(wide_lay
     np.testing.assert_allclose(together[0], gradient, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()))
 
 
-def test_winograd_is_chosen_for_float32_in_wide_layers_alone(wide_layer):
+def test_wide_layers_alone_take_the_fast_forms(wide_layer):
     chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): False, (64, 512): False}
     assert {pair: pays(*pair) for pair in chosen} == chosen
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
@@ -92,10 +104,11 @@ def test_winograd_is_chosen_for_float32_in_wide_layers_alone(wide_layer):
     def products(precision):
         return str(jax.make_jaxpr(lambda x: frozen_convolution(x, wide_layer, 1, precision))(x))
 
-    assert "dot_general" in products("float32")
-    assert "conv_general_dilated" not in products("float32")
-    for precision in ("tf32", "bfloat16"):
-        assert "conv_general_dilated" in products(precision)
+    for precision in ("float32", "bfloat16"):
+        assert "dot_general" in products(precision)
+        assert "conv_general_dilated" not in products(precision)
+    assert "conv_general_dilated" in products("tf32")
+    assert "bf16" in products("bfloat16")
     raw = {name: {"kernel": kernels(128, 256), "bias": np.zeros(256)} for name in ("conv2_2", "conv3_1", "conv5_1")}
     assert [name for name, layer in prepare_params(raw, winograd=True).items() if "winograd" in layer] == ["conv3_1"]
     assert not any("winograd" in layer for layer in prepare_params(raw, winograd=False).values())
