@@ -16,7 +16,7 @@ from jnst.objective import evaluate, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.tiles import Grid, evaluate_tiled, halo_size, layer_stride, make_grid, prepare_targets
-from jnst.vgg import prepare_params
+from jnst.vgg import extract_features, prepare_params
 
 WIDTH = 1 / 16
 
@@ -33,14 +33,15 @@ def narrow(config: Config, **changes) -> Config:
 def pictures(size: tuple[int, int]):
     """Content, style, and a noisy content to evaluate."""
     content = material.paint("shapes", *size)
-    return content, material.paint("marble", 75, 90), material.with_noise(content, 1)
+    painted = content, material.paint("marble", 75, 90), material.with_noise(content, 1)
+    return tuple(jnp.asarray(one) for one in painted)
 
 
 def compare(config: Config, size: tuple[int, int], tile: int) -> None:
     """Tiled against whole, with the whole image's targets."""
     params, tiled = params_of(config.network.architecture), dataclasses.replace(config, tile=tile)
     content, style, picture = pictures(size)
-    picture = encode(jnp.asarray(picture), config.variable)
+    picture = encode(picture, config.variable)
 
     @jax.jit
     def both(picture):
@@ -59,9 +60,15 @@ def test_tiles_give_the_whole_images_loss_and_gradient(preset):
     compare(narrow(PRESETS[preset]), (96, 128), 64)
 
 
-@pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("rounding", ["floor", "ceil"])
-@pytest.mark.parametrize("padding", ["zero", "replicate"])
+@pytest.mark.parametrize(
+    ("pooling", "rounding", "padding"),
+    [
+        ("max", "floor", "replicate"),
+        ("max", "ceil", "zero"),
+        ("average", "floor", "zero"),
+        ("average", "ceil", "replicate"),
+    ],
+)
 def test_odd_sizes_and_every_quirk_of_the_network(pooling, rounding, padding):
     loss = LossConfig(
         content_layers=(("conv2_2", 1.0), ("relu3_1", 0.5)),
@@ -71,3 +78,96 @@ def test_odd_sizes_and_every_quirk_of_the_network(pooling, rounding, padding):
     config = dataclasses.replace(PRESETS["gatys"], loss=loss)
     config = narrow(config, pooling=pooling, pool_rounding=rounding, first_padding=padding)
     compare(config, (67, 101), 32)
+
+
+SHALLOW = LossConfig(
+    content_layers=(("relu2_2", 1.0),),
+    style_layers=(("relu1_1", 1.0), ("relu2_2", 1.0)),
+    content_normalization="target_variance",
+    style_normalization="target_norm",
+)
+
+
+@pytest.mark.parametrize("content", ["keep", "recompute"])
+def test_targets_made_in_tiles_are_the_whole_images(content):
+    config = narrow(Config(loss=SHALLOW, tile=32, tiled_content=content))
+    params, (picture, style, noisy) = params_of("vgg19"), pictures((67, 50))
+    whole, tiled = (
+        prepare_targets(params, picture, [style, picture], one, style_weights=[2, 1])
+        for one in (dataclasses.replace(config, tile=0), config)
+    )
+    for name in whole.grams:
+        np.testing.assert_allclose(tiled.grams[name], whole.grams[name], rtol=1e-5, atol=1e-6)
+        assert float(tiled.style_scale[name]) == pytest.approx(float(whole.style_scale[name]), rel=1e-5)
+    for name, scale in whole.content_scale.items():
+        assert float(tiled.content_scale[name]) == pytest.approx(float(scale), rel=1e-5)
+    if content == "keep":
+        height, width = whole.content["relu2_2"].shape[:2]
+        np.testing.assert_allclose(
+            tiled.content["relu2_2"][:height, :width], whole.content["relu2_2"], rtol=1e-5, atol=1e-5
+        )
+        assert not np.any(tiled.content["relu2_2"][height:])
+    else:
+        assert tiled.content == {}
+    (value, _), gradient = jax.jit(evaluate, static_argnames="config")(params, noisy, whole, config=config)
+    (tiled_value, _), tiled_gradient = jax.jit(evaluate_tiled, static_argnames="config")(
+        params, noisy, tiled, config=config
+    )
+    assert float(tiled_value) == pytest.approx(float(value), rel=1e-6)
+    assert np.abs(tiled_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+
+
+def test_twenty_adam_steps_lead_to_the_same_picture_within_one_grey_level():
+    config = narrow(Config(loss=SHALLOW, optimizer=OptimizerConfig(method="adam")), pooling="average")
+    params, (content, style, _) = params_of("vgg19"), pictures((67, 50))
+    results = []
+    for tile in (0, 32):
+        one = dataclasses.replace(config, tile=tile)
+        targets = prepare_targets(params, content, style, one)
+        state, _ = advance(params, targets, init_state(content, one), one, num_steps=21, in_place=True)
+        results.append(current_picture(state, one, best=False))
+    difference = np.abs(results[1] - results[0])
+    assert np.abs(results[0] - content).max() > 10 / 255  # something was painted
+    assert difference.max() < 1 / 255
+    # Where a seam would lie nothing is different from elsewhere.
+    seams = difference[[31, 32, 33, 63, 64, 65]].mean()
+    assert seams <= 3 * difference.mean() + 1e-7
+
+
+@pytest.mark.parametrize(
+    ("layers", "reach"),
+    # Sums in the head: two 3×3 convolutions reach 2 pixels; after a pool, 2 each; and so on, rounded up to 16 (32).
+    [(["relu1_1"], 16), (["relu3_1"], 16), (["relu4_2"], 48), (["relu5_1"], 80), (["pool5"], 128)],
+)
+def test_the_halo_comes_from_the_layer_table(layers, reach):
+    assert halo_size(layers, NetworkConfig()) == reach
+
+
+def test_the_halo_is_enough_and_not_more_than_needed():
+    """The true reach of relu4_2 is 2·1 + 2·2 + 4·4 + 2·8 = 38 pixels and the pools' alignment."""
+    network, params = NetworkConfig(width=WIDTH, pooling="average"), params_of("vgg19")
+    noise = jnp.asarray(np.random.default_rng(0).random((160, 16, 3), np.float32))
+
+    def middle(x):
+        return jnp.sum(extract_features(params, x, ["conv4_2"], network)["conv4_2"][10])  # rows 80 to 88
+
+    rows = np.flatnonzero(np.abs(np.asarray(jax.grad(middle)(noise))).sum((1, 2)))
+    assert (80 - rows.min(), rows.max() - 87) == (38, 38)
+
+
+def test_grids_are_even_aligned_and_cover_the_image():
+    network = NetworkConfig()
+    assert make_grid((4096, 4096), 512, ["relu5_1"], network) == Grid((512, 512), 80, (8, 8))
+    assert make_grid((100, 30), 512, ["relu5_1"], network) == Grid((112, 32), 80, (1, 1))
+    for height in range(1, 400, 7):
+        grid = make_grid((height, 33), 48, ["pool5"], network)
+        assert grid.padded[0] >= height > grid.tile[0] * (grid.counts[0] - 1)
+        assert grid.tile[0] % 32 == 0
+        assert grid.tile[0] <= 48
+    assert [layer_stride(layer, network) for layer in ("relu1_2", "pool1", "relu4_2", "pool5")] == [1, 2, 8, 32]
+
+
+@pytest.mark.parametrize("tile", [-16, 100])
+def test_tiles_that_are_not_multiples_of_sixteen_are_refused(tile):
+    with pytest.raises(ConfigError, match=f"tile is {tile} pixels; expected a multiple of 16"):
+        Config(tile=tile)

@@ -1,0 +1,113 @@
+"""The planner: its memory model against the compiler's own figures, its choices, its advice."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jnst.cli import main
+from jnst.config import Config, OptimizerConfig, RunConfig
+from jnst.descent import _advance_in_place, init_state
+from jnst.memory import params_bytes
+from jnst.objective import compile_key
+from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
+from jnst.presets import PRESETS
+from jnst.tiles import Grid, prepare_targets
+from jnst.vgg import prepare_params
+from jnst.weights import random_weights
+
+ADAM = OptimizerConfig(method="adam")
+COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5)
+GIGABYTE = 10**9
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, COMPACT], ids=["adam", "compact lbfgs"])
+def test_the_model_is_near_the_compilers_own_figures(optimizer):
+    """Nothing is run: the compiler is asked for a large image, and answers in seconds."""
+    config = dataclasses.replace(PRESETS["pocket"], tile=256, optimizer=optimizer)
+    size, key = (2048, 1536), compile_key(config)
+    picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
+    params = prepare_params(random_weights("vgg19", 0.25, 0))
+    targets = jax.eval_shape(lambda x: prepare_targets(params, x, x, config), picture)
+    state = jax.eval_shape(lambda x: init_state(x, config), picture)
+    turns = jax.ShapeDtypeStruct((), jnp.int32)
+    compiled = _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1).compile()
+    report = compiled.memory_analysis()
+    true = report.argument_size_in_bytes + report.temp_size_in_bytes
+    memory = estimate_memory(size, config)
+    model = memory.total - memory.fixed - memory.pictures + params_bytes(config)
+    assert 0.95 <= model / true <= 1.35
+
+
+def test_what_fits_is_run_whole():
+    plan = plan_run((512, 512), PRESETS["pocket"], available=16 * GIGABYTE)
+    assert plan.fits
+    assert (plan.config.tile, plan.grid) == (0, None)
+
+
+def test_what_does_not_fit_is_tiled_with_the_largest_tile_that_does():
+    config = dataclasses.replace(PRESETS["default"], optimizer=ADAM)
+    roomy, tight = (plan_run((4096, 4096), config, available=limit * GIGABYTE) for limit in (10, 5))
+    assert roomy.fits
+    assert tight.fits
+    assert roomy.config.tile > tight.config.tile > 0
+    assert tight.memory.total <= 5 * GIGABYTE < tight.whole.total
+
+
+def test_content_targets_are_recomputed_where_they_would_not_fit():
+    config = dataclasses.replace(PRESETS["default"], optimizer=ADAM)
+    smallest = estimate_memory((4096, 4096), dataclasses.replace(config, tile=128)).total
+    plan = plan_run((4096, 4096), config, available=smallest - 1)
+    assert plan.config.tiled_content == "recompute"
+    assert plan.fits
+
+
+def test_a_given_tile_is_taken():
+    assert plan_run((512, 512), Config(), tile=64, available=GIGABYTE).config.tile == 64
+
+
+def test_what_never_fits_comes_with_advice_that_works():
+    config = dataclasses.replace(PRESETS["default"], optimizer=OptimizerConfig(history=100))
+    plan = plan_run((6000, 4000), config, available=8 * GIGABYTE)
+    assert not plan.fits
+    assert [advice.split(" (")[0] for advice in plan.advice[:-1]] == [
+        "--history 5 --history-precision bfloat16",
+        "--optimizer adam",
+    ]
+    long = int(plan.advice[-1].removeprefix("--size "))
+    assert plan_run((long, long * 2 // 3), config, available=8 * GIGABYTE).fits
+    assert not plan_run((long * 5 // 4, long * 5 // 6), config, available=8 * GIGABYTE).fits
+    assert "does not fit; these would: --history 5" in describe_plan(plan)[-1]
+
+
+def test_overhead_is_the_halo_and_the_second_forward_pass():
+    # Three passes instead of two, over 672² instead of 512² pixels.
+    assert overhead((1024, 1024), Grid((512, 512), 80, (2, 2))) == pytest.approx(1.5 * 672**2 / 512**2)
+
+
+def test_expected_time_counts_every_scale_and_the_first_evaluation():
+    config = dataclasses.replace(Config(), run=RunConfig(steps=9))
+    plan = plan_run((200, 100), config, tile=0, available=GIGABYTE)
+    assert expected_seconds(plan, [(100, 50), (200, 100)], 1e-6) == pytest.approx(10 * 25_000 * 1e-6)
+
+
+def test_the_command_says_what_would_make_it_fit(tmp_path, capsys):
+    from jnst.imageio import write_image
+
+    path = tmp_path / "photo.png"
+    write_image(path, jnp.zeros((30, 40, 3)))
+    command = ["plan", str(path), "--preset", "pocket", "--weights", "pocket", "--size", "4000", "--no-probe"]
+    assert main([*command, "--memory", "4"]) == 1
+    said = capsys.readouterr().out
+    assert "size: 4000 × 3000 (12.0 megapixels)" in said
+    assert "these would: --history 5 --history-precision bfloat16" in said
+    assert main([*command, "--memory", "40"]) == 0
+    assert "tiles: none" in capsys.readouterr().out
+
+
+def test_bad_flags_are_refused(tmp_path, capsys):
+    assert main(["plan", "photo.png", "--tile", "100"]) == 2
+    assert "expected auto, 0, or a multiple of 16" in capsys.readouterr().err
+    assert main(["plan", "photo.png", "--memory", "-1"]) == 2
+    assert "expected a number above zero" in capsys.readouterr().err
