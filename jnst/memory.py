@@ -11,6 +11,7 @@ import jax
 
 from jnst.config import Config
 from jnst.vgg import convolutions, deepest, layer_names, scaled_channels
+from jnst.winograd import pays
 
 # Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures
 # on CPU for VGG19 and a quarter of its width, history 10 to 100, 256 × 256 and 512 × 384, one to four lanes.
@@ -68,13 +69,16 @@ def lane_bytes(config: Config, height: int, width: int) -> int:
 
 
 def params_bytes(config: Config) -> int:
-    """Bytes of the network's parameters up to the deepest layer, flipped kernels included."""
+    """Bytes of the network's parameters up to the deepest layer, flipped and transformed kernels included."""
     total, inputs, network = 0, 3, config.network
+    winograd = jax.default_backend() == "cpu"
     table = convolutions(network.architecture)
     used = layer_names(network.architecture)[: deepest(_layers(config), network.architecture) + 1]
     for name in (name for name in used if name in table):
         outputs = scaled_channels(table[name], network.width)
         total += 4 * (2 * 9 * inputs * outputs + outputs)
+        if winograd and name.startswith(("conv3_", "conv4_")) and pays(inputs, outputs):
+            total += 4 * 2 * 36 * inputs * outputs
         inputs = outputs
     return total
 

@@ -51,14 +51,14 @@ def features(x):
     return grams, content
 with torch.no_grad():
     style = features(torch.rand(1, 3, side, side))[0]
-seconds = []
+seconds, spent = [], []
 for index in range(count):
     with torch.no_grad():
         content = features(torch.rand(1, 3, side, side))[1]
     image = torch.rand(1, 3, side, side, requires_grad=True)
     optimizer = torch.optim.Adam([image], lr=0.02)
     for step in range(steps + 1):
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
         grams, map_ = features(image)
         loss = F.mse_loss(map_, content) + 100 * sum(F.mse_loss(a, b) for a, b in zip(grams, style))
@@ -66,7 +66,8 @@ for index in range(count):
         optimizer.step()
         if step:
             seconds.append(time.perf_counter() - begin)
-print(sorted(seconds)[len(seconds) // 2], min(seconds))
+            spent.append(time.process_time() - busy)
+print(sorted(seconds)[len(seconds) // 2], min(seconds), min(spent))
 """
 
 
@@ -110,21 +111,24 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
         state, _ = advance_lanes(*arguments, config=stage.key)
         runs[lanes] = (stage, targets, state)
         predicted = params_bytes(config) + lanes * lane_bytes(config, side, side)
-        rows[lanes] = (compiled, predicted, needed, [])
+        rows[lanes] = (compiled, predicted, needed, [], [])
     for _ in range(rounds):
         for lanes, (stage, targets, state) in runs.items():
-            begin = time.monotonic()
+            begin, spent = time.monotonic(), time.process_time()
             state, _ = advance_lanes(params, stage.rule, jnp.int32(turns), targets, state, config=stage.key)
             jax.block_until_ready(state)
             rows[lanes][3].append((time.monotonic() - begin) / turns / lanes)
+            rows[lanes][4].append((time.process_time() - spent) / turns / lanes)
             runs[lanes] = (stage, targets, state)
     print(f"{jax.devices()[0].device_kind}, {side} px, VGG19 to relu5_1, float32, fixed-step L-BFGS")
-    print("| images per batch | s per image and evaluation: best (median) | compile, s | GB predicted : compiled |")
-    print("| --- | --- | --- | --- |")
-    for lanes, (compiled, predicted, needed, seconds) in rows.items():
+    print(
+        "| images per batch | s per image and evaluation: best (median) | CPU s | compile, s | GB predicted : compiler |"
+    )
+    print("| --- | --- | --- | --- | --- |")
+    for lanes, (compiled, predicted, needed, seconds, spent) in rows.items():
         best, middle = min(seconds), sorted(seconds)[len(seconds) // 2]
         memory = f"{predicted / 1e9:.2f} : {(needed or 0) / 1e9:.2f}"
-        print(f"| {lanes} | {best:.3f} ({middle:.3f}) | {compiled:.1f} | {memory} |")
+        print(f"| {lanes} | {best:.3f} ({middle:.3f}) | {min(spent):.2f} | {compiled:.1f} | {memory} |")
 
 
 def bench_commands(side: int, count: int, steps: int) -> None:
@@ -204,8 +208,8 @@ def main() -> None:
         shown = subprocess.run(
             [arguments.torch_python, "-c", TORCH, *words], check=True, capture_output=True, text=True
         )
-        middle, best = map(float, shown.stdout.split())
-        print(f"| PyTorch, one after another | {best:.3f} ({middle:.3f}) |")
+        middle, best, spent = map(float, shown.stdout.split())
+        print(f"| PyTorch, one after another | {best:.3f} ({middle:.3f}) | {spent:.2f} |")
     elif arguments.what == "commands":
         bench_commands(arguments.side, arguments.images, arguments.steps)
     else:

@@ -24,6 +24,7 @@ from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare
 from jnst.transfer import stylize
 from jnst.vgg import convolutions, prepare_params, scaled_channels
+from jnst.winograd import pays
 
 WIDTH = 1 / 16
 CONFIG = Config(
@@ -205,6 +206,9 @@ def compile_lanes(config: Config, side: int, count: int):
             "kernel_flipped": jax.ShapeDtypeStruct((3, 3, outputs, inputs), np.float32),
             "bias": jax.ShapeDtypeStruct((outputs,), np.float32),
         }
+        if name.startswith(("conv3_", "conv4_")) and pays(inputs, outputs):
+            params[name]["winograd"] = jax.ShapeDtypeStruct((36, inputs, outputs), np.float32)
+            params[name]["winograd_flipped"] = jax.ShapeDtypeStruct((36, outputs, inputs), np.float32)
         inputs = outputs
     image, number = jax.ShapeDtypeStruct((count, side, side, 3), np.float32), jax.ShapeDtypeStruct((count,), np.float32)
     widths = {layer: channels[layer.replace("relu", "conv")] for layer, _ in config.loss.style_layers}
@@ -224,7 +228,7 @@ def test_the_default_on_vgg19_needs_what_the_model_says_and_keeps_every_fast_con
     predicted = params_bytes(config) + 4 * lane_bytes(config, 256, 256)
     assert 0.95 < predicted / compiled_bytes(compiled) < 1.3
     # On CPU a convolution that XLA does not recognise runs twenty times slower, and says nothing. Up to relu5_1 there
-    # are thirteen forward and thirteen backward; the products of Gram matrices are fast calls as well.
+    # are thirteen forward and thirteen backward, some as Winograd's products; those and Gram matrices are fast as well.
     assert compiled.as_text().count("__ynn_fusion") >= 26
 
 
