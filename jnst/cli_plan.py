@@ -12,13 +12,14 @@ from jnst.flags import add_config_flags, read_settings
 _OPTIMIZERS = get_args(Method)
 
 
-def add_memory_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say how a run is fitted into memory; `stylize` has them too."""
+def add_memory_flags(parser: argparse.ArgumentParser) -> Any:
+    """The flags that say how a run is fitted into memory; `stylize` has them too. Returns their group."""
     group = parser.add_argument_group("memory")
     group.add_argument(
         "--tile", metavar="auto|N", help="side of the tiles in pixels, 0 for the whole image; auto: what fits (auto)"
     )
     group.add_argument("--memory", type=float, metavar="GB", help="memory that may be used (most of what is free)")
+    return group
 
 
 def read_tile(text: str | None) -> int | None:

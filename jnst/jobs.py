@@ -26,6 +26,7 @@ from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
 from jnst.resume import Checkpoint, read_about
+from jnst.spatial import row_mesh
 from jnst.transfer import Result, Snapshot, stylize
 from jnst.vgg import prepare_params
 from jnst.weights import Weights
@@ -54,6 +55,7 @@ class Job:
     memory: int | None = None
     checkpoint_every: float = 0.0
     resume: bool = False
+    split_rows: bool = False
 
 
 def configure_jax() -> None:
@@ -167,7 +169,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         job = dataclasses.replace(job, config=_with_stored_tiles(job))
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
-    checkpoint = make_checkpoint(job, weights)
+    checkpoint = None if job.split_rows else make_checkpoint(job, weights)
     frames = _FrameWriter(job, printer)
     with Interruptions() as interruptions:
 
@@ -186,13 +188,14 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             style_weights=job.style_weights,
             initial=None if initial is None else initial.pixels,
             checkpoint=checkpoint,
+            mesh=row_mesh() if job.split_rows else None,
         )
         printer.close()
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal))
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         _write_outputs(job, result, record, content, styles)
-        if result.stopped not in ("callback", "time"):
+        if checkpoint is not None and result.stopped not in ("callback", "time"):
             checkpoint.remove()
     return record, interruptions.signal
 

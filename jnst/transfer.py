@@ -1,5 +1,6 @@
 """Style transfer of one image: the host's loop of scales and chunks around the compiled descent."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.config import Config
@@ -19,6 +21,7 @@ from jnst.objective import Targets
 from jnst.progress import Progress
 from jnst.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.resume import Checkpoint, restore_state
+from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets
 from jnst.tiles import prepare_targets
 from jnst.vgg import deepest, layer_names, minimum_size
 
@@ -111,6 +114,11 @@ class _Stage:
 Callback = Callable[[Snapshot], Any]
 
 
+def _picture(state: TransferState, stage: _Stage) -> np.ndarray:
+    """The picture to show or keep, without the rows that devices were filled up with."""
+    return crop(current_picture(state, stage.config, best=stage.config.run.keep == "best"), stage.sizes[stage.index][0])
+
+
 def _run_stage(
     params: Params,
     targets: Targets,
@@ -136,7 +144,7 @@ def _run_stage(
         pace, done = (time.monotonic() - begin) / turns, done + turns
         reason = stage.reason_to_stop(state)
         if callback is not None:
-            picture = functools.partial(current_picture, state, config, best=config.run.keep == "best")
+            picture = functools.partial(_picture, state, stage)
             snapshot = Snapshot(stage.progress(state), picture)
             if callback(snapshot) and reason is None:
                 reason = "callback"
@@ -158,6 +166,7 @@ def stylize(
     initial: Any = None,
     optimizer: optax.GradientTransformation | None = None,
     checkpoint: Checkpoint | None = None,
+    mesh: Mesh | None = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -172,6 +181,8 @@ def stylize(
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
+        mesh: devices to divide the image's rows among (`jnst.spatial.row_mesh`), for one image larger than a device;
+            without tiles, resuming, or an optimiser of one's own.
 
     Returns:
         The picture, the trace of the losses, and why the run ended.
@@ -187,6 +198,10 @@ def stylize(
     (21, 32, 3)
     """
     styles = list(style) if isinstance(style, list | tuple) else [style]
+    if mesh is not None:
+        if optimizer is not None or checkpoint is not None:
+            raise ConfigError("an image divided among devices can be neither resumed nor given an optimiser of its own")
+        params = spread_params(params, mesh)
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
@@ -204,7 +219,10 @@ def stylize(
         for one in painted:
             check_size(one.shape[:2], config, "style")
         begin = time.monotonic()
-        targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
+        if mesh is None:
+            targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
+        else:
+            targets = spread_targets(params, shrunk, painted, config, mesh, style_weights=style_weights)
         jax.block_until_ready(targets)
         clock["compile"] += time.monotonic() - begin
         if stored is not None:
@@ -224,12 +242,16 @@ def stylize(
                 variable=config.variable,
                 network_input=config.network_input,
             )
-        state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
+        if mesh is None:
+            state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
+        else:
+            state = spread_state(picture, config, mesh)
         stage = _Stage(config, index, sizes, clock)
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
-        state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
-        picture = current_picture(state, config, best=config.run.keep == "best")
+        with contextlib.nullcontext() if mesh is None else over_devices(mesh):
+            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
+        picture = _picture(state, stage)
         clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):
             break

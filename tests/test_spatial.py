@@ -1,5 +1,6 @@
 """One image over four devices that the CPU simulates, in a process of its own: the number is fixed at JAX's start."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,12 +8,16 @@ import sys
 from pathlib import Path
 
 import jax
+import material
 import numpy as np
 import pytest
+from small import shallow, small_params
 
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.resume import Checkpoint
 from jnst.spatial import padded_height, row_mesh, spread_targets
+from jnst.transfer import stylize
 
 CASES = ["lbfgs", "compact lbfgs over frequencies"]
 
@@ -59,3 +64,17 @@ def test_tiles_are_refused():
     picture = np.zeros((32, 32, 3))
     with pytest.raises(ConfigError, match="use tile 0"):
         spread_targets({}, picture, [picture], Config(tile=16), row_mesh(jax.devices()[:1]))
+
+
+def test_one_device_is_a_mesh_as_well(tmp_path):
+    """The whole way through `stylize`, with a height that needs padding and two scales."""
+    config = shallow(steps=2)
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, scales=2))
+    content, style = material.paint("shapes", 37, 30), material.paint("marble", 25, 32)
+    params, mesh = small_params(), row_mesh(jax.devices()[:1])
+    expected = stylize(params, content, style, config)
+    found = stylize(params, content, style, config, mesh=mesh)
+    assert found.image.shape == (37, 30, 3)
+    np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
+    with pytest.raises(ConfigError, match="neither resumed"):
+        stylize(params, content, style, config, mesh=mesh, checkpoint=Checkpoint(tmp_path / "state", 0))
