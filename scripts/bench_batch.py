@@ -121,13 +121,11 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
             rows[lanes][4].append((time.process_time() - spent) / turns / lanes)
             runs[lanes] = (stage, targets, state)
     print(f"{jax.devices()[0].device_kind}, {side} px, VGG19 to relu5_1, float32, fixed-step L-BFGS")
-    print(
-        "| images per batch | s per image and evaluation: best (median) | CPU s | compile, s | GB predicted : compiler |"
-    )
+    print("| images per batch | s per image and evaluation, best (median) | CPU s | compile, s | GB: model, compiler |")
     print("| --- | --- | --- | --- | --- |")
     for lanes, (compiled, predicted, needed, seconds, spent) in rows.items():
         best, middle = min(seconds), sorted(seconds)[len(seconds) // 2]
-        memory = f"{predicted / 1e9:.2f} : {(needed or 0) / 1e9:.2f}"
+        memory = f"{predicted / 1e9:.2f}, {(needed or 0) / 1e9:.2f}"
         print(f"| {lanes} | {best:.3f} ({middle:.3f}) | {min(spent):.2f} | {compiled:.1f} | {memory} |")
 
 
