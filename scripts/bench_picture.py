@@ -1,0 +1,132 @@
+"""Seconds to a picture as good: jnst against N_S_T's PyTorch program, on the same loss, weights and pictures.
+
+    python scripts/bench_picture.py --pair CONTENT STYLE [--pair …] [--size 256] [--evaluations 300] [--weights pocket]
+
+PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
+is as low. Both minimise the recipe `gordic` at full size, and the seconds are those of
+the evaluations alone (compilation apart). Without --pair: matplotlib's portrait and the bundled painting. Prints a
+table and writes, side by side, what both painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
+"""
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnst.config import Config, OptimizerConfig
+from jnst.descent import advance, current_picture, init_state
+from jnst.imageio import montage, read_image, write_image
+from jnst.objective import make_targets
+from jnst.resizing import resize, to_unit
+from jnst.runs import resolve_run
+from jnst.vgg import prepare_params
+
+HERE = Path(__file__).resolve().parent
+VARIANTS = {
+    "pixels, history 10": OptimizerConfig(history=10),
+    "frequencies 0.5, history 20": OptimizerConfig(history=20, frequency_exponent=0.5),
+    "frequencies 0.5, history 50": OptimizerConfig(history=50, frequency_exponent=0.5),
+}
+
+
+def load(path: str, size: int) -> np.ndarray:
+    picture = to_unit(read_image(path).pixels)
+    factor = size / max(picture.shape[:2])
+    height, width = (round(side * factor) for side in picture.shape[:2])
+    return np.clip(resize(picture, height, width, "pillow-lanczos"), 0, 1).astype(np.float32)
+
+
+def run_torch(job: dict[str, np.ndarray], evaluations: int, python: str) -> dict[str, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, answer = Path(folder) / "job.npz", Path(folder) / "answer.npz"
+        np.savez(source, **job)  # pyright: ignore[reportArgumentType]
+        command = [python, str(HERE / "bench_picture_torch.py"), str(source), str(answer), str(evaluations)]
+        subprocess.run(command, check=True)
+        return dict(np.load(answer))
+
+
+def run_jnst(
+    params: dict, content: np.ndarray, style: np.ndarray, config: Config, goal: float, most: int
+) -> tuple[int, float, np.ndarray]:
+    """Evaluations and seconds until the loss is at most `goal` (0 where it was not reached), and the picture."""
+    targets = make_targets(params, jnp.asarray(content), jnp.asarray(style), config)
+    state = init_state(jnp.asarray(content), config)
+    advance(params, targets, state, config, num_steps=0)
+    begin = time.perf_counter()
+    while int(state.evaluations) < most:
+        state, trace = advance(params, targets, state, config, num_steps=5)
+        below = np.flatnonzero(np.asarray(trace.total) <= goal)
+        if below.size:
+            reached = int(trace.evaluation[below[0]])
+            seconds = (time.perf_counter() - begin) * reached / int(state.evaluations)
+            return reached, seconds, current_picture(state, config, best=True)
+    return 0, time.perf_counter() - begin, current_picture(state, config, best=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", nargs=2, action="append", metavar=("CONTENT", "STYLE"))
+    parser.add_argument("--size", type=int, default=256, help="longer side of both pictures, in pixels")
+    parser.add_argument("--evaluations", type=int, default=300, help="PyTorch's")
+    parser.add_argument("--weights", default="pocket", help="name or file")
+    parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")
+    parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
+    parser.add_argument("--output", type=Path, default=Path("out"))
+    arguments = parser.parse_args()
+    if not arguments.pair:
+        import matplotlib
+
+        portrait = f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg"
+        arguments.pair = [(portrait, str(HERE.parent / "jnst" / "data" / "pictures" / "night_road.jpg"))]
+    run = resolve_run("gordic", weights=arguments.weights)
+    params, loss, space = prepare_params(run.weights.params), run.config.loss, run.config.network_input
+    hot = run.config.variable
+    scale = space.scale / hot.scale / np.array(space.std)
+    shift = (space.scale * np.array(hot.mean) / hot.scale - np.array(space.mean)) / np.array(space.std)
+    if space.order == "bgr":
+        raise SystemExit(
+            "bench_picture: weights in BGR order are not supported; give torchvision's or the bundled ones"
+        )
+    job = {
+        "scale": scale,
+        "shift": shift,
+        "weights": np.array([loss.content_weight, loss.style_weight, loss.tv_weight]),
+    }
+    job |= {f"{name}/{part}": layer[part] for name, layer in run.weights.params.items() for part in ("kernel", "bias")}
+    print("| pair | program | evaluations | seconds | of PyTorch's |\n| --- | --- | --- | --- | --- |")
+    ratios: dict[str, list[float]] = {}
+    for content_path, style_path in arguments.pair:
+        content, style = load(content_path, arguments.size), load(style_path, arguments.size)
+        torch = run_torch(job | {"content": content, "style": style}, arguments.evaluations, arguments.torch_python)
+        goal, seconds = float(torch["losses"].min()), float(torch["seconds"][int(torch["losses"].argmin())])
+        name = f"{Path(content_path).stem} × {Path(style_path).stem}"
+        print(f"| {name} | PyTorch, loss {goal:.4g} | {len(torch['losses'])} | {seconds:.1f} | 1 |", flush=True)
+        shown = [torch["picture"]]
+        for precision in arguments.precision:
+            for variant, optimizer in VARIANTS.items():
+                config = dataclasses.replace(run.config, optimizer=optimizer, precision=precision)
+                count, spent, picture = run_jnst(params, content, style, config, goal, 2 * arguments.evaluations)
+                shown.append(picture)
+                ratio = spent / seconds
+                ratios.setdefault(f"{variant}, {precision}", []).append(ratio if count else float("inf"))
+                row = f"{count} | {spent:.1f} | {ratio:.2f}" if count else "not reached | – | –"
+                print(f"| | {variant}, {precision} | {row} |", flush=True)
+        arguments.output.mkdir(exist_ok=True)
+        labels = ["PyTorch", *ratios]
+        sheet = arguments.output / f"bench-picture-{Path(content_path).stem}-{Path(style_path).stem}.png"
+        write_image(sheet, montage(shown, labels=labels, columns=len(shown)), overwrite=True)
+    for variant, values in ratios.items():
+        print(f"median over pairs, {variant}: {median(values):.2f} of PyTorch's time", file=sys.stderr)
+    print(f"device: {jax.devices()[0].device_kind}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""N_S_T's program on given weights, the peer of `bench_picture.py`: strong Wolfe L-BFGS, history 100, one closure.
+
+    python scripts/bench_picture_torch.py JOB.npz ANSWER.npz EVALUATIONS
+
+JOB holds content, style (RGB, [0, 1]), the three weights, each layer's kernel (HWIO) and bias, and the scale and shift
+from 0–255 minus the mean to what the network expects. ANSWER gets loss and seconds of every evaluation, and the best
+picture.
+"""
+
+import contextlib
+import sys
+import time
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+MEAN = (123.675, 116.28, 103.53)
+LAYERS = [f"conv{block}_{i}" for block, depth in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, depth + 1)]
+
+
+class Enough(Exception):
+    """The evaluations are spent."""
+
+
+def main() -> None:
+    job, answer, evaluations = np.load(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    kernels = {name: torch.from_numpy(job[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous() for name in LAYERS}
+    biases = {name: torch.from_numpy(job[f"{name}/bias"]) for name in LAYERS}
+    mean, scale, shift = (
+        torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (MEAN, job["scale"], job["shift"])
+    )
+    content_weight, style_weight, tv_weight = map(float, job["weights"])
+
+    def load(name: str) -> torch.Tensor:
+        return (255 * torch.from_numpy(job[name]).permute(2, 0, 1)[None] - mean).contiguous()
+
+    def features(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        x, style, content = x * scale + shift, [], x
+        for name in LAYERS:
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = F.relu(F.conv2d(x, kernels[name], biases[name], padding=1))
+            if name.endswith("_1"):
+                style.append(x)
+            if name == "conv4_2":
+                content = x
+        return style, content
+
+    def gram(maps: torch.Tensor) -> torch.Tensor:
+        flat = maps.flatten(2)[0]
+        return flat @ flat.T / flat.numel()
+
+    content = load("content")
+    with torch.no_grad():
+        grams, target = [gram(maps) for maps in features(load("style"))[0]], features(content)[1]
+    image = content.clone().requires_grad_()
+    losses, seconds, best, begin = [], [], content, time.perf_counter()
+    optimizer = torch.optim.LBFGS([image], max_iter=evaluations, history_size=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        nonlocal best
+        optimizer.zero_grad()
+        style, current = features(image)
+        loss = content_weight * F.mse_loss(current, target)
+        loss = loss + style_weight / 5 * sum(
+            F.mse_loss(gram(maps), wanted, reduction="sum") for maps, wanted in zip(style, grams, strict=True)
+        )
+        across, down = image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
+        loss = loss + tv_weight * (across.abs().sum() + down.abs().sum())
+        loss.backward()
+        losses.append(loss.item())
+        seconds.append(time.perf_counter() - begin)
+        if losses[-1] == min(losses):
+            best = image.detach().clone()
+        if len(losses) >= evaluations:
+            raise Enough
+        return loss
+
+    with contextlib.suppress(Enough):
+        optimizer.step(closure)
+    picture = ((best + mean)[0].permute(1, 2, 0) / 255).clamp(0, 1).numpy()
+    np.savez(answer, losses=losses, seconds=seconds, picture=picture)
+
+
+if __name__ == "__main__":
+    main()
