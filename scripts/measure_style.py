@@ -1,148 +1,41 @@
-"""A judge of stylised pictures that uses no network.
+"""Stylises pairs of pictures with several networks, has the results judged, and prints a table.
 
-    python scripts/measure_style.py --weights weights/pocket.h5 random --content photos/*.jpg --style paintings/*.jpg
+    python scripts/measure_style.py --weights pocket random --content photos/*.jpg --style paintings/*.jpg
 
-For a result, its style picture and its content picture it measures
-
-- **style distance**: the sliced Wasserstein distance between 5 × 5 patches of the result and of the style picture, at
-  every level of a Laplacian pyramid and at its coarsest Gaussian level, and between their colours; each divided by
-  the same distance between content and style, then averaged. 0 is the style picture, 1 the untouched photo.
-- **structure**: the correlation of the strength of luminance edges with the content's, mean of two scales. 1 is
-  the photo.
-- **grain**: the result's high-frequency noise in units of the style picture's (Immerkær 1996, "Fast noise variance
-  estimation"): what is left where straight edges and gradients are taken off. Speckle raises it far above 1.
-
-Pictures are RGB in [0, 1], height × width × 3; result and content of one size, the style picture of any. NumPy only;
-the random directions and places are drawn from a fixed seed, so that a verdict is a function of its pictures.
+What is measured is in `style_judge`. `random` stands for filters of the same shape without training. A network that
+changes less of the photo keeps more of its structure; with `--match-structure` the others are therefore given more
+content weight, pair by pair, until they keep as much as the last one does at the preset's settings.
 """
 
 import argparse
 import dataclasses
 import itertools
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-PATCH = 5
-DIRECTIONS = 64
-SAMPLES = 6000
-QUANTILES = 400
-SMALLEST = 24  # the pyramid ends where the shorter side would fall below this, pixels
-EDGE_LEVELS = (1, 2)  # half and quarter size: objects, not strokes
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+sys.path.insert(0, str(Path(__file__).parent))
+from style_judge import Verdict, judge
+
+JUMP, TRIALS = 10.0, 5  # the search for a content weight: steps upward until there is enough structure, then halving
 
 
-class Verdict(NamedTuple):
-    """style_distance: 0 is the style, 1 the photo. structure: correlation. grain: in units of the style's."""
+class Trial(NamedTuple):
+    """A result, its verdict, and the factor on the preset's content weight that it was made with."""
 
-    style_distance: float
-    structure: float
-    grain: float
-
-
-def blur(picture: np.ndarray) -> np.ndarray:
-    """The binomial filter (1 4 6 4 1)/16 along both axes, borders mirrored."""
-    for axis in (0, 1):
-        pads = [(2, 2) if index == axis else (0, 0) for index in range(picture.ndim)]
-        padded = np.pad(picture, pads, mode="symmetric")
-        length = picture.shape[axis]
-        parts = [np.take(padded, range(shift, shift + length), axis) for shift in range(5)]
-        picture = (parts[0] + parts[4]) / 16 + (parts[1] + parts[3]) / 4 + parts[2] * 0.375
-    return picture
+    factor: float
+    verdict: Verdict
+    image: Any
 
 
-def gaussian_pyramid(picture: np.ndarray) -> list[np.ndarray]:
-    """The picture, then blurred and halved as long as the shorter side stays at or above `SMALLEST`."""
-    levels = [np.asarray(picture, np.float64)]
-    while min(levels[-1].shape[:2]) // 2 >= SMALLEST:
-        levels.append(blur(levels[-1])[::2, ::2])
-    return levels
-
-
-def laplacian_pyramid(picture: np.ndarray) -> list[np.ndarray]:
-    """What blurring takes away at every level of the Gaussian pyramid, then the coarsest level itself."""
-    levels = gaussian_pyramid(picture)
-    return [level - blur(level) for level in levels] + [levels[-1]]
-
-
-def patches_of(picture: np.ndarray, side: int = PATCH, count: int = SAMPLES) -> np.ndarray:
-    """At most `count` patches, patches × (side · side · 3), drawn from all places; the size alone decides which."""
-    windows = np.lib.stride_tricks.sliding_window_view(picture, (side, side), axis=(0, 1))
-    rows, columns = windows.shape[:2]
-    places = np.random.default_rng(0).permutation(rows * columns)[:count]
-    return windows[places // columns, places % columns].reshape(len(places), -1)
-
-
-def sliced_wasserstein(points: np.ndarray, others: np.ndarray) -> float:
-    """Mean over random directions of the 1-Wasserstein distance of the two projected clouds (points × dimensions).
-
-    Rabin et al. 2011, "Wasserstein barycenter and its application to texture mixing". Quantiles stand for the sorted
-    projections, so that the clouds may differ in number.
-    """
-    directions = np.random.default_rng(1).standard_normal((points.shape[1], DIRECTIONS))
-    directions /= np.linalg.norm(directions, axis=0)
-    middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    first, second = (
-        np.sort(cloud @ directions, axis=0)[(middles * len(cloud)).astype(int)] for cloud in (points, others)
-    )
-    return float(np.abs(first - second).mean())
-
-
-def style_distances(picture: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """One distance per pyramid level that both pictures have, finest first, then that of colours."""
-    pairs = zip(laplacian_pyramid(picture)[:-1], laplacian_pyramid(style)[:-1], strict=False)
-    distances = [sliced_wasserstein(patches_of(one), patches_of(other)) for one, other in pairs]
-    depth = min(len(gaussian_pyramid(picture)), len(gaussian_pyramid(style))) - 1
-    coarsest = [gaussian_pyramid(image)[depth] for image in (picture, style)]
-    distances.append(sliced_wasserstein(*(patches_of(image) for image in coarsest)))
-    distances.append(sliced_wasserstein(*(patches_of(np.asarray(image), side=1) for image in (picture, style))))
-    return np.array(distances)
-
-
-def style_distance(result: np.ndarray, style: np.ndarray, content: np.ndarray) -> float:
-    """Distance of result and style relative to that of content and style; mean over levels and colours."""
-    reference = np.maximum(style_distances(content, style), 1e-6)  # content and style may be the same picture
-    return float((style_distances(result, style) / reference).mean())
-
-
-def edge_strength(picture: np.ndarray, level: int) -> np.ndarray:
-    """Length of the luminance gradient at one level of the Gaussian pyramid."""
-    levels = gaussian_pyramid(picture @ LUMINANCE)
-    return np.hypot(*np.gradient(levels[min(level, len(levels) - 1)]))
-
-
-def structure_kept(result: np.ndarray, content: np.ndarray) -> float:
-    """Correlation of edge strengths, mean over `EDGE_LEVELS`; zero where a picture has no edges."""
-    scores = []
-    for level in EDGE_LEVELS:
-        one, other = (edge_strength(picture, level) for picture in (result, content))
-        spread = one.std() * other.std()
-        scores.append(((one - one.mean()) * (other - other.mean())).mean() / spread if spread > 1e-12 else 0.0)
-    return float(np.mean(scores))
-
-
-def noise_level(picture: np.ndarray) -> float:
-    """Immerkær's estimate of the standard deviation of white noise, mean over colour channels."""
-    second = picture[:, :-2] - 2 * picture[:, 1:-1] + picture[:, 2:]
-    mixed = second[:-2] - 2 * second[1:-1] + second[2:]
-    return float(np.sqrt(np.pi / 2) / 6 * np.abs(mixed).mean())
-
-
-def judge(result: np.ndarray, style: np.ndarray, content: np.ndarray) -> Verdict:
-    """The three measures of one result.
-
-    Raises:
-        ValueError: where result and content differ in size.
-    """
-    if result.shape != content.shape:
-        raise ValueError(f"result has shape {result.shape} and content {content.shape}; expected the same")
-    grain = noise_level(result) / max(noise_level(style), 1e-6)
-    return Verdict(style_distance(result, style, content), structure_kept(result, content), grain)
-
-
-# ---- pairs and weights files ----------------------------------------------------------------------------------------
+class Row(NamedTuple):
+    pair: str
+    weights: str
+    trial: Trial
 
 
 def random_params(params: dict, seed: int = 0) -> dict:
@@ -185,14 +78,57 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)).save(path)
 
 
-def print_table(rows: list[tuple[str, str, Verdict]]) -> None:
-    """One line per pair and weights, then the means, as Markdown."""
-    print("| pair | weights | style distance | structure | grain |\n|---|---|---|---|---|")
-    for pair, weights, verdict in rows:
-        print(f"| {pair} | {weights} | " + " | ".join(f"{value:.3f}" for value in verdict) + " |")
-    for name in dict.fromkeys(weights for _, weights, _ in rows):
-        mean = np.mean([verdict for _, weights, verdict in rows if weights == name], axis=0)
-        print(f"| **mean** | {name} | " + " | ".join(f"{value:.3f}" for value in mean) + " |")
+def match_structure(attempt: Callable[[float], Trial], wanted: float, *, trials: int = TRIALS) -> Trial:
+    """The trial nearest to the style among those that keep at least the structure `wanted`.
+
+    Factor 1 first; while structure falls short, ten times as much; then the interval is halved on a log scale. Where
+    no trial keeps enough, the one that keeps the most.
+    """
+    low, high, made = 0.0, np.inf, [attempt(1.0)]
+    while len(made) < trials:
+        exponent = np.log10(made[-1].factor)
+        if made[-1].verdict.structure >= wanted:
+            high = exponent
+        else:
+            low = exponent
+        if high <= low:  # already enough at the preset's weight
+            break
+        made.append(attempt(10 ** ((low + high) / 2) if np.isfinite(high) else JUMP * made[-1].factor))
+    enough = [trial for trial in made if trial.verdict.structure >= wanted]
+    if not enough:
+        return max(made, key=lambda trial: trial.verdict.structure)
+    return min(enough, key=lambda trial: trial.verdict.style_distance)
+
+
+def print_table(rows: list[Row]) -> None:
+    """One line per pair and network, the means, and how often each network wins against the last; as Markdown."""
+    print("| pair | weights | content weight | style distance | structure | grain | chroma grain |")
+    print("|---|---|---|---|---|---|---|")
+    for pair, weights, trial in rows:
+        numbers = " | ".join(f"{value:.3f}" for value in trial.verdict)
+        print(f"| {pair} | {weights} | × {trial.factor:.3g} | {numbers} |")
+    verdicts = {name: [row.trial.verdict for row in rows if row.weights == name] for _, name, _ in rows}
+    for name, given in verdicts.items():
+        print(f"| **mean** | {name} | | " + " | ".join(f"{value:.3f}" for value in np.mean(given, axis=0)) + " |")
+    *others, last = verdicts
+    for name in others:
+        print(f"\n{name} against {last}: " + count_wins(verdicts[name], verdicts[last]))
+
+
+def count_wins(ours: list[Verdict], theirs: list[Verdict]) -> str:
+    """In how many pairs the first list's verdict is the better one, in words."""
+    pairs = list(zip(ours, theirs, strict=True))
+    nearer = [one.style_distance < other.style_distance for one, other in pairs]
+    kept = [one.structure >= other.structure for one, other in pairs]
+    counts = {
+        "lower style distance": sum(nearer),
+        "equal or better structure": sum(kept),
+        "both": sum(a and b for a, b in zip(nearer, kept, strict=True)),
+        "less grain": sum(one.grain < other.grain for one, other in pairs),
+        "grain nearer to the style's": sum(abs(one.grain - 1) < abs(other.grain - 1) for one, other in pairs),
+        "less chroma grain": sum(one.chroma_grain < other.chroma_grain for one, other in pairs),
+    }
+    return ", ".join(f"{what} in {count}" for what, count in counts.items()) + f" of {len(pairs)}"
 
 
 def main() -> None:
@@ -208,6 +144,7 @@ def main() -> None:
     parser.add_argument("--preset", default="pocket", help="settings of the stylisation")
     parser.add_argument("--pixels", type=int, default=256, help="longer side of the pictures")
     parser.add_argument("--steps", type=int, help="optimiser steps; default: the preset's")
+    parser.add_argument("--match-structure", action="store_true", help="compare at the last network's structure")
     parser.add_argument("--save", type=Path, help="folder for the results")
     arguments = parser.parse_args()
     config = PRESETS[arguments.preset]
@@ -215,22 +152,41 @@ def main() -> None:
     if arguments.steps is not None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=arguments.steps))
     first = next(name for name in [*arguments.weights, "pocket"] if name != "random")
+    networks = {}
+    for name in arguments.weights:
+        weights = load_weights(first if name == "random" else name)
+        params = random_params(weights.params) if name == "random" else weights.params
+        settings = dataclasses.replace(config.network, width=weights.info.width)
+        networks[Path(name).stem] = prepare_params(params), dataclasses.replace(config, network=settings)
+    *others, last = networks
     rows = []
     for content_path, style_path in itertools.product(arguments.content, arguments.style):
         content, style = (read_picture(path, arguments.pixels) for path in (content_path, style_path))
         pair = f"{content_path.stem} × {style_path.stem}"
-        for name in arguments.weights:
-            weights = load_weights(first if name == "random" else name)
-            params = random_params(weights.params) if name == "random" else weights.params
-            network = dataclasses.replace(config.network, width=weights.info.width)
+
+        def attempt(name: str, factor: float = 1.0, *, pair=pair, content=content, style=style) -> Trial:
+            params, config = networks[name]
+            loss = dataclasses.replace(config.loss, content_weight=factor * config.loss.content_weight)
             started = time.perf_counter()
-            result = stylize(prepare_params(params), content, style, dataclasses.replace(config, network=network))
-            label = Path(name).stem
-            rows.append((pair, label, judge(np.asarray(result.image), style, content)))
-            print(f"{pair}, {label}: {time.perf_counter() - started:.0f} s", flush=True)
-            if arguments.save:
-                arguments.save.mkdir(parents=True, exist_ok=True)
-                write_picture(arguments.save / f"{content_path.stem}-{style_path.stem}-{label}.png", result.image)
+            image = np.asarray(stylize(params, content, style, dataclasses.replace(config, loss=loss)).image)
+            verdict = judge(image, style, content)
+            numbers = " ".join(f"{value:.3f}" for value in verdict)
+            took = time.perf_counter() - started
+            print(f"{pair}, {name}, content × {factor:.3g}: {numbers} ({took:.0f} s)", file=sys.stderr, flush=True)
+            return Trial(factor, verdict, image)
+
+        reference = attempt(last)
+        for name in others:
+            if arguments.match_structure:
+                trial = match_structure(lambda factor, name=name: attempt(name, factor), reference.verdict.structure)
+            else:
+                trial = attempt(name)
+            rows.append(Row(pair, name, trial))
+        rows.append(Row(pair, last, reference))
+        if arguments.save:
+            arguments.save.mkdir(parents=True, exist_ok=True)
+            for _, name, trial in rows[-len(networks) :]:
+                write_picture(arguments.save / f"{content_path.stem}-{style_path.stem}-{name}.png", trial.image)
     print_table(rows)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-import measure_style as judge_room
+import measure_style
+import style_judge as judge_room
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def discs() -> np.ndarray:
 
 
 def test_style_itself_is_at_distance_zero_and_content_at_one(waves, discs):
-    assert judge_room.judge(discs, discs, discs) == pytest.approx((0, 1, 1), abs=1e-9)
+    assert judge_room.judge(discs, discs, discs) == pytest.approx((0, 1, 1, 1), abs=1e-9)
     assert judge_room.style_distance(discs, discs, waves) == 0
     assert judge_room.style_distance(waves, discs, waves) == pytest.approx(1)
 
@@ -69,6 +70,17 @@ def test_noise_level_is_the_standard_deviation_of_white_noise():
     assert judge_room.noise_level(ramps) == pytest.approx(0, abs=1e-12)  # straight edges and ramps are no noise
 
 
+def test_chroma_grain_sees_coloured_speckle_alone(waves):
+    rng = np.random.default_rng(0)
+    grey = np.repeat(waves[..., :1], 3, axis=-1)
+    speckle = rng.normal(0, 0.05, grey.shape)
+    speckle -= (speckle @ judge_room.LUMINANCE)[..., None]
+    assert judge_room.chroma_noise(grey + rng.normal(0, 0.05, grey.shape[:2])[..., None]) == pytest.approx(0, abs=1e-12)
+    assert judge_room.chroma_noise(grey + speckle) == pytest.approx(judge_room.chroma_noise(speckle))
+    verdict = judge_room.judge(waves + 3 * speckle, waves + speckle, waves)
+    assert verdict.chroma_grain == pytest.approx(3, rel=0.02)
+
+
 def test_wasserstein_of_a_shifted_cloud_is_the_projected_shift():
     cloud = np.random.default_rng(0).standard_normal((4000, 1))
     assert judge_room.sliced_wasserstein(cloud, cloud + 0.7) == pytest.approx(0.7)
@@ -86,3 +98,38 @@ def test_pyramid_levels_add_up_and_end_in_time(waves):
 def test_result_of_another_size_is_refused(waves):
     with pytest.raises(ValueError, match=r"result has shape \(90, 112, 3\)"):
         judge_room.judge(waves[:90], waves, waves)
+
+
+# ---- the comparison of networks
+
+
+def make_trial(factor: float, structure: float, style_distance: float = 0.5, grain: float = 1.0) -> measure_style.Trial:
+    return measure_style.Trial(factor, judge_room.Verdict(style_distance, structure, grain, 1.0), None)
+
+
+def test_search_finds_the_least_content_weight_that_keeps_the_structure():
+    tried = []
+
+    def attempt(factor: float) -> measure_style.Trial:
+        tried.append(factor)
+        share = factor / (factor + 20)  # structure 0.5 at a factor of 20
+        return make_trial(factor, share, share)
+
+    found = measure_style.match_structure(attempt, 0.5)
+    assert tried == pytest.approx([1, 10, 100, 10**1.5, 10**1.25])
+    assert found.factor == pytest.approx(10**1.5)
+
+
+def test_search_ends_at_once_where_structure_is_kept_and_takes_the_most_where_it_never_is():
+    assert measure_style.match_structure(lambda factor: make_trial(factor, 0.9), 0.9).factor == 1
+    never = measure_style.match_structure(lambda factor: make_trial(factor, 0.1 * np.log10(factor)), 0.9)
+    assert never.factor == pytest.approx(1e4)
+
+
+def test_wins_are_counted_pair_by_pair():
+    ours = [make_trial(1, 0.9, 0.3, 1.1).verdict, make_trial(1, 0.7, 0.3, 0.5).verdict]
+    theirs = [make_trial(1, 0.9, 0.4, 1.2).verdict, make_trial(1, 0.8, 0.4, 0.9).verdict]
+    assert measure_style.count_wins(ours, theirs) == (
+        "lower style distance in 2, equal or better structure in 1, both in 1, less grain in 2, "
+        "grain nearer to the style's in 1, less chroma grain in 0 of 2"
+    )
