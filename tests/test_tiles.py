@@ -12,7 +12,7 @@ import pytest
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
 from jnst.errors import ConfigError
-from jnst.objective import evaluate, make_targets
+from jnst.objective import compile_key, evaluate, loss_weights, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.tiles import Grid, evaluate_tiled, halo_size, layer_stride, make_grid, prepare_targets
@@ -37,18 +37,21 @@ def pictures(size: tuple[int, int]):
     return tuple(jnp.asarray(one) for one in painted)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "tiled"))
+def evaluate_both(params, content, style, picture, weights, *, config: Config, tiled: Config):
+    targets = make_targets(params, content, style, config)._replace(weights=weights)
+    return evaluate(params, picture, targets, config), evaluate_tiled(params, picture, targets, tiled)
+
+
 def compare(config: Config, size: tuple[int, int], tile: int) -> None:
     """Tiled against whole, with the whole image's targets."""
     params, tiled = params_of(config.network.architecture), dataclasses.replace(config, tile=tile)
     content, style, picture = pictures(size)
     picture = encode(picture, config.variable)
 
-    @jax.jit
-    def both(picture):
-        targets = make_targets(params, content, style, config)
-        return evaluate(params, picture, targets, config), evaluate_tiled(params, picture, targets, tiled)
-
-    ((value, terms), gradient), ((tiled_value, tiled_terms), tiled_gradient) = both(picture)
+    ((value, terms), gradient), ((tiled_value, tiled_terms), tiled_gradient) = evaluate_both(
+        params, content, style, picture, loss_weights(config), config=compile_key(config), tiled=compile_key(tiled)
+    )
     assert float(tiled_value) == pytest.approx(float(value), rel=1e-6)
     for term, tiled_term in zip(terms, tiled_terms, strict=True):
         assert float(tiled_term) == pytest.approx(float(term), rel=2e-6)
@@ -151,7 +154,7 @@ def test_the_halo_is_enough_and_not_more_than_needed():
     def middle(x):
         return jnp.sum(extract_features(params, x, ["conv4_2"], network)["conv4_2"][10])  # rows 80 to 88
 
-    rows = np.flatnonzero(np.abs(np.asarray(jax.grad(middle)(noise))).sum((1, 2)))
+    rows = np.flatnonzero(np.abs(np.asarray(jax.jit(jax.grad(middle))(noise))).sum((1, 2)))
     assert (80 - rows.min(), rows.max() - 87) == (38, 38)
 
 
