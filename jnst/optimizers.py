@@ -152,11 +152,11 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
         state = memory._replace(value=scale * evaluation.value, grad=scale * evaluation.gradient, aux=evaluation)
         before = state.num_fun_eval
         point, state = solver(evaluate, scale, shrink).update(point, state)
-        # jaxopt counts one more than it makes when it searches by backtracking.
-        evaluations = state.num_fun_eval - before - (config.line_search == "backtracking")
+        # What jaxopt counts is what it makes: its zoom search evaluates the point that it starts from once more.
+        evaluations = state.num_fun_eval - before
         gamma = jnp.where(state.gamma > 0, state.gamma, memory.gamma)
         state = state._replace(rho_history=jnp.maximum(state.rho_history, 0), gamma=gamma)
-        return Move(point, state.aux, _memory(state), jnp.maximum(evaluations, 1).astype(jnp.int32))
+        return Move(point, state.aux, _memory(state), evaluations.astype(jnp.int32))
 
     def settle(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
         # Forgetting is setting the pairs' weights to zero. Only the slot just written can hold a number that is not
