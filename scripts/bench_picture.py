@@ -3,9 +3,9 @@
     python scripts/bench_picture.py --pair CONTENT STYLE [--pair …] [--size 256] [--evaluations 300] [--weights pocket]
 
 PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
-is as low. Both minimise the recipe `gordic` at full size, and the seconds are those of
-the evaluations alone (compilation apart). Without --pair: matplotlib's portrait and the bundled painting. Prints a
-table and writes, side by side, what both painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
+is as low. Both minimise the recipe `gordic` at full size, and the seconds are those of the evaluations alone
+(compilation apart). Without --pair: matplotlib's portrait and the bundled painting. Prints a table and writes, side by
+side, what both painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
 """
 
 import argparse
