@@ -227,10 +227,10 @@ def matrix_rate() -> float:
     return 2 * 2048**3 / best
 
 
-def complexity(pythons: dict[str, str], sizes: list[int], rounds: int) -> tuple[str, dict[str, Any]]:
+def complexity(pythons: dict[str, str], sizes: list[int], images: list[int], rounds: int) -> tuple[str, dict[str, Any]]:
     """jnst's seconds and memory per evaluation against pixels, and against images of 128 × 128."""
     rate = matrix_rate()
-    cases = [Case(size=size) for size in sizes] + [Case(size=128, images=count) for count in (2, 4, 8, 16)]
+    cases = [Case(size=size) for size in sizes] + [Case(size=128, images=count) for count in images]
     rows: list[dict[str, Any]] = []
     for case in cases:
         worker = Worker("jnst", case, pythons)
@@ -287,6 +287,7 @@ def main() -> None:
     parser.add_argument("--torch-python", help="interpreter with PyTorch, in place of .venv-bench")
     parser.add_argument("--tensorflow-python", help="interpreter with TensorFlow, in place of .venv-bench")
     parser.add_argument("--complexity", action="store_true")
+    parser.add_argument("--images", type=int, nargs="+", default=[2, 4, 8, 16], help="of --complexity, beside one")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "bench")
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +300,7 @@ def main() -> None:
     if arguments.complexity:
         arguments.programs = ["jnst"]
         sizes = arguments.sizes or [128, 256, 512, 1024, 2048]
-        text, data = complexity(peer_pythons(arguments), sizes, arguments.rounds)
+        text, data = complexity(peer_pythons(arguments), sizes, arguments.images, arguments.rounds)
         write(text, data)
         print(text)
         return
