@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, ImageError
 from jnst.initial import initial_image
 from jnst.objective import Targets
 from jnst.progress import Progress
@@ -189,6 +189,7 @@ def stylize(
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
+        ImageError: where an image is not RGB, or holds numbers that are no colours.
 
     >>> import jnst, numpy as np
     >>> params, config = jnst.load_preset("pocket", weights="pocket", steps=2, size=32)
@@ -202,6 +203,9 @@ def stylize(
         if optimizer is not None or checkpoint is not None:
             raise ConfigError("an image divided among devices can be neither resumed nor given an optimiser of its own")
         params = spread_params(params, mesh)
+    for kind, image in (("content", content), *(("style", one) for one in styles), ("initial", initial)):
+        if image is not None:
+            _check_picture(np.asarray(image), kind)
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
@@ -266,6 +270,18 @@ def stylize(
         stopped=reason,
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
     )
+
+
+def _check_picture(image: np.ndarray, kind: str) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"the {kind} image has shape {image.shape}; expected height × width × 3, RGB")
+    if np.issubdtype(image.dtype, np.floating):
+        low, high = image.min(), image.max()
+        # Kernels overshoot a little; 255 or NaN is something else.
+        if not (low >= -1 and high <= 2):
+            raise ImageError(
+                f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
+            )
 
 
 def _layers(config: Config) -> list[str]:
