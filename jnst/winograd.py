@@ -39,7 +39,7 @@ _BLOCK, _WINDOW = 4, 6
 def pays(inputs: int, outputs: int) -> bool:
     """Whether this form is faster on a CPU: with fewer channels the transforms cost more than the products save.
 
-    From 512 channels to 512 the transformed kernels take 75 MB, so the upper bound on memory is a reason as well.
+    The transformed kernels take four times the plain ones' memory: 38 MB from 512 channels to 512.
     """
     return min(inputs, outputs) >= 128 and max(inputs, outputs) >= 256
 

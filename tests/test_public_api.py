@@ -1,0 +1,93 @@
+"""The public list, pinned, and the conventions that every public function keeps."""
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import jnst
+
+PUBLIC = [
+    "Config",
+    "JnstError",
+    "LossTerms",
+    "LossWeights",
+    "PRESETS",
+    "Result",
+    "StyleTargets",
+    "Targets",
+    "TransferState",
+    "advance",
+    "content_loss",
+    "decode",
+    "encode",
+    "extract_features",
+    "gram_matrix",
+    "init_state",
+    "load_params",
+    "load_preset",
+    "loss_terms",
+    "make_targets",
+    "prepare_params",
+    "prepare_style",
+    "read_image",
+    "read_style",
+    "style_loss",
+    "stylize",
+    "stylize_batch",
+    "total_variation",
+    "weigh",
+    "write_image",
+    "write_style",
+]
+FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(getattr(jnst, name, None))]
+
+
+def function(name: str) -> Callable[..., Any]:
+    return getattr(jnst, name)
+
+
+def test_the_public_list_is_pinned() -> None:
+    assert jnst.__all__ == PUBLIC
+    assert set(PUBLIC) <= set(dir(jnst))
+
+
+def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'stylise'; it has Config"):
+        _ = jnst.stylise  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_everything_public_is_documented(name: str) -> None:
+    if name != "PRESETS":
+        assert (inspect.getdoc(getattr(jnst, name)) or "").strip(), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_options_are_keyword_only(name: str) -> None:
+    # What one reaches for first may stand without its name: which preset, which weights, a file's path.
+    free = {"load_preset": {"preset"}, "load_params": {"weights"}}
+    for parameter in inspect.signature(function(name)).parameters.values():
+        if parameter.default is not inspect.Parameter.empty:
+            keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            assert keyword_only or parameter.name in free.get(name, set()), f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_randomness_is_called_key_or_seed(name: str) -> None:
+    assert not {"rng", "generator", "random_state"} & set(inspect.signature(function(name)).parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_params_come_first(name: str) -> None:
+    names = list(inspect.signature(function(name)).parameters)
+    assert "params" not in names[1:]
+
+
+def test_importing_jnst_touches_nothing() -> None:
+    script = "import sys, jnst; print(sorted({'jax', 'flax', 'PIL', 'h5py', 'numpy'} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
