@@ -95,7 +95,7 @@ _GATYS = Config(
             (f"relu{block}_1", 1e3 / channels**2) for block, channels in enumerate((64, 128, 256, 512, 512), start=1)
         ),
     ),
-    optimizer=OptimizerConfig(method="lbfgs", history=100),
+    optimizer=OptimizerConfig(method="lbfgs", learning_rate=10.0, history=100),
     run=RunConfig(steps=499, rounding="truncate"),  # 500 calls of the closure
 )
 
@@ -116,7 +116,7 @@ _PAPER = Config(
         content_reduction="half_sum",
         style_reduction="quarter_mean",
     ),
-    optimizer=OptimizerConfig(method="lbfgs", history=20),
+    optimizer=OptimizerConfig(method="lbfgs", learning_rate=10.0, history=20),
     run=RunConfig(steps=999),
 )
 
