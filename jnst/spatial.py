@@ -28,7 +28,7 @@ from jnst.objective import (
     style_grams,
 )
 from jnst.tiles import alignment
-from jnst.vgg import Extent
+from jnst.vgg import Extent, plain_params
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -84,7 +84,8 @@ def _targets(params: Params, content: jax.Array, grams: Any, extent: Extent, con
 
 def spread_params(params: Params, mesh: Mesh) -> Params:
     """The network on every device."""
-    return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    # Plain convolutions alone: the compiler exchanges rows for those; Winograd's blocks it would have to gather.
+    return jax.device_put(plain_params(params), NamedSharding(mesh, PartitionSpec()))
 
 
 def spread_targets(

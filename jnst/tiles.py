@@ -32,7 +32,7 @@ from jnst.objective import (
     weigh,
 )
 from jnst.preprocessing import encode
-from jnst.vgg import Extent, deepest, layer_names, layer_shape
+from jnst.vgg import Extent, deepest, layer_names, layer_shape, plain_params
 
 
 class Grid(NamedTuple):
@@ -155,7 +155,9 @@ def _tile_maps(
     params: Params, tile: Image, extent: Extent, layers: Sequence[str], grid: Grid, config: Config
 ) -> dict[str, FeatureMap]:
     """Feature maps of one tile, without halo; zero outside the true image."""
-    maps = feature_maps(params, tile, layers, config, extent)
+    # Winograd's rounding depends on where a block begins, and the maximum of a pooling window turns a difference of
+    # rounding into one of gradients: 1.4e-4 of its maximum on VGG19, where plain convolutions give 4e-7.
+    maps = feature_maps(plain_params(params), tile, layers, config, extent)
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 

@@ -135,6 +135,14 @@ def prepare_params(
     return prepared
 
 
+def plain_params(params: Params) -> Params:
+    """The parameters without Winograd's kernels, for where rounding must not depend on a pixel's place in the array."""
+    return {
+        name: {part: array for part, array in layer.items() if not part.startswith("winograd")}
+        for name, layer in params.items()
+    }
+
+
 def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
     if kernel.ndim == 3:
         return winograd_convolution(x, kernel)
