@@ -70,7 +70,7 @@ def halo_size(layers: Sequence[str], network: NetworkConfig) -> int:
     A pool looks no further, because tiles begin at multiples of every stride.
 
     >>> halo_size(["relu5_1"], NetworkConfig()), halo_size(["relu1_2"], NetworkConfig())
-    (96, 32)
+    (80, 16)
     """
     reach, stride = 0, 1
     for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
@@ -83,19 +83,15 @@ def halo_size(layers: Sequence[str], network: NetworkConfig) -> int:
 
 
 def alignment(layers: Sequence[str], network: NetworkConfig) -> int:
-    """What tiles begin at multiples of, so that every pool's windows lie as in the whole image.
-
-    So must the blocks of 4 × 4 positions of Winograd's form (`jnst.winograd`), used down to stride 8: otherwise
-    its rounding differs, near ties in max pooling fall the other way, and the gradient is off by 10⁻³.
-    """
-    return max([32, *(layer_stride(layer, network) for layer in layers)])
+    """What tiles begin at multiples of, so that every pool's windows lie as in the whole image."""
+    return max([16, *(layer_stride(layer, network) for layer in layers)])
 
 
 def make_grid(size: tuple[int, int], tile: int, layers: Sequence[str], network: NetworkConfig) -> Grid:
     """The fewest tiles of at most `tile` pixels a side that cover an image of height × width, all of one size.
 
     >>> make_grid((1000, 700), 512, ["relu5_1"], NetworkConfig())
-    Grid(tile=(512, 352), halo=96, counts=(2, 2))
+    Grid(tile=(512, 352), halo=80, counts=(2, 2))
     """
     unit = alignment(layers, network)
     side = max(unit, tile // unit * unit)

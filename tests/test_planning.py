@@ -48,11 +48,11 @@ def test_what_fits_is_run_whole():
 
 def test_what_does_not_fit_is_tiled_with_the_largest_tile_that_does():
     config = dataclasses.replace(PRESETS["default"], optimizer=ADAM)
-    roomy, tight = (plan_run((4096, 4096), config, available=limit * GIGABYTE) for limit in (10, 6))
+    roomy, tight = (plan_run((4096, 4096), config, available=limit * GIGABYTE) for limit in (10, 5))
     assert roomy.fits
     assert tight.fits
     assert roomy.config.tile > tight.config.tile > 0
-    assert tight.memory.total <= 6 * GIGABYTE < tight.whole.total
+    assert tight.memory.total <= 5 * GIGABYTE < tight.whole.total
 
 
 def test_content_targets_are_recomputed_where_they_would_not_fit():

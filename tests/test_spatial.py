@@ -57,7 +57,7 @@ def test_the_result_is_that_of_one_device(figures, case):
 
 def test_heights_are_padded_to_equal_bands():
     mesh = row_mesh(jax.devices()[:1])
-    assert [padded_height(height, Config(), mesh) for height in (1, 16, 250)] == [32, 32, 256]
+    assert [padded_height(height, Config(), mesh) for height in (1, 16, 250)] == [16, 16, 256]
 
 
 def test_tiles_are_refused():

@@ -139,8 +139,8 @@ def test_twenty_adam_steps_lead_to_the_same_picture_within_one_grey_level():
 
 @pytest.mark.parametrize(
     ("layers", "reach"),
-    # Sums in the head: two 3×3 convolutions reach 2 pixels; after a pool, 2 each; and so on, rounded up to 32.
-    [(["relu1_1"], 32), (["relu3_1"], 32), (["relu4_2"], 64), (["relu5_1"], 96), (["pool5"], 128)],
+    # Sums in the head: two 3×3 convolutions reach 2 pixels; after a pool, 2 each; and so on, rounded up to 16 (32).
+    [(["relu1_1"], 16), (["relu3_1"], 16), (["relu4_2"], 48), (["relu5_1"], 80), (["pool5"], 128)],
 )
 def test_the_halo_comes_from_the_layer_table(layers, reach):
     assert halo_size(layers, NetworkConfig()) == reach
@@ -160,8 +160,8 @@ def test_the_halo_is_enough_and_not_more_than_needed():
 
 def test_grids_are_even_aligned_and_cover_the_image():
     network = NetworkConfig()
-    assert make_grid((4096, 4096), 512, ["relu5_1"], network) == Grid((512, 512), 96, (8, 8))
-    assert make_grid((100, 30), 512, ["relu5_1"], network) == Grid((128, 32), 96, (1, 1))
+    assert make_grid((4096, 4096), 512, ["relu5_1"], network) == Grid((512, 512), 80, (8, 8))
+    assert make_grid((100, 30), 512, ["relu5_1"], network) == Grid((112, 32), 80, (1, 1))
     for height in range(1, 400, 7):
         grid = make_grid((height, 33), 48, ["pool5"], network)
         assert grid.padded[0] >= height > grid.tile[0] * (grid.counts[0] - 1)
