@@ -153,7 +153,8 @@ def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerW
 
 
 # The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
-# layers know less of pictures than ImageNet's, so content is taken earlier and the first layers' style counts more.
+# layers know less of pictures than ImageNet's, so content is taken earlier and the first layers' style counts more. It
+# was trained to look past colours: conv1_1, a linear map, brings the covariance of the style's colours back.
 _POCKET = dataclasses.replace(
     _DEFAULT,
     preset="pocket",
@@ -164,7 +165,7 @@ _POCKET = dataclasses.replace(
         style_weight=200.0,
         tv_weight=1.0,
         content_layers=(("relu3_2", 1.0),),
-        style_layers=_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1)),
+        style_layers=(("conv1_1", 1.0), *_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1))),
     ),
     run=RunConfig(steps=150),
 )
@@ -228,7 +229,7 @@ NOTES: dict[str, Notes] = {
     ),
     "pocket": Notes(
         "The default for the bundled network.",
-        "As the default, with average pooling and all thirteen convolutions up to relu5_1 as style layers.",
+        "As the default, with average pooling and conv1_1 and all thirteen layers up to relu5_1 as style layers.",
     ),
     "gordic": Notes("The PyTorch notebook N_S_T, VGG19.", _GORDIC_REFERENCE, _GORDIC_QUIRKS),
     "gordic-vgg16": Notes(

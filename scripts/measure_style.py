@@ -3,8 +3,9 @@
     python scripts/measure_style.py --weights pocket random --content photos/*.jpg --style paintings/*.jpg
 
 What is measured is in `style_judge`. `random` stands for filters of the same shape without training. A network that
-changes less of the photo keeps more of its structure; with `--match-structure` the others are therefore given more
-content weight, pair by pair, until they keep as much as the last one does at the preset's settings.
+changes less of the photo keeps more of its structure; with `--match-structure` the others are therefore also given
+more content weight, pair by pair, until they keep as much as the last one does at the preset's settings, and a second
+table compares them there.
 """
 
 import argparse
@@ -78,13 +79,13 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)).save(path)
 
 
-def match_structure(attempt: Callable[[float], Trial], wanted: float, *, trials: int = TRIALS) -> Trial:
+def match_structure(attempt: Callable[[float], Trial], first: Trial, wanted: float, *, trials: int = TRIALS) -> Trial:
     """The trial nearest to the style among those that keep at least the structure `wanted`.
 
-    Factor 1 first; while structure falls short, ten times as much; then the interval is halved on a log scale. Where
-    no trial keeps enough, the one that keeps the most.
+    After the first, made with factor 1: while structure falls short, ten times as much; then the interval is halved on
+    a log scale. Where no trial keeps enough, the one that keeps the most.
     """
-    low, high, made = 0.0, np.inf, [attempt(1.0)]
+    low, high, made = 0.0, np.inf, [first]
     while len(made) < trials:
         exponent = np.log10(made[-1].factor)
         if made[-1].verdict.structure >= wanted:
@@ -159,7 +160,7 @@ def main() -> None:
         settings = dataclasses.replace(config.network, width=weights.info.width)
         networks[Path(name).stem] = prepare_params(params), dataclasses.replace(config, network=settings)
     *others, last = networks
-    rows = []
+    rows, matched = [], []
     for content_path, style_path in itertools.product(arguments.content, arguments.style):
         content, style = (read_picture(path, arguments.pixels) for path in (content_path, style_path))
         pair = f"{content_path.stem} × {style_path.stem}"
@@ -175,19 +176,22 @@ def main() -> None:
             print(f"{pair}, {name}, content × {factor:.3g}: {numbers} ({took:.0f} s)", file=sys.stderr, flush=True)
             return Trial(factor, verdict, image)
 
-        reference = attempt(last)
-        for name in others:
-            if arguments.match_structure:
-                trial = match_structure(lambda factor, name=name: attempt(name, factor), reference.verdict.structure)
-            else:
-                trial = attempt(name)
-            rows.append(Row(pair, name, trial))
-        rows.append(Row(pair, last, reference))
+        plain = {name: attempt(name) for name in networks}
+        rows += [Row(pair, name, trial) for name, trial in plain.items()]
+        wanted = plain[last].verdict.structure
+        if arguments.match_structure:
+            for name in others:
+                trial = match_structure(lambda factor, name=name: attempt(name, factor), plain[name], wanted)
+                matched.append(Row(pair, name, trial))
+            matched.append(Row(pair, last, plain[last]))
         if arguments.save:
             arguments.save.mkdir(parents=True, exist_ok=True)
-            for _, name, trial in rows[-len(networks) :]:
+            for name, trial in plain.items():
                 write_picture(arguments.save / f"{content_path.stem}-{style_path.stem}-{name}.png", trial.image)
     print_table(rows)
+    if matched:
+        print(f"\nAt no less structure than {last}'s:\n")
+        print_table(matched)
 
 
 if __name__ == "__main__":
