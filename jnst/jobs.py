@@ -179,7 +179,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             return bool(interruptions.signal)
 
         result = stylize(
-            prepare_params(weights.params),
+            prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
             content.pixels,
             [style.pixels for style in styles],
             job.config,

@@ -71,7 +71,7 @@ def lane_bytes(config: Config, height: int, width: int) -> int:
 def params_bytes(config: Config) -> int:
     """Bytes of the network's parameters up to the deepest layer, flipped and transformed kernels included."""
     total, inputs, network = 0, 3, config.network
-    winograd = jax.default_backend() == "cpu"
+    winograd = jax.default_backend() == "cpu" and not config.tile
     table = convolutions(network.architecture)
     used = layer_names(network.architecture)[: deepest(_layers(config), network.architecture) + 1]
     for name in (name for name in used if name in table):
