@@ -164,7 +164,7 @@ _POCKET = dataclasses.replace(
         _DEFAULT.loss,
         style_weight=200.0,
         tv_weight=1.0,
-        content_layers=(("relu3_2", 1.0),),
+        content_layers=(("relu2_2", 1.0),),
         style_layers=(("conv1_1", 1.0), *_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1))),
     ),
     run=RunConfig(steps=150),
