@@ -1,0 +1,161 @@
+"""Settings refuse nonsense with a sentence, and survive JSON."""
+
+import dataclasses
+import json
+import math
+from dataclasses import fields, replace
+
+import pytest
+
+from jnst.config import (
+    Config,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PixelSpace,
+    RunConfig,
+    SizeConfig,
+    from_dict,
+    to_dict,
+)
+from jnst.errors import ConfigError
+from jnst.presets import PRESETS
+
+KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, RunConfig, Config]
+
+REFUSED = [
+    (PixelSpace, {"scale": 0.0}, "pixel scale 0.0"),
+    (PixelSpace, {"scale": math.inf}, "pixel scale inf"),
+    (PixelSpace, {"std": (1.0, 0.0, 1.0)}, "must be positive"),
+    (PixelSpace, {"std": (1.0, math.nan, 1.0)}, "must be positive"),
+    (PixelSpace, {"mean": (0.0, math.nan, 0.0)}, "pixel mean"),
+    (PixelSpace, {"order": "brg"}, "unknown order 'brg'; did you mean 'rgb'?"),
+    (NetworkConfig, {"architecture": "vgg11"}, "unknown architecture 'vgg11'; did you mean 'vgg1"),
+    (NetworkConfig, {"width": 0.0}, "network width is 0.0"),
+    (NetworkConfig, {"width": math.nan}, "network width is nan"),
+    (NetworkConfig, {"pooling": "mean"}, "unknown pooling 'mean'"),
+    (NetworkConfig, {"pool_rounding": "round"}, "unknown pool rounding 'round'"),
+    (NetworkConfig, {"first_padding": "reflect"}, "unknown first padding 'reflect'"),
+    (LossConfig, {"content_weight": -1.0}, "content weight is -1.0; expected a finite number that is zero or more"),
+    (LossConfig, {"style_weight": math.nan}, "style weight is nan"),
+    (LossConfig, {"tv_weight": math.inf}, "tv weight is inf"),
+    (LossConfig, {"content_layers": (("relu1_1", -1.0),)}, "weight of content layer relu1_1 is -1.0"),
+    (LossConfig, {"style_layers": (("relu1_1", 1.0), ("relu1_1", 2.0))}, "style layers name a layer twice"),
+    (LossConfig, {"style_layers": (), "content_layers": ()}, "nothing to optimise"),
+    (LossConfig, {"content_reduction": "average"}, "unknown content reduction 'average'"),
+    (LossConfig, {"content_normalization": "norm"}, "unknown content normalization 'norm'"),
+    (LossConfig, {"gram_divisor": "pixel"}, "did you mean 'pixels'?"),
+    (LossConfig, {"style_reduction": "quarter"}, "unknown style reduction 'quarter'"),
+    (LossConfig, {"style_normalization": "target"}, "unknown style normalization 'target'"),
+    (LossConfig, {"tv_norm": "l3"}, "unknown tv norm 'l3'"),
+    (LossConfig, {"tv_reduction": "max"}, "unknown tv reduction 'max'"),
+    (SizeConfig, {"rule": "width"}, "unknown rule 'width'"),
+    (SizeConfig, {"pixels": 0}, "size is 0 pixels; expected 1 to 65535"),
+    (SizeConfig, {"kernel": "lanczos"}, "unknown kernel 'lanczos'; did you mean 'pillow-lanczos'?"),
+    (SizeConfig, {"style": "same"}, "unknown style 'same'"),
+    (SizeConfig, {"style_scale": 0.0}, "style scale is 0.0"),
+    (OptimizerConfig, {"method": "sgd"}, "unknown method 'sgd'"),
+    (OptimizerConfig, {"line_search": "wolfe"}, "unknown line search 'wolfe'"),
+    (OptimizerConfig, {"learning_rate": 0.0}, "learning rate is 0.0; expected a number above zero"),
+    (OptimizerConfig, {"learning_rate": math.inf}, "learning rate is inf"),
+    (OptimizerConfig, {"beta1": 1.0}, "beta1 is 1.0"),
+    (OptimizerConfig, {"beta2": -0.1}, "beta2 is -0.1"),
+    (OptimizerConfig, {"epsilon": 0.0}, "epsilon is 0.0"),
+    (OptimizerConfig, {"epsilon": math.inf}, "epsilon is inf"),
+    (OptimizerConfig, {"history": 0}, "history is 0; expected 1 to 1000 pairs"),
+    (OptimizerConfig, {"history_precision": "float16"}, "unknown history precision 'float16'"),
+    (OptimizerConfig, {"history_precision": "bfloat16", "line_search": "zoom"}, "line search none alone"),
+    (OptimizerConfig, {"history_precision": "bfloat16", "method": "optax-lbfgs"}, "not optax-lbfgs"),
+    (OptimizerConfig, {"first_step": 0.0}, "first step is 0.0"),
+    (OptimizerConfig, {"frequency_exponent": 2.5}, "frequency exponent is 2.5; expected 0 to 2"),
+    (OptimizerConfig, {"clip": True, "frequency_exponent": 0.5}, "contradict each other"),
+    (RunConfig, {"steps": -1}, "steps is -1; expected zero or more"),
+    (RunConfig, {"chunk": 0}, "chunk is 0; expected one or more steps"),
+    (RunConfig, {"save_every": -1}, "save every is -1"),
+    (RunConfig, {"scales": 9}, "scales is 9; expected 1 to 8"),
+    (RunConfig, {"tolerance": 1.0}, "tolerance is 1.0"),
+    (RunConfig, {"max_time": -1.0}, "max time is -1.0"),
+    (RunConfig, {"keep": "first"}, "unknown keep 'first'"),
+    (RunConfig, {"rounding": "floor"}, "unknown rounding 'floor'"),
+    (RunConfig, {"colors": "grey"}, "unknown colors 'grey'"),
+    (Config, {"lineage": "keras"}, "unknown lineage 'keras'"),
+    (Config, {"init": "noise"}, "unknown init 'noise'"),
+    (Config, {"noise": -1.0}, "noise is -1.0"),
+    (Config, {"precision": "float64"}, "unknown precision 'float64'; did you mean"),
+    (Config, {"tile": 17}, "tile is 17 pixels; expected a multiple of 16"),
+    (Config, {"tiled_content": "forget"}, "unknown tiled content 'forget'"),
+    (Config, {"variable": PixelSpace(order="bgr")}, "always in RGB order"),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "message"), REFUSED)
+def test_nonsense_is_refused_with_its_reason(kind, given, message):
+    with pytest.raises(ConfigError) as error:
+        kind(**given)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_has_a_default_a_test_and_a_help_text(kind):
+    tested = {name for tested_kind, given, _ in REFUSED if tested_kind is kind for name in given}
+    nothing_to_refuse = {"enlarge", "epsilon_hat", "clip", "preset"}
+    for field in fields(kind):
+        assert field.default is not dataclasses.MISSING
+        if not dataclasses.is_dataclass(field.default):
+            assert field.metadata["help"], field.name
+            assert field.name in tested | nothing_to_refuse, f"{kind.__name__}.{field.name} has no bad value in REFUSED"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_are_frozen_values(kind):
+    assert kind() == kind()
+    assert hash(kind()) == hash(kind())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(kind(), fields(kind)[0].name, None)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_round_trip_through_json(name):
+    config = PRESETS[name]
+    again = from_dict(json.loads(json.dumps(to_dict(config))))
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+def test_absent_fields_take_their_defaults():
+    assert from_dict({}) == Config()
+    assert from_dict({"run": {"steps": 7}}) == replace(Config(), run=RunConfig(steps=7))
+    assert from_dict({"steps": 7}, RunConfig) == RunConfig(steps=7)
+
+
+def test_whole_numbers_become_floats_and_lists_tuples():
+    config = from_dict({"loss": {"style_weight": 3, "style_layers": [["relu1_1", 1]]}})
+    assert config.loss.style_layers == (("relu1_1", 1.0),)
+    assert isinstance(config.loss.style_weight, float)
+    assert isinstance(config.loss.style_layers[0][1], float)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"runs": {}}, "unknown field of Config 'runs'; did you mean 'run'?"),
+        ({"run": {"step": 3}}, "unknown field of Config.run 'step'; did you mean 'steps'?"),
+        ({"run": 3}, "Config.run is 3; expected an object with named fields"),
+        ({"run": {"steps": "3"}}, "Config.run.steps is '3'; expected int"),
+        ({"run": {"steps": True}}, "Config.run.steps is True; expected int"),
+        ({"run": {"tolerance": "small"}}, "Config.run.tolerance is 'small'; expected a number"),
+        ({"run": {"keep": 3}}, "unknown keep '3'"),
+        ({"run": {"keep": []}}, "unknown keep '[]'"),
+        ({"optimizer": {"clip": 1}}, "Config.optimizer.clip is 1; expected bool"),
+        ({"preset": None}, "Config.preset is None; expected str"),
+        ({"variable": {"mean": [0, 0]}}, "Config.variable.mean has 2 entries; expected 3"),
+        ({"variable": {"mean": 3}}, "Config.variable.mean is 3; expected a list"),
+        ({"loss": {"style_layers": [["relu1_1"]]}}, "Config.loss.style_layers[0] has 1 entries; expected 2"),
+        ({"loss": {"style_layers": ["relu1_1"]}}, "Config.loss.style_layers[0] is 'relu1_1'; expected a list"),
+        ([], "Config is []; expected an object with named fields"),
+    ],
+)
+def test_data_of_the_wrong_kind_is_refused_with_its_path(data, message):
+    with pytest.raises(ConfigError) as error:
+        from_dict(data)
+    assert message in str(error.value)
