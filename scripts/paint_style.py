@@ -55,7 +55,9 @@ def colour(x: float, y: float, generator: np.random.Generator) -> np.ndarray:
     return base + 14 * generator.normal() + generator.normal(0, 8, 3)
 
 
-def stroke(draw: ImageDraw.ImageDraw, x: float, y: float, length: float, width: float, generator: np.random.Generator) -> None:
+def stroke(
+    draw: ImageDraw.ImageDraw, x: float, y: float, length: float, width: float, generator: np.random.Generator
+) -> None:
     """One curved stroke made of bristles, each its own shade."""
     scale = HEIGHT * SUPERSAMPLE
     points, steps = [(x, y)], 10
