@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from style_judge import Verdict, judge
 
-JUMP, TRIALS = 10.0, 7  # the search for a content weight: steps upward until there is enough structure, then halving
+JUMP, TRIALS = 10.0, 5  # the search for a content weight: steps upward until there is enough structure, then halving
 
 
 class Trial(NamedTuple):
