@@ -14,7 +14,7 @@ from jnst.config import Config, require
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
-from jnst.preprocessing import decode, encode
+from jnst.preprocessing import as_unit, decode, encode
 from jnst.tiles import evaluate_tiled
 from jnst.vgg import Extent
 
@@ -88,7 +88,7 @@ def init_state(
     optimizer: optax.GradientTransformation | None = None,
 ) -> TransferState:
     """A fresh state that begins with `image`: RGB in [0, 1], height × width × 3, `extent` the true part of it."""
-    return _init_state(jnp.asarray(image, jnp.float32), extent, config=compile_key(config), optimizer=optimizer)
+    return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "optimizer"))

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
-from jnst.preprocessing import encode, translate
+from jnst.preprocessing import as_unit, encode, translate
 from jnst.vgg import Extent, extract_features, layer_shape
 
 
@@ -135,8 +136,8 @@ def _content_targets(params: Params, content: Image, grams: dict[str, Gram], con
 
 def make_targets(
     params: Params,
-    content: Image,
-    styles: StyleImage | Sequence[StyleImage],
+    content: Image | np.ndarray,
+    styles: StyleImage | np.ndarray | Sequence[StyleImage | np.ndarray],
     config: Config,
     *,
     style_weights: Sequence[float] | None = None,
@@ -145,7 +146,7 @@ def make_targets(
 
     Args:
         params: from `prepare_params`.
-        content: RGB in [0, 1], height × width × 3, at working size.
+        content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size.
         styles: one style image, of any size, or several whose Gram matrices are averaged.
         config: layers, normalisation, spaces.
         style_weights: one per style where there are several; equal by default.
@@ -155,10 +156,8 @@ def make_targets(
     """
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
     key = compile_key(config)
-    grams = blend_grams(
-        [_style_grams(params, jnp.asarray(style, jnp.float32), key) for style in several], style_weights
-    )
-    targets = _content_targets(params, jnp.asarray(content, jnp.float32), grams, key)
+    grams = blend_grams([_style_grams(params, as_unit(style), key) for style in several], style_weights)
+    targets = _content_targets(params, as_unit(content), grams, key)
     return targets._replace(weights=loss_weights(config))
 
 

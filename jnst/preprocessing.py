@@ -1,14 +1,37 @@
 """Between RGB in [0, 1] and the spaces that optimisers and networks use."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Image
 from jnst.config import PixelSpace
+from jnst.errors import ImageError
 
 
 def _per_channel(values: tuple[float, float, float]) -> jax.Array:
     return jnp.asarray(values, jnp.float32).reshape(1, 1, 3)
+
+
+def as_unit(image: Any) -> jax.Array:
+    """RGB in [0, 1] as float32: whole numbers, such as a file's, are divided by the largest of their type.
+
+    As `jnst.resizing.to_unit`, but in JAX, so that it can be part of a compiled program.
+
+    Raises:
+        ImageError: for numbers that are neither floating point nor 8 or 16 bits.
+
+    >>> import numpy as np
+    >>> as_unit(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
+    """
+    array = jnp.asarray(image)
+    if array.dtype in (jnp.uint8, jnp.uint16):
+        return array.astype(jnp.float32) / jnp.float32(jnp.iinfo(array.dtype).max)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ImageError(f"picture holds {array.dtype}; expected uint8, uint16 or floating point in [0, 1]")
+    return array.astype(jnp.float32)
 
 
 def encode(image: Image, space: PixelSpace) -> Image:

@@ -31,7 +31,7 @@ from jnst.objective import (
     style_term,
     weigh,
 )
-from jnst.preprocessing import encode
+from jnst.preprocessing import as_unit, encode
 from jnst.vgg import Extent, deepest, layer_names, layer_shape, plain_params
 
 
@@ -335,6 +335,6 @@ def prepare_targets(
         return make_targets(params, content, styles, config, style_weights=style_weights)
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
     key = compile_key(config)
-    grams = [_tiled_grams(params, jnp.asarray(style, jnp.float32), key) for style in several]
-    targets = _tiled_content(params, jnp.asarray(content, jnp.float32), blend_grams(grams, style_weights), key)
+    grams = [_tiled_grams(params, as_unit(style), key) for style in several]
+    targets = _tiled_content(params, as_unit(content), blend_grams(grams, style_weights), key)
     return targets._replace(weights=loss_weights(config))

@@ -153,6 +153,13 @@ def test_weighted_sum_by_hand():
     assert [float(weight) for weight in loss_weights(shallow())] == [1.0, 10.0, 1.0]
 
 
+def test_a_files_bytes_are_as_good_as_floats():
+    contents, styles = (np.round(np.asarray(image) * 255).astype(np.uint8) for image in (CONTENT, STYLE))
+    ours, theirs = (make_targets(small_params(), *pair, shallow()) for pair in ((contents, styles), (CONTENT, STYLE)))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert relative(one, other) < 1e-6
+
+
 def test_no_content_or_no_style_layer():
     for name in ("content_layers", "style_layers"):
         config = shallow(loss=replace(SHALLOW, **{name: ()}))

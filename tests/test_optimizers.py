@@ -202,7 +202,7 @@ def compiled(name):
 
     @jax.jit
     def move(point, evaluation, memory, shrink=1.0):
-        return optimizer.move(Hill(), point, evaluation, memory, jnp.float32(SCALE), shrink)
+        return optimizer.move(Hill(), point, evaluation, memory, jnp.float32(SCALE), jnp.float32(shrink))
 
     point = jnp.zeros(SHAPE)
     return optimizer, move, point, Hill()(point), optimizer.init(point)

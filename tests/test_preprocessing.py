@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from jnst.config import PixelSpace
-from jnst.preprocessing import decode, encode, translate
+from jnst.errors import ImageError
+from jnst.preprocessing import as_unit, decode, encode, translate
 from jnst.presets import CAFFE, PRESETS, TORCHVISION
+from jnst.resizing import to_unit
 
 IMAGE = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
 SPACES = {
@@ -68,3 +70,19 @@ def test_a_change_of_order_is_exact():
 
 def test_values_beyond_black_and_white_are_kept():
     assert decode(encode(jnp.full((1, 1, 3), 1.5), CAFFE), CAFFE) == pytest.approx(np.full((1, 1, 3), 1.5))
+
+
+@pytest.mark.parametrize(("kind", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_whole_numbers_are_a_files_and_white_is_one(kind, largest):
+    pixels = np.array([[[0, largest, largest // 5]]], kind)
+    expected = [[[0, 1, (largest // 5) / largest]]]
+    for function in (as_unit, jax.jit(as_unit), lambda x: jax.vmap(as_unit)(x[None])[0]):
+        np.testing.assert_allclose(function(pixels), expected, rtol=1e-6)
+    np.testing.assert_allclose(as_unit(pixels), to_unit(pixels), rtol=2e-7)
+
+
+def test_floating_point_is_taken_as_it_is():
+    np.testing.assert_array_equal(as_unit(IMAGE), IMAGE)
+    assert as_unit(IMAGE.astype(np.float16)).dtype == jnp.float32
+    with pytest.raises(ImageError, match="picture holds int32; expected uint8, uint16 or floating point"):
+        as_unit(np.ones((1, 1, 3), np.int32))
