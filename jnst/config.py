@@ -47,6 +47,7 @@ def setting(default: Any, help: str, *, unit: str = "") -> Any:
 
 
 def require(condition: bool, message: str) -> None:
+    """Raises ConfigError with that message unless the condition holds."""
     if not condition:
         raise ConfigError(message)
 

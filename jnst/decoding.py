@@ -75,6 +75,7 @@ def read_image(path: str | os.PathLike[str], *, allow_large: bool = False) -> Pi
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file; ImageError where it cannot be read or nothing is in it."""
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")

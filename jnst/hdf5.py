@@ -20,6 +20,7 @@ _BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeErro
 
 
 def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do."""
     return bool(h5py.is_hdf5(path))
 
 

@@ -42,6 +42,7 @@ def loss_weights(config: Config) -> LossWeights:
 
 
 def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
+    """The names of weighted layers."""
     return tuple(layer for layer, _ in layers)
 
 

@@ -54,6 +54,8 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
+    """Where a tensor's numbers lie in a storage; offset and strides in elements."""
+
     storage: Storage
     offset: int
     shape: tuple[int, ...]

@@ -21,10 +21,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif", 
 
 
 def is_remote(path: str) -> bool:
+    """Whether a path names a store (gs://…, s3://…) and not a local file."""
     return "://" in path
 
 
 def open_filesystem(path: str) -> tuple[Any, str]:
+    """The store's fsspec filesystem and the path inside it; ConfigError where what serves it is not installed."""
     try:
         import fsspec
     except ImportError as error:
@@ -78,6 +80,7 @@ def make_folder(folder: str) -> None:
 
 
 def exists(path: str) -> bool:
+    """Whether a local or remote path exists."""
     if not is_remote(path):
         return Path(path).exists()
     filesystem, inner = open_filesystem(path)

@@ -89,6 +89,7 @@ def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
 
 
 def count_devices(mesh: Mesh | None) -> int:
+    """Devices of a mesh; one where there is none."""
     return 1 if mesh is None else mesh.devices.size
 
 

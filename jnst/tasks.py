@@ -99,5 +99,6 @@ def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarr
 
 
 def content_at_scale(item: Item, index: int) -> np.ndarray:
+    """The content image of one scale, [0, 1]."""
     size = item.sizes[index]
     return item.full if size == item.full.shape[:2] else to_unit(resize(item.full, *size, "pillow-lanczos"))

@@ -294,6 +294,7 @@ def smallest_scale(config: Config) -> int:
 
 
 def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
+    """Raises ConfigError unless the deepest layer still has a pixel for an image of that height and width."""
     smallest = minimum_size(_layers(config), config.network)
     if min(size) < smallest:
         architecture = config.network.architecture

@@ -93,6 +93,24 @@ def test_a_guest_enters_by_its_door(room: str) -> None:
         assert room in DOORS[guest], f"{guest} enters by {DOORS[guest]}, not by {room}"
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_and_what_it_offers_are_documented(room: str) -> None:
+    tree = ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{room} does not say what it is"
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in tree.body:
+        if isinstance(node, definitions) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{room}.{node.name} does not say what it is"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_randomness_is_called_key_or_seed(room: str) -> None:
+    """Inside JAX it is `key`, at the outermost functions `seed`, in every room and not in the public ones alone."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.arg):
+            assert node.arg not in ("rng", "random_state", "prng"), f"{room} takes {node.arg}; call it key or seed"
+
+
 def test_the_readme_shows_the_same_floors() -> None:
     text = README.read_text(encoding="utf-8")
     for floor, rooms in FLOORS:
