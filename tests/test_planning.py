@@ -98,7 +98,7 @@ def test_the_command_says_what_would_make_it_fit(tmp_path, capsys):
     path = tmp_path / "photo.png"
     write_image(path, jnp.zeros((30, 40, 3)))
     command = ["plan", str(path), "--preset", "pocket", "--weights", "pocket", "--size", "4000", "--no-probe"]
-    assert main([*command, "--memory", "4"]) == 1
+    assert main([*command, "--memory", "4.5"]) == 1
     said = capsys.readouterr().out
     assert "size: 4000 × 3000 (12.0 megapixels)" in said
     assert "these would: --history 5 --history-precision bfloat16" in said
