@@ -1,7 +1,6 @@
 """Small material for the tests of the core: narrow networks, little pictures, short runs."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +38,7 @@ def shallow(*, steps: int = 4, optimizer: OptimizerConfig | None = None, **field
     """A config on the small network's first layers, pictures as they are, the variable in [0, 1]."""
     return Config(
         network=NetworkConfig(width=WIDTH),
-        network_input=PixelSpace(scale=255.0, mean=(120.0, 115.0, 105.0)),
+        network_input=fields.pop("network_input", PixelSpace(scale=255.0, mean=(120.0, 115.0, 105.0))),
         size=SizeConfig(rule="keep"),
         loss=fields.pop("loss", SHALLOW),
         optimizer=optimizer or OptimizerConfig(),
@@ -80,6 +79,3 @@ def count_primitives(jaxpr: Any, name: str) -> int:
                 if hasattr(inner, "eqns"):
                     total += count_primitives(inner, name)
     return total
-
-
-Transform = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -10,6 +10,8 @@ from scipy.fft import dctn, idctn
 
 from jnst.frequencies import analyze, make_basis, synthesize
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 SHAPES = [(32, 48), (33, 47), (1, 7), (7, 1), (1, 1), (2, 2)]
 

@@ -11,6 +11,8 @@ from jnst.initial import initial_image, recolor
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONTENT, STYLE = picture("hills", 20, 30), picture("marble", 20, 30, 3)
 UNIT = PixelSpace()
 

@@ -13,6 +13,8 @@ from jax.test_util import check_grads
 from jnst import config
 from jnst.losses import channel_products, content_loss, divide_products, gram_matrix, style_loss, total_variation
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 MAP = RNG.normal(size=(5, 7, 3)).astype(np.float32)
 OTHER = RNG.normal(size=(5, 7, 3)).astype(np.float32)

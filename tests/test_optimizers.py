@@ -15,6 +15,8 @@ from jnst.arrays import LossTerms
 from jnst.config import OptimizerConfig
 from jnst.optimizers import Evaluation, make_optimizer, optax_optimizer
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 SHAPE = (4, 5, 3)
 CURVATURE = (10 ** RNG.uniform(-1.5, 1.5, SHAPE)).astype(np.float32)

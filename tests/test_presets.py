@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import get_args
 
-import jax
 import numpy as np
 import pytest
 from small import WIDTH, narrow, picture, small_params
@@ -47,13 +46,6 @@ def test_every_preset_is_described_and_sound(name):
 
 def test_notes_are_of_presets():
     assert set(NOTES) == set(PRESETS)
-
-
-@pytest.fixture
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.usefixtures("quick_compilation")
