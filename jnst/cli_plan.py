@@ -12,14 +12,16 @@ from jnst.flags import add_config_flags, read_settings
 _OPTIMIZERS = get_args(Method)
 
 
-def add_memory_flags(parser: argparse.ArgumentParser) -> Any:
-    """The flags that say how a run is fitted into memory; `stylize` has them too. Returns their group."""
+def add_memory_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say how a run is fitted into memory; `stylize` has them too."""
     group = parser.add_argument_group("memory")
     group.add_argument(
         "--tile", metavar="auto|N", help="side of the tiles in pixels, 0 for the whole image; auto: what fits (auto)"
     )
-    group.add_argument("--memory", type=float, metavar="GB", help="memory that may be used (most of what is free)")
-    return group
+    group.add_argument(
+        "--memory", type=float, metavar="GB", help="memory that may be used, on each device (most of what is free)"
+    )
+    group.add_argument("--split-rows", action="store_true", help="divide the picture's rows among all devices")
 
 
 def read_tile(text: str | None) -> int | None:
@@ -60,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    import jax
+
     from jnst.decoding import read_image
     from jnst.jobs import configure_jax
     from jnst.planning import describe_plan, expected_seconds, measure_pace, plan_run
@@ -70,7 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     params, config, notice = _recipe(arguments, settings)
     height, width = read_image(Path(arguments.content), allow_large=arguments.allow_large).pixels.shape[:2]
     size = fit_size(height, width, config.size)
-    plan = plan_run(size, config, tile=tile, available=available)
+    devices = jax.local_device_count() if arguments.split_rows else 1
+    plan = plan_run(size, config, tile=tile, available=available, devices=devices)
     lines = [*notice, *describe_plan(plan)]
     if not arguments.no_probe:
         sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))

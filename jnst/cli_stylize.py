@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     parser.add_argument("--seed", type=int, metavar="N", help="of a random initial picture (0)")
-    add_memory_flags(parser).add_argument(
-        "--split-rows", action="store_true", help="divide the picture's rows among all devices; without tiles"
-    )
+    add_memory_flags(parser)
     add_config_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
@@ -54,8 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
         settings["tile"] = tile
     if not 1 <= arguments.quality <= 100:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
-    if arguments.split_rows and (tile or arguments.resume):
-        raise ConfigError("--split-rows goes with neither --tile nor --resume")
     if not 0 <= arguments.checkpoint_every < 1e6:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
@@ -89,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         allow_large=arguments.allow_large,
         notices=resolved.notices,
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
-        choose_tile=arguments.config is None and "tile" not in settings and not arguments.split_rows,
+        choose_tile=arguments.config is None and "tile" not in settings,
         memory=memory,
         checkpoint_every=60 * arguments.checkpoint_every,
         resume=arguments.resume,

@@ -169,7 +169,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         job = dataclasses.replace(job, config=_with_stored_tiles(job))
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
-    checkpoint = None if job.split_rows else make_checkpoint(job, weights)
+    checkpoint = make_checkpoint(job, weights)
     frames = _FrameWriter(job, printer)
     with Interruptions() as interruptions:
 
@@ -219,6 +219,7 @@ def make_checkpoint(job: Job, weights: Weights) -> Checkpoint:
         "weights": weights.info.sha256,
         "seed": job.seed,
         "device": jax.devices()[0].device_kind,
+        "devices": jax.local_device_count() if job.split_rows else 1,
         "versions": {name: value for name, value in versions().items() if name in ("jnst", "jax", "jaxlib", "jaxopt")},
     }
     return Checkpoint(state_path(job.output), job.checkpoint_every, identity, job.resume)
@@ -238,7 +239,8 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     """
     from jnst.planning import format_bytes, plan_run
 
-    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory)
+    devices = jax.local_device_count() if job.split_rows else 1
+    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory, devices=devices)
     if not plan.fits:
         raise ConfigError(
             f"{plan.size[1]} × {plan.size[0]} pixels need {format_bytes(plan.memory.total)} even in tiles, and "
@@ -248,8 +250,9 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     if plan.grid is None:
         return job
     down, across = plan.grid.counts
+    where = f" on each of {devices} devices" if devices > 1 else ""
     printer.note(
-        f"in {down * across} tiles of {plan.grid.tile[1]} × {plan.grid.tile[0]}: the whole image would need "
+        f"in {down * across} tiles of {plan.grid.tile[1]} × {plan.grid.tile[0]}{where}: the whole image would need "
         f"{format_bytes(plan.whole.total)}, tiles need {format_bytes(plan.memory.total)}"
     )
     return dataclasses.replace(job, config=plan.config)

@@ -5,6 +5,7 @@ compiler's own figures.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -15,9 +16,9 @@ import jax.numpy as jnp
 
 from jnst.arrays import Params
 from jnst.config import Config, OptimizerConfig
+from jnst.grids import Grid, band_height, layer_stride, tile_grid
 from jnst.memory import available_bytes, kept_channels, params_bytes
-from jnst.objective import compile_key, evaluate, layers_of, make_targets
-from jnst.tiles import Grid, layer_stride, make_grid
+from jnst.objective import compile_key, evaluate, make_targets
 from jnst.vgg import convolutions, deepest, layer_names, scaled_channels
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
 
     config: with the tile chosen. grid: None for the whole image. memory: of what was chosen.
     whole: what the whole image would need. available: bytes. advice: changes that would make it fit, best first.
+    devices: among which the rows are divided; grid and memory are then those of each.
     """
 
     size: tuple[int, int]
@@ -58,18 +60,11 @@ class Plan(NamedTuple):
     whole: Memory
     available: int
     advice: tuple[str, ...]
+    devices: int = 1
 
     @property
     def fits(self) -> bool:
         return self.memory.total <= self.available
-
-
-def tile_grid(size: tuple[int, int], config: Config) -> Grid | None:
-    """The grid of a config's tiles over an image of that size, or None for the whole image."""
-    if not config.tile:
-        return None
-    layers = layers_of(config.loss.content_layers) + layers_of(config.loss.style_layers)
-    return make_grid(size, config.tile, layers, config.network)
 
 
 def optimizer_images(optimizer: OptimizerConfig) -> float:
@@ -86,10 +81,10 @@ def optimizer_images(optimizer: OptimizerConfig) -> float:
     return 3 * optimizer.history
 
 
-def estimate_memory(size: tuple[int, int], config: Config) -> Memory:
-    """Memory of a run at full size (height, width), whole or tiled as the config says."""
-    height, width = size
-    pixels, grid, optimizer = height * width, tile_grid(size, config), config.optimizer
+def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) -> Memory:
+    """Memory of a run at full size (height, width), whole or tiled as the config says, on each of several devices."""
+    height, width = size[0] if devices == 1 else band_height(size[0], config, devices), size[1]
+    pixels, grid, optimizer = height * width, tile_grid(size, config, devices=devices), config.optimizer
     kept, largest = kept_channels(config)
     value = 2 if config.precision == "bfloat16" else 4
     area, side = pixels, (height, width)
@@ -102,17 +97,17 @@ def estimate_memory(size: tuple[int, int], config: Config) -> Memory:
     working = 5 if grid is None else 6
     cosines = 0
     if optimizer.frequency_exponent:
-        state, working, cosines = state + 4 / 3, working + 1, 4 * (height**2 + width**2)
-    # The whole image's state is not advanced in place: snapshots may outlive a chunk.
-    copies = 2 if grid is None else 1
-    # On an accelerator the program and the pictures' copies lie in the host's memory.
-    on_host = jax.default_backend() == "cpu"
+        state, working, cosines = state + 4 / 3, working + 1, 4 * ((devices * height) ** 2 + width**2)
+    # A whole image on one device is not advanced in place: snapshots may outlive a chunk.
+    copies = 2 if grid is None and devices == 1 else 1
+    # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
+    on_host = (jax.default_backend() == "cpu") / devices
     return Memory(
-        fixed=_BASE * on_host + params_bytes(config),
+        fixed=round(_BASE * on_host) + params_bytes(config),
         features=round(features),
         targets=round(_content_channels(config) * value * pixels),
         optimizer=round(_IMAGE * pixels * (state * copies + working) + cosines),
-        pictures=_HOST * pixels * on_host,
+        pictures=round(_HOST * devices * pixels * on_host),
     )
 
 
@@ -131,7 +126,14 @@ def _channels(layer: str, config: Config) -> int:
     return scaled_channels(next(table[name] for name in before if name in table), config.network.width)
 
 
-def plan_run(size: tuple[int, int], config: Config, *, tile: int | None = None, available: int | None = None) -> Plan:
+def plan_run(
+    size: tuple[int, int],
+    config: Config,
+    *,
+    tile: int | None = None,
+    available: int | None = None,
+    devices: int = 1,
+) -> Plan:
     """The fastest way to run an image of that size in the memory there is.
 
     Args:
@@ -139,7 +141,8 @@ def plan_run(size: tuple[int, int], config: Config, *, tile: int | None = None, 
         config: of the run; its tile is replaced.
         tile: a side in pixels, or 0 for the whole image; by default the whole image where it fits, else the largest
             tile that does, and content targets computed anew where nothing else helps.
-        available: bytes; by default what is free.
+        available: bytes on each device; by default what is free.
+        devices: among which the image's rows are divided.
 
     Returns:
         The plan; where even the smallest tile does not fit, `fits` is false and `advice` says what would.
@@ -147,12 +150,13 @@ def plan_run(size: tuple[int, int], config: Config, *, tile: int | None = None, 
     available = available_bytes() if available is None else available
     whole = dataclasses.replace(config, tile=0, tiled_content="keep")
     candidates = [whole, *_tiled(config)] if tile is None else [dataclasses.replace(config, tile=tile)]
-    chosen = next((one for one in candidates if estimate_memory(size, one).total <= available), None)
+    estimate = functools.partial(estimate_memory, devices=devices)
+    chosen = next((one for one in candidates if estimate(size, one).total <= available), None)
     if chosen is None:
-        chosen = min(candidates, key=lambda one: estimate_memory(size, one).total)
-    memory = estimate_memory(size, chosen)
-    advice = () if memory.total <= available else _advise(size, config, available)
-    return Plan(size, chosen, tile_grid(size, chosen), memory, estimate_memory(size, whole), available, advice)
+        chosen = min(candidates, key=lambda one: estimate(size, one).total)
+    memory, grid = estimate(size, chosen), tile_grid(size, chosen, devices=devices)
+    advice = () if memory.total <= available else _advise(size, config, available, devices)
+    return Plan(size, chosen, grid, memory, estimate(size, whole), available, advice, devices)
 
 
 def _tiled(config: Config) -> list[Config]:
@@ -163,11 +167,11 @@ def _tiled(config: Config) -> list[Config]:
     ]
 
 
-def _advise(size: tuple[int, int], config: Config, available: int) -> tuple[str, ...]:
+def _advise(size: tuple[int, int], config: Config, available: int, devices: int) -> tuple[str, ...]:
     """Changes of the settings with which some tile fits, each by itself, then a smaller picture."""
 
     def need(size: tuple[int, int], config: Config) -> int:
-        return min(estimate_memory(size, one).total for one in _tiled(config))
+        return min(estimate_memory(size, one, devices=devices).total for one in _tiled(config))
 
     optimizer = config.optimizer
     changes: list[tuple[str, dict[str, Any]]] = []
@@ -186,7 +190,7 @@ def _advise(size: tuple[int, int], config: Config, available: int) -> tuple[str,
         if total <= available:
             advice.append(f"{words} ({format_bytes(total)})")
     # Nearly everything grows with the number of pixels.
-    fixed = estimate_memory((1, 1), config).fixed
+    fixed = estimate_memory((1, 1), config, devices=devices).fixed
     factor = math.sqrt(max(0.0, available - fixed) / max(1, need(size, config) - fixed))
     long = int(max(size) * min(1.0, factor)) // 16 * 16
     while long > 0 and need((max(1, size[0] * long // max(size)), max(1, size[1] * long // max(size))), config) > (
@@ -205,11 +209,13 @@ def describe_plan(plan: Plan) -> list[str]:
         f"size: {width} × {height} ({width * height / 1e6:.1f} megapixels)",
         f"memory, whole: {_describe(plan.whole)}",
     ]
+    if plan.devices > 1:
+        lines.insert(1, f"devices: {plan.devices}, each with a band of rows; memory and tiles are those of one")
     if plan.grid is not None:
         down, across = plan.grid.counts
         lines.append(
             f"tiles: {across} × {down} of {plan.grid.tile[1]} × {plan.grid.tile[0]} pixels, halo {plan.grid.halo}; "
-            f"{overhead(plan.size, plan.grid):.1f} times the work of the whole image"
+            f"{overhead(plan.size, plan.grid, plan.devices):.1f} times the work of the whole image"
         )
         kept = "kept" if plan.config.tiled_content == "keep" else "computed anew for each tile"
         lines += [f"content targets: {kept}", f"memory, tiled: {_describe(plan.memory)}"]
@@ -237,10 +243,10 @@ def format_bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 9.95e8 else f"{count / 1e6:.0f} MB"
 
 
-def overhead(size: tuple[int, int], grid: Grid) -> float:
+def overhead(size: tuple[int, int], grid: Grid, devices: int = 1) -> float:
     """Arithmetic of a tiled evaluation over that of a whole one: halos, and the forward pass twice (two of three)."""
     area = (grid.tile[0] + 2 * grid.halo) * (grid.tile[1] + 2 * grid.halo) * grid.counts[0] * grid.counts[1]
-    return 1.5 * area / (size[0] * size[1])
+    return 1.5 * area * devices / (size[0] * size[1])
 
 
 def measure_pace(params: Params, config: Config, *, side: int = 256, seconds: float = 2.0) -> float:
@@ -263,6 +269,7 @@ def expected_seconds(plan: Plan, sizes: Sequence[tuple[int, int]], pace: float) 
     evaluations = plan.config.run.steps + 1
     total = 0.0
     for size in sizes:
-        grid = tile_grid(size, plan.config)
-        total += pace * size[0] * size[1] * (1.0 if grid is None else overhead(size, grid))
+        grid = tile_grid(size, plan.config, devices=plan.devices)
+        work = 1.0 if grid is None else overhead(size, grid, plan.devices)
+        total += pace * size[0] * size[1] * work / plan.devices
     return total * evaluations * (1 if plan.config.optimizer.line_search == "none" else 2)

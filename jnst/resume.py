@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnst.descent import TransferState
@@ -127,7 +126,9 @@ def restore_state(template: TransferState, leaves: list[np.ndarray]) -> Transfer
     found = [(leaf.shape, leaf.dtype) for leaf in leaves]
     if found != [(leaf.shape, leaf.dtype) for leaf in expected]:
         raise JnstError("the stored state is of another size or optimiser; leave out --resume to begin anew")
-    return jax.tree.unflatten(structure, [jnp.array(leaf) for leaf in leaves])._replace(basis=template.basis)
+    # Where the image is divided among devices, each part goes back to its own. Not an alias: it is advanced in place.
+    placed = [jax.device_put(leaf, like.sharding, may_alias=False) for leaf, like in zip(leaves, expected, strict=True)]
+    return jax.tree.unflatten(structure, placed)._replace(basis=template.basis)
 
 
 class _reading:

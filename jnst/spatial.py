@@ -1,9 +1,11 @@
 """One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's memory.
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
-over the devices. Images of any height are padded with rows that count for nothing (see `jnst.vgg.Extent`).
+over the devices. With tiles each device goes over those of its own band (`jnst.bands`). Images of any height are padded
+with rows that count for nothing (see `jnst.vgg.Extent`).
 """
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +17,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import TransferState, init_state
-from jnst.errors import ConfigError
 from jnst.frequencies import ROWS
+from jnst.grids import band_height
 from jnst.objective import (
     Targets,
     blend_grams,
     combine_targets,
     compile_key,
     content_maps,
-    layers_of,
     loss_weights,
     style_grams,
 )
-from jnst.tiles import alignment
+from jnst.tiles import tiled_content, tiled_grams
 from jnst.vgg import Extent, plain_params
 
 
@@ -37,10 +38,11 @@ def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def padded_height(height: int, config: Config, mesh: Mesh) -> int:
-    """The height up to which an image is padded: equal bands, each a whole number of positions of the deepest layer."""
-    layers = layers_of(config.loss.content_layers) + layers_of(config.loss.style_layers)
-    unit = alignment(layers, config.network) * mesh.devices.size
-    return -(-height // unit) * unit
+    """The height up to which an image is padded: equal bands, each a whole number of positions of the deepest layer.
+
+    With tiles each band is a whole number of tiles, and no lower than their halo.
+    """
+    return mesh.devices.size * band_height(height, config, mesh.devices.size)
 
 
 def row_shardings(tree: Any, mesh: Mesh) -> Any:
@@ -103,19 +105,16 @@ def spread_targets(
         params: from `spread_params`.
         content: RGB in [0, 1], height × width × 3, on the host.
         styles: the same, one or several; each is banded too while its Gram matrices are computed.
-        config: without tiles.
+        config: with tiles, each device goes over its band tile by tile.
         mesh: from `row_mesh`.
         style_weights: one per style.
-
-    Raises:
-        ConfigError: for a config with tiles.
     """
-    if config.tile:
-        raise ConfigError(f"tile is {config.tile}; an image spread over devices is whole on each band, use tile 0")
     key = compile_key(config)
-    grams = [_grams(params, *_banded(style, config, mesh), config=key) for style in styles]
-    image, extent = _banded(content, config, mesh)
-    targets = _targets(params, image, blend_grams(grams, style_weights), extent, config=key)
+    make_grams, make_content = (tiled_grams, tiled_content) if config.tile else (_grams, _targets)
+    with over_devices(mesh) if config.tile else contextlib.nullcontext():
+        grams = [make_grams(params, *_banded(style, config, mesh), config=key) for style in styles]
+        image, extent = _banded(content, config, mesh)
+        targets = make_content(params, image, blend_grams(grams, style_weights), extent, config=key)
     targets = targets._replace(weights=loss_weights(config))
     return jax.device_put(targets, row_shardings(targets, mesh))
 

@@ -3,20 +3,23 @@
 Not an approximation: a tile carries as many pixels around it as its feature maps look at (the halo), Gram matrices are
 summed over all tiles before they are compared, and zero padding exists at the true border only. Two passes: the first
 sums the products of which Gram matrices are made; the second pulls their gradient back through each tile, whose halo
-adds to its neighbours' gradient.
+adds to its neighbours' gradient. Where the image's rows are divided among devices, each goes over the tiles of its own
+band (`jnst.bands`).
 """
 
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
-from jnst.config import Config, NetworkConfig
+from jnst.bands import Band, on_bands
+from jnst.config import Config
+from jnst.grids import Grid, Tiles, compared_layers, cut_tiles, layer_stride
 from jnst.losses import channel_products, content_loss, divide_products, total_variation
 from jnst.objective import (
     Targets,
@@ -32,112 +35,11 @@ from jnst.objective import (
     weigh,
 )
 from jnst.preprocessing import as_unit, encode
-from jnst.vgg import Extent, deepest, layer_names, layer_shape, plain_params
+from jnst.vgg import Extent, layer_shape, plain_params
 
 
-class Grid(NamedTuple):
-    """How an image is cut.
-
-    tile: rows and columns of a tile without its halo, multiples of `alignment`; the last may reach beyond the image.
-    halo: pixels added on every side.
-    counts: tiles down and across.
-    """
-
-    tile: tuple[int, int]
-    halo: int
-    counts: tuple[int, int]
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width of all tiles together, without the outer halo."""
-        return self.tile[0] * self.counts[0], self.tile[1] * self.counts[1]
-
-
-def layer_stride(layer: str, network: NetworkConfig) -> int:
-    """Image pixels from one position of a layer's map to the next.
-
-    >>> layer_stride("relu4_2", NetworkConfig())
-    8
-    """
-    names = layer_names(network.architecture)[: deepest([layer], network.architecture) + 1]
-    return 2 ** sum(name.startswith("pool") for name in names)
-
-
-def halo_size(layers: Sequence[str], network: NetworkConfig) -> int:
-    """Pixels around a tile that the maps of `layers` over the tile depend on, rounded up to the tiles' alignment.
-
-    A 3×3 convolution looks one position further on each side, which is as many pixels as the strides before it make.
-    A pool looks no further, because tiles begin at multiples of every stride.
-
-    >>> halo_size(["relu5_1"], NetworkConfig()), halo_size(["relu1_2"], NetworkConfig())
-    (80, 16)
-    """
-    reach, stride = 0, 1
-    for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
-        if name.startswith("conv"):
-            reach += stride
-        elif name.startswith("pool"):
-            stride *= 2
-    unit = alignment(layers, network)
-    return -(-reach // unit) * unit
-
-
-def alignment(layers: Sequence[str], network: NetworkConfig) -> int:
-    """What tiles begin at multiples of, so that every pool's windows lie as in the whole image."""
-    return max([16, *(layer_stride(layer, network) for layer in layers)])
-
-
-def make_grid(size: tuple[int, int], tile: int, layers: Sequence[str], network: NetworkConfig) -> Grid:
-    """The fewest tiles of at most `tile` pixels a side that cover an image of height × width, all of one size.
-
-    >>> make_grid((1000, 700), 512, ["relu5_1"], NetworkConfig())
-    Grid(tile=(512, 352), halo=80, counts=(2, 2))
-    """
-    unit = alignment(layers, network)
-    side = max(unit, tile // unit * unit)
-    counts = [-(-length // side) for length in size]
-    rows, columns = (-(-length // (unit * count)) * unit for length, count in zip(size, counts, strict=True))
-    return Grid((rows, columns), halo_size(layers, network), (counts[0], counts[1]))
-
-
-def _grid(image: Image, config: Config) -> Grid:
-    loss = config.loss
-    layers = layers_of(loss.content_layers) + layers_of(loss.style_layers)
-    return make_grid((image.shape[0], image.shape[1]), config.tile, layers, config.network)
-
-
-def _true_size(image: Image, extent: Extent | None) -> tuple[Any, Any]:
-    return (image.shape[0], image.shape[1]) if extent is None else extent.size
-
-
-class _Tiles(NamedTuple):
-    """An image ready to be cut: padded by the halo all round."""
-
-    padded: Image
-    grid: Grid
-    size: tuple[Any, Any]
-
-    @property
-    def number(self) -> int:
-        return self.grid.counts[0] * self.grid.counts[1]
-
-    def corner(self, index: Any) -> tuple[Any, Any]:
-        """Row and column, in the true image, of a tile's first pixel without its halo."""
-        down, across = index // self.grid.counts[1], index % self.grid.counts[1]
-        return down * self.grid.tile[0], across * self.grid.tile[1]
-
-    def cut(self, index: Any) -> tuple[Image, Extent]:
-        """A tile with its halo, and where it lies."""
-        (row, column), grid = self.corner(index), self.grid
-        shape = (grid.tile[0] + 2 * grid.halo, grid.tile[1] + 2 * grid.halo, 3)
-        tile = lax.dynamic_slice(self.padded, (row, column, 0), shape)
-        return tile, Extent((row - grid.halo, column - grid.halo), self.size)
-
-
-def _cutter(image: Image, grid: Grid, size: tuple[Any, Any]) -> _Tiles:
-    """The image with a margin for the halo; what the margin holds never matters, it lies outside the true image."""
-    widths = [(grid.halo, grid.halo + length - have) for length, have in zip(grid.padded, image.shape, strict=False)]
-    return _Tiles(jnp.pad(image, (*widths, (0, 0))), grid, size)
+def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:
+    return (band.count * image.shape[0], image.shape[1]) if extent is None else extent.size
 
 
 def _inner(map_: FeatureMap, layer: str, grid: Grid, config: Config) -> FeatureMap:
@@ -157,7 +59,7 @@ def _tile_maps(
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
-def _sum_products(params: Params, tiles: _Tiles, config: Config) -> dict[str, Gram]:
+def _sum_products(params: Params, tiles: Tiles, config: Config) -> dict[str, Gram]:
     """Σ f fᵀ over the whole image for each style layer."""
     layers = layers_of(config.loss.style_layers)
 
@@ -171,7 +73,7 @@ def _sum_products(params: Params, tiles: _Tiles, config: Config) -> dict[str, Gr
     return lax.fori_loop(0, tiles.number, add, zeros)
 
 
-def _tile_shapes(params: Params, tiles: _Tiles, layers: Sequence[str], config: Config) -> dict[str, Any]:
+def _tile_shapes(params: Params, tiles: Tiles, layers: Sequence[str], config: Config) -> dict[str, Any]:
     """Shape and type of one tile's maps, found without computing anything."""
     return jax.eval_shape(lambda: _tile_maps(params, *tiles.cut(0), layers, tiles.grid, config))
 
@@ -197,15 +99,9 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     Returns:
         ((weighted loss, terms), gradient with respect to the image in variable space).
     """
-    grid, size, loss = _grid(image, config), _true_size(image, targets.extent), config.loss
-    tiles = _cutter(image, grid, size)
-    products = _sum_products(params, tiles, config)
-    style, cotangents = jax.value_and_grad(lambda sums: style_term(_divide(sums, size, config), targets, config))(
-        products
-    )
-    cotangents = jax.tree.map(lambda cotangent: targets.weights.style * cotangent, cotangents)
-    content, spread = _pull_back(params, tiles, cotangents, targets, config)
-    gradient = spread[grid.halo : grid.halo + image.shape[0], grid.halo : grid.halo + image.shape[1]]
+    loss = config.loss
+    gradient, (content, style) = on_bands(functools.partial(_evaluate_band, config), params, image, targets)
+    size = _true_size(image, targets.extent, Band())
     variation, variation_gradient = jax.value_and_grad(
         lambda image: total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
     )(image)
@@ -213,13 +109,29 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     return (weigh(terms, targets.weights), terms), gradient + targets.weights.total_variation * variation_gradient
 
 
+def _evaluate_band(
+    config: Config, band: Band, params: Params, image: Image, targets: Targets
+) -> tuple[Image, tuple[Scalar, Scalar]]:
+    """Gradient of the weighted content and style terms with respect to a band, and the two terms of the whole image."""
+    size = _true_size(image, targets.extent, band)
+    tiles = cut_tiles(image, config, size, band)
+    products = band.total(_sum_products(params, tiles, config))
+    style, cotangents = jax.value_and_grad(lambda sums: style_term(_divide(sums, size, config), targets, config))(
+        products
+    )
+    cotangents = jax.tree.map(lambda cotangent: targets.weights.style * cotangent, cotangents)
+    content, spread = _pull_back(params, tiles, cotangents, targets, config, band)
+    halo, (height, width) = tiles.grid.halo, image.shape[:2]
+    gradient = band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+    return gradient, (band.total(content), style)
+
+
 def _pull_back(
-    params: Params, tiles: _Tiles, cotangents: dict[str, Gram], targets: Targets, config: Config
+    params: Params, tiles: Tiles, cotangents: dict[str, Gram], targets: Targets, config: Config, band: Band
 ) -> tuple[Scalar, Image]:
-    """The content term, and the gradient of content and style with respect to the padded image."""
-    loss = config.loss
-    layers = layers_of(loss.content_layers) + layers_of(loss.style_layers)
-    content_target = _content_reader(params, tiles, targets, config)
+    """The band's share of the content term, and the gradient of content and style with respect to the padded band."""
+    loss, layers = config.loss, compared_layers(config)
+    content_target = _content_reader(params, tiles, targets, config, band)
 
     def forward(tile: Image, extent: Extent, wanted: dict[str, FeatureMap]) -> tuple[dict[str, Gram], Scalar]:
         maps = _tile_maps(params, tile, extent, layers, tiles.grid, config)
@@ -244,13 +156,13 @@ def _pull_back(
 
 
 def _content_reader(
-    params: Params, tiles: _Tiles, targets: Targets, config: Config
+    params: Params, tiles: Tiles, targets: Targets, config: Config, band: Band
 ) -> Callable[[Any], dict[str, FeatureMap]]:
     """The content targets of a tile by its index: cut out of the kept maps, or computed from the content image."""
     grid = tiles.grid
     layers = layers_of(config.loss.content_layers)
     if targets.content_image is not None:
-        content_tiles = _cutter(targets.content_image, grid, tiles.size)
+        content_tiles = cut_tiles(targets.content_image, config, tiles.size, band)
         return lambda index: _tile_maps(params, *content_tiles.cut(index), layers, grid, config)
     strides = {layer: layer_stride(layer, config.network) for layer in layers}
     maps = {}
@@ -276,23 +188,41 @@ def _content_reader(
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _tiled_grams(params: Params, style: Image, config: Config) -> dict[str, Gram]:
-    image = encode(style, config.variable)
-    grid, size = _grid(image, config), _true_size(image, None)
-    return _divide(_sum_products(params, _cutter(image, grid, size), config), size, config)
+def tiled_grams(params: Params, style: Image, extent: Extent | None = None, *, config: Config) -> dict[str, Gram]:
+    """Gram matrix of each style layer for a style image (RGB, [0, 1]), tile by tile."""
+
+    def sum_band(band: Band, params: Params, image: Image, extent: Extent | None) -> tuple[tuple[()], dict[str, Gram]]:
+        size = _true_size(image, extent, band)
+        products = band.total(_sum_products(params, cut_tiles(image, config, size, band), config))
+        return (), _divide(products, size, config)
+
+    return on_bands(sum_band, params, encode(style, config.variable), extent)[1]
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _tiled_content(params: Params, content: Image, grams: dict[str, Gram], config: Config) -> Targets:
+def tiled_content(
+    params: Params, content: Image, grams: dict[str, Gram], extent: Extent | None = None, *, config: Config
+) -> Targets:
+    """Targets from a content image (RGB, [0, 1]), tile by tile, and ready Gram matrices."""
     image = encode(content, config.variable)
-    grid, size = _grid(image, config), _true_size(image, None)
-    tiles = _cutter(image, grid, size)
-    layers = layers_of(config.loss.content_layers)
+    targets = combine_targets({}, grams, config, extent=extent)
+    maps, scale = on_bands(functools.partial(_content_band, config), params, image, extent)
+    keep = config.tiled_content == "keep"
+    return targets._replace(content=maps, content_scale=scale, content_image=None if keep else image)
+
+
+def _content_band(config: Config, band: Band, params: Params, image: Image, extent: Extent | None) -> Any:
+    """A band's content maps, where they are kept, and the factor of each layer's term."""
+    size = _true_size(image, extent, band)
+    tiles = cut_tiles(image, config, size, band)
+    grid, layers = tiles.grid, layers_of(config.loss.content_layers)
     keep = config.tiled_content == "keep"
     maps, moments = {}, {}
-    for layer, shape in _tile_shapes(params, tiles, layers, config).items():
+    shapes = _tile_shapes(params, tiles, layers, config)
+    for layer, shape in shapes.items():
         height, width = (side * count for side, count in zip(shape.shape[:2], grid.counts, strict=True))
-        maps[layer] = jnp.zeros((height, width, shape.shape[2]), shape.dtype) if keep else ()
+        if keep:
+            maps[layer] = jnp.zeros((height, width, shape.shape[2]), shape.dtype)
         moments[layer] = (jnp.float32(0), jnp.float32(0))
 
     def add(index: jax.Array, carry: Any) -> Any:
@@ -308,14 +238,12 @@ def _tiled_content(params: Params, content: Image, grams: dict[str, Gram], confi
         return maps, moments
 
     maps, moments = lax.fori_loop(0, tiles.number, add, (maps, moments))
-    targets = combine_targets({}, grams, config)
     scale = {layer: jnp.float32(1.0) for layer in layers}
     if config.loss.content_normalization == "target_variance":
-        channels = {layer: shape.shape[2] for layer, shape in _tile_shapes(params, tiles, layers, config).items()}
-        for layer, (total, squares) in moments.items():
-            count = math.prod(layer_shape(layer, *size, config.network)) * channels[layer]
+        for layer, (total, squares) in band.total(moments).items():
+            count = math.prod(layer_shape(layer, *size, config.network)) * shapes[layer].shape[2]
             scale[layer] = inverse_or_one(squares / count - jnp.square(total / count))
-    return targets._replace(content=maps if keep else {}, content_scale=scale, content_image=None if keep else image)
+    return maps, scale
 
 
 def prepare_targets(
@@ -335,6 +263,6 @@ def prepare_targets(
         return make_targets(params, content, styles, config, style_weights=style_weights)
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
     key = compile_key(config)
-    grams = [_tiled_grams(params, as_unit(style), key) for style in several]
-    targets = _tiled_content(params, as_unit(content), blend_grams(grams, style_weights), key)
+    grams = [tiled_grams(params, as_unit(style), config=key) for style in several]
+    targets = tiled_content(params, as_unit(content), blend_grams(grams, style_weights), config=key)
     return targets._replace(weights=loss_weights(config))

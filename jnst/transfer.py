@@ -127,11 +127,13 @@ def _run_stage(
     callback: Callback | None,
     optimizer: optax.GradientTransformation | None,
     checkpoint: Checkpoint | None,
+    *,
+    large: bool,
 ) -> tuple[TransferState, str]:
     config = stage.config
     begin = time.monotonic()
-    # Tiled images are large, and their state is not kept twice; a snapshot is then good until its callback returns.
-    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=config.tile > 0)
+    # Large images' state is not kept twice; a snapshot is then good until its callback returns.
+    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=large)
     # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
     state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
@@ -182,7 +184,7 @@ def stylize(
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
         mesh: devices to divide the image's rows among (`jnst.spatial.row_mesh`), for one image larger than a device;
-            without tiles, resuming, or an optimiser of one's own.
+            without an optimiser of one's own.
 
     Returns:
         The picture, the trace of the losses, and why the run ended.
@@ -200,8 +202,8 @@ def stylize(
     """
     styles = list(style) if isinstance(style, list | tuple) else [style]
     if mesh is not None:
-        if optimizer is not None or checkpoint is not None:
-            raise ConfigError("an image divided among devices can be neither resumed nor given an optimiser of its own")
+        if optimizer is not None:
+            raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
         params = spread_params(params, mesh)
     for kind, image in (("content", content), *(("style", one) for one in styles), ("initial", initial)):
         if image is not None:
@@ -254,7 +256,8 @@ def stylize(
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
-            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
+            large = config.tile > 0 or mesh is not None
+            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint, large=large)
         picture = _picture(state, stage)
         clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):

@@ -5,18 +5,24 @@ import dataclasses
 import json
 import re
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import material
 import numpy as np
+from small import shallow, small_params
 
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import _advance_in_place, advance, current_picture, init_state
-from jnst.objective import compile_key, make_targets
+from jnst.objective import compile_key, evaluate, make_targets
+from jnst.preprocessing import encode
 from jnst.presets import PRESETS
+from jnst.resume import Checkpoint
 from jnst.spatial import crop, over_devices, row_mesh, row_shardings, spread_params, spread_state, spread_targets
+from jnst.transfer import stylize
 from jnst.vgg import prepare_params
 
 WIDTH = 1 / 16
@@ -38,7 +44,6 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
             params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=256
         ).compile()
         state, banded = advance(params, targets, state, config, num_steps=2, in_place=True)
-    kinds = re.findall(r"\b(all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\(", compiled.as_text())
     resharded = jax.tree.map(
         lambda leaf, wanted: leaf.sharding.is_equivalent_to(wanted, leaf.ndim),
         state.memory,
@@ -46,10 +51,63 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
     )
     return {
         "share": memory(compiled) / single,
-        "collectives": dict(collections.Counter(kinds)),
+        "collectives": collectives(compiled),
         "loss": float(np.abs(banded.total / trace.total - 1).max()),
         "picture": float(np.abs(crop(current_picture(state, config, best=True), size[0]) - expected).max()),
         "memory stays in bands": all(jax.tree.leaves(resharded)),
+    }
+
+
+def paint(folder: Path) -> dict[str, Any]:
+    """A picture painted in tiles on four devices, stopped and resumed, against the whole one on one device."""
+    config, params, path = shallow(steps=4, run={"chunk": 2}), small_params(), folder / "run.state"
+    tiled = dataclasses.replace(config, tile=16)
+    content, style = material.paint("shapes", 150, 40), material.paint("marble", 50, 64)
+    expected = stylize(params, content, style, config).image
+    painted = stylize(params, content, style, tiled, mesh=row_mesh())
+    stylize(params, content, style, tiled, mesh=row_mesh(), callback=stop_at(2), checkpoint=Checkpoint(path, 0))
+    resumed = stylize(params, content, style, tiled, mesh=row_mesh(), checkpoint=Checkpoint(path, 0, resume=True))
+    return {
+        "shape": painted.image.shape,
+        "difference": float(np.abs(painted.image - expected).max()),
+        "resumed to the same bits": resumed.image.tobytes() == painted.image.tobytes(),
+    }
+
+
+def stop_at(step: int) -> Any:
+    """A callback that ends the run from that step on."""
+    return lambda snapshot: snapshot.progress.step >= step
+
+
+def collectives(compiled: Any) -> dict[str, int]:
+    """How often each kind occurs in the compiled text."""
+    kinds = r"\b(all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\("
+    return dict(collections.Counter(re.findall(kinds, compiled.as_text())))
+
+
+def probe_tiles(config: Config, size: tuple[int, int]) -> dict[str, Any]:
+    """Loss and gradient in tiles on four devices against those of the whole image, and the compiled step."""
+    params, mesh, key = prepare_params(material.random_params("vgg19", WIDTH, 0)), row_mesh(), compile_key(config)
+    content, style = material.paint("shapes", *size), material.paint("marble", 75, 64)
+    noisy, whole = material.with_noise(content, 1), dataclasses.replace(key, tile=0)
+    targets = make_targets(params, content, style, dataclasses.replace(config, tile=0))
+    (value, _), gradient = jax.jit(evaluate, static_argnames="config")(
+        params, encode(jnp.asarray(noisy), config.variable), targets, config=whole
+    )
+    with over_devices(mesh):
+        params = spread_params(params, mesh)
+        targets, state = spread_targets(params, content, [style], config, mesh), spread_state(noisy, config, mesh)
+        step = _advance_in_place.lower(
+            params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=1
+        ).compile()
+        state, trace = step(params, targets, state, jnp.int32(1))  # the first turn evaluates and does not move
+    tiled = np.asarray(state.evaluation.gradient)
+    return {
+        "loss": abs(float(trace.total[0]) / float(value) - 1),
+        "gradient": float(np.abs(tiled[: size[0]] - gradient).max() / np.abs(gradient).max()),
+        "beyond the picture": float(np.abs(tiled[size[0] :]).max()),
+        "rows": len(tiled),
+        "collectives": collectives(step),
     }
 
 
@@ -80,13 +138,19 @@ def main() -> None:
             history=10, history_precision="bfloat16", frequency_exponent=0.5
         ),
     }
-    json.dump(
-        {
-            name: probe(dataclasses.replace(base, optimizer=optimizer), (250, 160))
-            for name, optimizer in optimizers.items()
-        },
-        sys.stdout,
-    )
+    figures = {
+        name: probe(dataclasses.replace(base, optimizer=optimizer), (250, 160))
+        for name, optimizer in optimizers.items()
+    }
+    for pooling, content in (("max", "keep"), ("average", "recompute")):
+        network = dataclasses.replace(base.network, pooling=pooling)
+        config = dataclasses.replace(
+            base, network=network, tile=32, tiled_content=content, optimizer=OptimizerConfig(history=2)
+        )
+        figures[f"tiles, {pooling} pooling, content {content}"] = probe_tiles(config, (203, 90))
+    with tempfile.TemporaryDirectory() as folder:
+        figures["painting"] = paint(Path(folder))
+    json.dump(figures, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "pieces",
-        "bigtiff catalogue checkpoints downloads entries flags hdf5 losses manifest preprocessing presets resizing",
+        "bands bigtiff catalogue checkpoints downloads entries flags hdf5 losses manifest preprocessing presets "
+        "resizing",
     ),
     ("engines", "imageio initial optimizers recipes vgg"),
-    ("meaning", "memory objective plots remote weights"),
+    ("meaning", "grids memory objective plots remote weights"),
     ("targets", "conversion runs styles tiles"),
     ("descent", "descent planning"),
     ("around the descent", "lanes resume spatial"),

@@ -9,11 +9,12 @@ import pytest
 from jnst.cli import main
 from jnst.config import Config, OptimizerConfig, RunConfig
 from jnst.descent import _advance_in_place, init_state
+from jnst.grids import Grid
 from jnst.memory import params_bytes
 from jnst.objective import compile_key
 from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
 from jnst.presets import PRESETS
-from jnst.tiles import Grid, prepare_targets
+from jnst.tiles import prepare_targets
 from jnst.vgg import prepare_params
 from jnst.weights import random_weights
 
@@ -79,6 +80,18 @@ def test_what_never_fits_comes_with_advice_that_works():
     assert plan_run((long, long * 2 // 3), config, available=8 * GIGABYTE).fits
     assert not plan_run((long * 5 // 4, long * 5 // 6), config, available=8 * GIGABYTE).fits
     assert "does not fit; these would: --history 5" in describe_plan(plan)[-1]
+
+
+def test_devices_share_the_work_and_the_memory():
+    """Four bands of 1504 rows (94 × 16); in tiles of 512, 1536 rows, three tiles each."""
+    config = dataclasses.replace(PRESETS["pocket"], optimizer=COMPACT)
+    alone, four = (plan_run((6000, 4000), config, tile=512, available=GIGABYTE, devices=count) for count in (1, 4))
+    assert four.grid == Grid((512, 512), 80, (3, 8))
+    assert 0.25 <= four.memory.optimizer / alone.memory.optimizer <= 0.30  # each has the cosines whole
+    assert 0.24 <= four.whole.features / alone.whole.features <= 0.27
+    size = [(6000, 4000)]
+    assert expected_seconds(four, size, 1e-6) == pytest.approx(expected_seconds(alone, size, 1e-6) / 4, rel=0.01)
+    assert "devices: 4, each with a band of rows" in describe_plan(four)[1]
 
 
 def test_overhead_is_the_halo_and_the_second_forward_pass():

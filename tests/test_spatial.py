@@ -10,16 +10,18 @@ from pathlib import Path
 import jax
 import material
 import numpy as np
+import optax
 import pytest
 from small import shallow, small_params
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.resume import Checkpoint
-from jnst.spatial import padded_height, row_mesh, spread_targets
+from jnst.grids import band_height
+from jnst.spatial import padded_height, row_mesh
 from jnst.transfer import stylize
 
 CASES = ["lbfgs", "compact lbfgs over frequencies"]
+TILED = ["tiles, max pooling, content keep", "tiles, average pooling, content recompute"]
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +62,32 @@ def test_heights_are_padded_to_equal_bands():
     assert [padded_height(height, Config(), mesh) for height in (1, 16, 250)] == [16, 16, 256]
 
 
-def test_tiles_are_refused():
-    picture = np.zeros((32, 32, 3))
-    with pytest.raises(ConfigError, match="use tile 0"):
-        spread_targets({}, picture, [picture], Config(tile=16), row_mesh(jax.devices()[:1]))
+@pytest.mark.parametrize("case", TILED)
+def test_tiles_of_bands_give_the_whole_images_loss_and_gradient(figures, case):
+    assert figures[case]["rows"] > 203  # each band is a whole number of tiles
+    assert figures[case]["loss"] <= 1e-6
+    assert figures[case]["gradient"] <= 1e-5
+    assert figures[case]["beyond the picture"] == 0
 
 
-def test_one_device_is_a_mesh_as_well(tmp_path):
+@pytest.mark.parametrize("case", TILED)
+def test_tiles_of_bands_exchange_rows_and_sums_alone(figures, case):
+    assert set(figures[case]["collectives"]) == {"collective-permute", "all-reduce"}
+
+
+def test_bands_are_whole_tiles_and_no_lower_than_the_halo():
+    config = Config(tile=64)  # relu5_1 looks 80 pixels around
+    assert [band_height(height, config, 4) for height in (100, 400, 1000)] == [96, 128, 256]
+    assert [band_height(height, Config(), 4) for height in (100, 400, 1000)] == [32, 112, 256]
+
+
+def test_a_picture_is_painted_in_tiles_on_four_devices_and_resumed(figures):
+    assert figures["painting"]["shape"] == [150, 40, 3]
+    assert figures["painting"]["difference"] <= 1e-5
+    assert figures["painting"]["resumed to the same bits"]
+
+
+def test_one_device_is_a_mesh_as_well():
     """The whole way through `stylize`, with a height that needs padding and two scales."""
     config = shallow(steps=2)
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, scales=2))
@@ -76,5 +97,5 @@ def test_one_device_is_a_mesh_as_well(tmp_path):
     found = stylize(params, content, style, config, mesh=mesh)
     assert found.image.shape == (37, 30, 3)
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
-    with pytest.raises(ConfigError, match="neither resumed"):
-        stylize(params, content, style, config, mesh=mesh, checkpoint=Checkpoint(tmp_path / "state", 0))
+    with pytest.raises(ConfigError, match="optimiser of its own"):
+        stylize(params, content, style, config, mesh=mesh, optimizer=optax.sgd(1.0))
