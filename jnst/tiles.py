@@ -130,29 +130,41 @@ def _pull_back(
     params: Params, tiles: Tiles, cotangents: dict[str, Gram], targets: Targets, config: Config, band: Band
 ) -> tuple[Scalar, Image]:
     """The band's share of the content term, and the gradient of content and style with respect to the padded band."""
-    loss, layers = config.loss, compared_layers(config)
     content_target = _content_reader(params, tiles, targets, config, band)
-
-    def forward(tile: Image, extent: Extent, wanted: dict[str, FeatureMap]) -> tuple[dict[str, Gram], Scalar]:
-        maps = _tile_maps(params, tile, extent, layers, tiles.grid, config)
-        content = jnp.float32(0.0)
-        for layer, weight in loss.content_layers:
-            pixels = math.prod(layer_shape(layer, *tiles.size, config.network))
-            distance = content_loss(maps[layer], wanted[layer], reduction=loss.content_reduction, pixels=pixels)
-            content += weight * targets.content_scale[layer] * distance
-        return {layer: channel_products(maps[layer]) for layer, _ in loss.style_layers}, content
 
     def add(index: jax.Array, carry: tuple[Scalar, Image]) -> tuple[Scalar, Image]:
         content, gradient = carry
         tile, extent = tiles.cut(index)
         wanted = content_target(index)
-        (_, content_here), pull = jax.vjp(lambda tile: forward(tile, extent, wanted), tile)
+        (_, content_here), pull = jax.vjp(
+            lambda tile: _compare(params, tile, extent, wanted, tiles, targets, config), tile
+        )
         (here,) = pull((cotangents, jnp.asarray(targets.weights.content, jnp.float32)))
         corner = (*tiles.corner(index), 0)
         there = lax.dynamic_slice(gradient, corner, here.shape)
         return content + content_here, lax.dynamic_update_slice(gradient, there + here, corner)
 
     return lax.fori_loop(0, tiles.number, add, (jnp.float32(0.0), jnp.zeros_like(tiles.padded)))
+
+
+def _compare(
+    params: Params,
+    tile: Image,
+    extent: Extent,
+    wanted: dict[str, FeatureMap],
+    tiles: Tiles,
+    targets: Targets,
+    config: Config,
+) -> tuple[dict[str, Gram], Scalar]:
+    """A tile's share of the products of each style layer, and of the content term."""
+    loss = config.loss
+    maps = _tile_maps(params, tile, extent, compared_layers(config), tiles.grid, config)
+    content = jnp.float32(0.0)
+    for layer, weight in loss.content_layers:
+        pixels = math.prod(layer_shape(layer, *tiles.size, config.network))
+        distance = content_loss(maps[layer], wanted[layer], reduction=loss.content_reduction, pixels=pixels)
+        content += weight * targets.content_scale[layer] * distance
+    return {layer: channel_products(maps[layer]) for layer, _ in loss.style_layers}, content
 
 
 def _content_reader(

@@ -1,6 +1,7 @@
-"""Measures tiles: exactness on every preset at full width, memory against size, time against tile size; makes a plot.
+"""Measures tiles: exactness on every preset, memory against size, time against tile size; makes a plot.
 
     python scripts/bench_tiles.py exact --sizes 512x512,509x387 --tile 256
+    python scripts/bench_tiles.py drift --sizes 157x139 --tile 96
     python scripts/bench_tiles.py memory --output out/tiles.json
     python scripts/bench_tiles.py time --size 1024 --output out/tiles.json
     python scripts/bench_tiles.py plot --output out/tiles.json
@@ -12,52 +13,28 @@ are the bundled network's, or random ones of VGG19's full width.
 import argparse
 import dataclasses
 import json
-import resource
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax import lax
+from tile_proofs import compute_in_double, measure_drift, measure_exactness, picture
 
+from jnst.arrays import LossTerms
+from jnst.bands import Band
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import _advance_in_place, init_state
-from jnst.objective import compile_key, evaluate, make_targets
+from jnst.grids import cut_tiles
+from jnst.losses import total_variation
+from jnst.objective import compile_key, evaluate, style_term, weigh
 from jnst.planning import estimate_memory
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.runs import load_preset
-from jnst.tiles import evaluate_tiled, prepare_targets
+from jnst.tiles import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
 from jnst.vgg import prepare_params
 from jnst.weights import random_weights
-
-
-def picture(height: int, width: int, seed: int) -> jax.Array:
-    """A smooth picture with noise: no two pixels are equal, as in a photo."""
-    y, x = np.meshgrid(np.linspace(0, 3, height), np.linspace(0, 4, width), indexing="ij")
-    waves = [0.5 + 0.3 * np.sin(seed + (k + 1) * x + np.cos(k + 2 * y)) for k in range(3)]
-    noise = np.random.default_rng(seed).normal(0, 0.05, (height, width, 3))
-    return jnp.asarray(np.clip(np.stack(waves, axis=-1) + noise, 0, 1), jnp.float32)
-
-
-def measure_exactness(arguments: argparse.Namespace) -> None:
-    """Tiled against whole for every preset: relative error of the loss, gradient error over its maximum."""
-    for size in arguments.sizes.split(","):
-        height, width = map(int, size.split("x"))
-        for name in arguments.presets.split(",") if arguments.presets else PRESETS:
-            config = PRESETS[name]
-            params = prepare_params(random_weights(config.network.architecture, config.network.width, 0))
-            content, style = picture(height, width, 0), picture(300, 400, 1)
-            start = encode(jnp.clip(content + 0.1 * (picture(height, width, 2) - 0.5), 0, 1), config.variable)
-            targets = make_targets(params, content, style, config)
-            (whole, _), gradient = jax.jit(evaluate, static_argnames="config")(params, start, targets, config=config)
-            whole, gradient = float(whole), np.asarray(gradient)
-            tiled = dataclasses.replace(config, tile=arguments.tile)
-            (value, _), found = jax.jit(evaluate_tiled, static_argnames="config")(params, start, targets, config=tiled)
-            loss = abs(float(value) / whole - 1)
-            error = np.abs(np.asarray(found) - gradient).max() / np.abs(gradient).max()
-            print(f"{size} tile {arguments.tile} {name}: loss {loss:.1e}, gradient {error:.1e}", flush=True)
 
 
 def step_bytes(config: Config, side: int) -> int:
@@ -100,27 +77,54 @@ def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"memory": rows}
 
 
+def evaluate_scanned(params: Any, image: jax.Array, targets: Any, config: Config) -> Any:
+    """What `evaluate_tiled` computes, the other way: autodiff through a loop of tiles, each of them checkpointed."""
+
+    def weighted(image: jax.Array) -> jax.Array:
+        size = (image.shape[0], image.shape[1])
+        tiles = cut_tiles(image, config, size, Band())
+        content_target = _content_reader(params, tiles, targets, config, Band())
+
+        @jax.checkpoint
+        def add(sums: Any, index: jax.Array) -> tuple[Any, None]:
+            found = _compare(params, *tiles.cut(index), content_target(index), tiles, targets, config)
+            return jax.tree.map(jnp.add, sums, found), None
+
+        zeros = {layer: jnp.zeros_like(gram) for layer, gram in targets.grams.items()}, jnp.float32(0)
+        (products, content), _ = lax.scan(add, zeros, jnp.arange(tiles.number))
+        style = style_term(_divide(products, size, config), targets, config)
+        loss = config.loss
+        variation = total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
+        return weigh(LossTerms(content, style, variation), targets.weights)
+
+    return jax.value_and_grad(weighted)(image)
+
+
 def measure_time(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of one evaluation of the pocket network, whole and by tile size, best of three."""
+    """Seconds of one evaluation of the pocket network, whole and by tile size; the best of several."""
     params, config = load_preset("pocket", weights="pocket")
-    image, style = picture(arguments.size, arguments.size, 0), picture(256, 256, 1)
-    rows = []
-    for tile in (0, 128, 256, 512, 1024):
-        if tile >= arguments.size:
-            continue
-        one = compile_key(dataclasses.replace(config, tile=tile))
-        targets = prepare_targets(params, image, style, one)
-        compute = jax.jit(evaluate_tiled if tile else evaluate, static_argnames="config")
-        jax.block_until_ready(compute(params, image, targets, config=one))
-        times = []
-        for _ in range(3):
+    params, side = prepare_params(params, winograd=False), arguments.size
+    image, style = picture(side, side, 0), picture(256, 256, 1)
+    ways = {"whole": (evaluate, 0)}
+    for tile in map(int, arguments.tiles.split(",")):
+        ways |= {f"two passes, {tile}": (evaluate_tiled, tile), f"checkpointed loop, {tile}": (evaluate_scanned, tile)}
+    runs, times = {}, {name: [] for name in ways}
+    for name, (function, tile) in ways.items():
+        key = compile_key(dataclasses.replace(config, tile=tile))
+        targets = prepare_targets(params, image, style, key)
+        compiled = jax.jit(function, static_argnames="config").lower(params, image, targets, config=key).compile()
+        runs[name] = compiled, targets
+        print(name, f"{compiled.memory_analysis().temp_size_in_bytes / 1e6:.0f} MB of temporary memory", flush=True)
+    for _ in range(arguments.repeats):  # in turns, so that a slow minute of the machine meets all alike
+        for name, (compiled, targets) in runs.items():
             begin = time.perf_counter()
-            jax.block_until_ready(compute(params, image, targets, config=one))
-            times.append(time.perf_counter() - begin)
-        rows.append({"side": arguments.size, "tile": tile, "seconds": min(times)})
-        print(rows[-1], f"{min(times) / rows[0]['seconds']:.2f} times the whole", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory of this process {peak:.1f} GB")
+            jax.block_until_ready(compiled(params, image, targets))
+            times[name].append(time.perf_counter() - begin)
+    rows = []
+    for name, seconds in times.items():
+        way, _, tile = name.partition(", ")
+        rows.append({"side": side, "way": way, "tile": int(tile or 0), "seconds": min(seconds)})
+        print(name, f"{min(seconds):.2f} s, {min(seconds) / min(times['whole']):.2f} times the whole", flush=True)
     return {"time": rows}
 
 
@@ -154,8 +158,10 @@ def plot(path: Path) -> None:
     left.legend()
     rows = figures.get("time", [])
     if rows:
-        tiled = [row for row in rows if row["tile"]]
-        right.plot([row["tile"] for row in tiled], [row["seconds"] / rows[0]["seconds"] for row in tiled], marker="o")
+        for way in ("two passes", "checkpointed loop"):
+            tiled = sorted((row["tile"], row["seconds"] / rows[0]["seconds"]) for row in rows if row["way"] == way)
+            right.plot(*zip(*tiled, strict=True), marker="o", label=way)
+        right.legend()
         right.axhline(1, color="grey", linewidth=1)
         right.set(xlabel="tile, pixels", ylabel=f"time over that of the whole {rows[0]['side']}² image", ylim=(0, None))
     figure.savefig(path.with_suffix(".png"), dpi=130)
@@ -165,21 +171,27 @@ def plot(path: Path) -> None:
 def main() -> None:
     """Measures what is asked for and adds it to the output file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("exact", "memory", "time", "plot"))
-    parser.add_argument("--sizes", default="512x512,509x387")
+    parser.add_argument("what", choices=("exact", "drift", "memory", "time", "plot"))
+    parser.add_argument("--sizes", default="512x512,509x387", help="heights and widths")
     parser.add_argument("--presets", default="", help="names, separated by commas; all by default")
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--output", type=Path, default=Path("out/tiles.json"))
+    parser.add_argument("--tiles", default="256,512", help="sides in pixels, for `time`")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--width", type=float, default=0.25, help="of the network in `drift`")
+    parser.add_argument("--double", action="store_true", help="`drift` in float64 alone")
     arguments = parser.parse_args()
-    if arguments.what == "exact":
-        measure_exactness(arguments)
+    if arguments.double:
+        compute_in_double()
+        measure_drift(arguments)
         return
     if arguments.what == "plot":
         plot(arguments.output)
         return
     found = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
-    found |= measure_memory(arguments) if arguments.what == "memory" else measure_time(arguments)
+    measures = {"exact": measure_exactness, "drift": measure_drift, "memory": measure_memory, "time": measure_time}
+    found |= measures[arguments.what](arguments)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(found, indent=1))
 
