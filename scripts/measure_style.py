@@ -2,14 +2,22 @@
 
     python scripts/measure_style.py --weights pocket random --content photos/*.jpg --style paintings/*.jpg
 
-What is measured is in `style_judge`. `random` stands for filters of the same shape without training. A network that
-changes less of the photo keeps more of its structure; with `--match-structure` the others are therefore also given
-more content weight, pair by pair, until they keep as much as the last one does at the preset's settings, and a second
-table compares them there.
+What is measured is in `style_judge`. `random` stands for filters of the same shape without training, and
+`random-colours` for such filters together with the first network's held colour filters. A network that
+changes less of the photo keeps more of its structure; the others can therefore be compared with the last one at the
+same structure as well, pair by pair, from either side:
+
+- `--match-structure raise`: the others get more content weight until they keep as much as the last one does at the
+  preset's settings.
+- `--match-structure lower`: the last one gets less content weight, down to none, until it keeps no more than the other
+  does at the preset's settings, which are those that users get.
+
+Each side prints a table of its own and says in how many pairs it could be matched.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import sys
 import time
@@ -39,8 +47,11 @@ class Row(NamedTuple):
     trial: Trial
 
 
-def random_params(params: dict, seed: int = 0) -> dict:
-    """Filters of the same shapes with no training: normal, zero mean, every layer scaled to unit mean activation."""
+def random_params(params: dict, seed: int = 0, *, held: int = 0) -> dict:
+    """Filters of the same shapes with no training: normal, zero mean, every layer scaled to unit mean activation.
+
+    The first `held` filters of conv1_1 are those of `params`, answering as strongly as the others.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -55,7 +66,19 @@ def random_params(params: dict, seed: int = 0) -> dict:
         if name.endswith("_1") and name != "conv1_1":
             height, width, channels = x.shape[1:]
             x = x.reshape(1, height // 2, 2, width // 2, 2, channels).mean((2, 4))
-        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        convolve = functools.partial(
+            jax.lax.conv_general_dilated,
+            x,
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        y = convolve(kernel)
+        if name == "conv1_1" and held:
+            kernel[..., :held] = np.asarray(layer["kernel"])[..., :held]
+            spread = np.asarray(convolve(kernel).std((0, 1, 2)))
+            kernel[..., :held] *= spread[held:].mean() / spread[:held]
+            y = convolve(kernel)
         factor = 1 / float(jax.nn.relu(y).mean())
         drawn[name] = {"kernel": kernel * factor, "bias": np.zeros(kernel.shape[-1], np.float32)}
         x = jax.nn.relu(y * factor)
@@ -79,26 +102,41 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)).save(path)
 
 
-def match_structure(attempt: Callable[[float], Trial], first: Trial, wanted: float, *, trials: int = TRIALS) -> Trial:
-    """The trial nearest to the style among those that keep at least the structure `wanted`.
+def match_structure(
+    attempt: Callable[[float], Trial], first: Trial, wanted: float, *, side: str = "raise", trials: int = TRIALS
+) -> Trial:
+    """The trial nearest to the style among those that keep at least (side "lower": at most) the structure `wanted`.
 
-    After the first, made with factor 1: while structure falls short, ten times as much; then the interval is halved on
-    a log scale. Where no trial keeps enough, the one that keeps the most.
+    After the first, made with factor 1: ten times the content weight while structure falls short, then the interval is
+    halved on a log scale. Side "lower": no content weight at all, and if that is low enough, the interval from a
+    thousandth to one is halved on a log scale. Where no trial matches, the one that comes nearest.
     """
-    low, high, made = 0.0, np.inf, [first]
-    while len(made) < trials:
-        exponent = np.log10(made[-1].factor)
-        if made[-1].verdict.structure >= wanted:
-            high = exponent
-        else:
-            low = exponent
-        if high <= low:  # already enough at the preset's weight
-            break
-        made.append(attempt(10 ** ((low + high) / 2) if np.isfinite(high) else JUMP * made[-1].factor))
-    enough = [trial for trial in made if trial.verdict.structure >= wanted]
+    made = [first]
+
+    def matches(trial: Trial) -> bool:
+        return is_matched(trial, wanted, side)
+
+    if not matches(first) and side == "lower":
+        made.append(attempt(0.0))
+        low, high = -3.0, 0.0
+        while matches(made[1]) and len(made) < trials:
+            made.append(attempt(10 ** ((low + high) / 2)))
+            low, high = ((low + high) / 2, high) if matches(made[-1]) else (low, (low + high) / 2)
+    elif not matches(first):
+        low, high = 0.0, np.inf
+        while len(made) < trials:
+            made.append(attempt(10 ** ((low + high) / 2) if np.isfinite(high) else JUMP * made[-1].factor))
+            exponent = np.log10(made[-1].factor)
+            low, high = (low, exponent) if matches(made[-1]) else (exponent, high)
+    enough = [trial for trial in made if matches(trial)]
     if not enough:
-        return max(made, key=lambda trial: trial.verdict.structure)
+        return min(made, key=lambda trial: abs(trial.verdict.structure - wanted))
     return min(enough, key=lambda trial: trial.verdict.style_distance)
+
+
+def is_matched(trial: Trial, wanted: float, side: str) -> bool:
+    """Whether a trial keeps at least the structure `wanted`; for the side "lower", at most."""
+    return trial.verdict.structure >= wanted if side == "raise" else trial.verdict.structure <= wanted
 
 
 def print_table(rows: list[Row]) -> None:
@@ -139,28 +177,36 @@ def main() -> None:
     from jnst.weights import load_weights
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", nargs="+", default=["pocket", "random"], help="names, files, or random")
+    parser.add_argument(
+        "--weights", nargs="+", default=["pocket", "random"], help="names, files, random, random-colours"
+    )
     parser.add_argument("--content", nargs="+", type=Path, required=True)
     parser.add_argument("--style", nargs="+", type=Path, required=True)
     parser.add_argument("--preset", default="pocket", help="settings of the stylisation")
     parser.add_argument("--pixels", type=int, default=256, help="longer side of the pictures")
     parser.add_argument("--steps", type=int, help="optimiser steps; default: the preset's")
-    parser.add_argument("--match-structure", action="store_true", help="compare at the last network's structure")
+    parser.add_argument(
+        "--match-structure", nargs="+", choices=("raise", "lower"), default=[], help="compare at the same structure too"
+    )
     parser.add_argument("--save", type=Path, help="folder for the results")
     arguments = parser.parse_args()
     config = PRESETS[arguments.preset]
     config = dataclasses.replace(config, size=dataclasses.replace(config.size, rule="keep"))
     if arguments.steps is not None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=arguments.steps))
-    first = next(name for name in [*arguments.weights, "pocket"] if name != "random")
+    untrained = ("random", "random-colours")
+    first = next(name for name in [*arguments.weights, "pocket"] if name not in untrained)
     networks = {}
     for name in arguments.weights:
-        weights = load_weights(first if name == "random" else name)
-        params = random_params(weights.params) if name == "random" else weights.params
+        weights = load_weights(first if name in untrained else name)
+        held = weights.info.notes.get("colours", 0) if name == "random-colours" else 0
+        params = random_params(weights.params, held=held) if name in untrained else weights.params
         settings = dataclasses.replace(config.network, width=weights.info.width)
         networks[Path(name).stem] = prepare_params(params), dataclasses.replace(config, network=settings)
     *others, last = networks
-    rows, matched = [], []
+    rows: list[Row] = []
+    matched: dict[tuple[str, str], list[Row]] = {}
+    reached: dict[tuple[str, str], int] = {}
     for content_path, style_path in itertools.product(arguments.content, arguments.style):
         content, style = (read_picture(path, arguments.pixels) for path in (content_path, style_path))
         pair = f"{content_path.stem} × {style_path.stem}"
@@ -178,20 +224,24 @@ def main() -> None:
 
         plain = {name: attempt(name) for name in networks}
         rows += [Row(pair, name, trial) for name, trial in plain.items()]
-        wanted = plain[last].verdict.structure
-        if arguments.match_structure:
-            for name in others:
-                trial = match_structure(lambda factor, name=name: attempt(name, factor), plain[name], wanted)
-                matched.append(Row(pair, name, trial))
-            matched.append(Row(pair, last, plain[last]))
+        for side, name in itertools.product(arguments.match_structure, others):
+            moved, still = (name, last) if side == "raise" else (last, name)
+            wanted = plain[still].verdict.structure
+            trial = match_structure(lambda factor, moved=moved: attempt(moved, factor), plain[moved], wanted, side=side)
+            both = {moved: trial, still: plain[still]}
+            matched.setdefault((side, name), []).extend(Row(pair, one, both[one]) for one in (name, last))
+            reached[side, name] = reached.get((side, name), 0) + is_matched(trial, wanted, side)
         if arguments.save:
             arguments.save.mkdir(parents=True, exist_ok=True)
             for name, trial in plain.items():
                 write_picture(arguments.save / f"{content_path.stem}-{style_path.stem}-{name}.png", trial.image)
     print_table(rows)
-    if matched:
-        print(f"\nAt no less structure than {last}'s:\n")
-        print_table(matched)
+    for (side, name), table in matched.items():
+        moved, still = (name, last) if side == "raise" else (last, name)
+        print(
+            f"\n{moved} brought to {still}'s structure ({side}), in {reached[side, name]} of {len(table) // 2} pairs:\n"
+        )
+        print_table(table)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,28 @@ def test_search_ends_at_once_where_structure_is_kept_and_takes_the_most_where_it
     assert never.factor == pytest.approx(1e4)
 
 
+def test_search_downward_finds_the_content_weight_that_keeps_no_more():
+    tried = []
+
+    def attempt(factor: float) -> measure_style.Trial:
+        tried.append(factor)
+        share = factor / (factor + 0.1)  # structure 0.5 at a factor of 0.1
+        return make_trial(factor, share, share)
+
+    found = measure_style.match_structure(attempt, attempt(1), 0.5, side="lower")
+    assert tried == pytest.approx([1, 0, 10**-1.5, 10**-0.75, 10**-1.125])
+    assert found.factor == 0  # nearest to the style of those that keep no more
+    kept = measure_style.match_structure(lambda factor: make_trial(factor, 0), make_trial(1, 0.4), 0.5, side="lower")
+    assert kept.factor == 1  # low enough at the preset's weight
+
+
+def test_search_downward_takes_the_least_structure_where_it_stays_too_high():
+    trial = measure_style.match_structure(lambda factor: make_trial(factor, 0.8), make_trial(1, 0.9), 0.5, side="lower")
+    assert (trial.factor, trial.verdict.structure) == (0, 0.8)
+    assert not measure_style.is_matched(trial, 0.5, "lower")
+    assert measure_style.is_matched(trial, 0.8, "lower")
+
+
 def test_wins_are_counted_pair_by_pair():
     ours = [make_trial(1, 0.9, 0.3, 1.1).verdict, make_trial(1, 0.7, 0.3, 0.5).verdict]
     theirs = [make_trial(1, 0.9, 0.4, 1.2).verdict, make_trial(1, 0.8, 0.4, 0.9).verdict]
