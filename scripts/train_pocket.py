@@ -5,8 +5,9 @@
 A VGG19 of reduced width learns, from the pictures of `painted_pictures.py` alone, which of many painting styles a
 crop was painted in. Every block is asked (deep supervision): a small head looks at channel means and at a Gram
 matrix of the block's features, as style transfer will, and must name the style. Colours are disturbed, so that
-texture has to answer. Batch normalisation is folded into the convolutions at the end, with statistics
-of pictures that were not trained on, and layers are scaled so that their mean activation on those is one.
+texture has to answer; so that colours are not lost on style transfer, six of the first layer's filters are held at
+local means of colours. Batch normalisation is folded into the convolutions at the end, with statistics of pictures
+that were not trained on, and layers are scaled so that their mean activation on those is one.
 
 The run writes a checkpoint as it goes and resumes from it; each step's batch depends on the seed and the step only.
 """
@@ -27,7 +28,7 @@ import numpy as np
 import optax
 from painted_pictures import paint_pictures
 
-VERSION = 1
+VERSION = 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # base channels, convolutions: VGG19
 CALIBRATION = 64  # pictures, of styles not trained on, that fix the written network's biases and scales
@@ -47,12 +48,13 @@ class Training:
     picture: int = 128
     crop: int = 64
     batch: int = 48
-    steps: int = 1500
+    steps: int = 400
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     objective: str = "both"  # 'style' | 'picture' (tell pictures apart) | 'contrast' | 'both' (style and contrast)
     pooling: str = "average"
     recolour: float = 0.5  # share of crops with exchanged colour channels
+    colours: int = 6  # filters of conv1_1 that are held, not learned: local means of lightness and two colour axes
 
     @property
     def classes(self) -> int:
@@ -70,6 +72,15 @@ class TrainState(NamedTuple):
     optimizer: Tree
 
 
+def colour_filters(count: int) -> np.ndarray:
+    """3 × 3 × RGB × count: means over the window of lightness, red − green and yellow − blue, each with either sign.
+
+    Learned from crops with disturbed colours, filters look past colours; these keep them in sight of every layer.
+    """
+    axes = np.array([[1, 1, 1], [-1, -1, -1], [1, -1, 0], [-1, 1, 0], [1, 1, -2], [-1, -1, 2]], np.float32)
+    return np.broadcast_to(axes[:count].T / 9, (3, 3, 3, count)).astype(np.float32)
+
+
 # ---- network --------------------------------------------------------------------------------------------------------
 
 
@@ -79,6 +90,7 @@ class Trunk(nn.Module):
     width: float
     blocks: int
     pooling: str
+    colours: int
 
     @nn.compact
     def __call__(self, pictures: jax.Array, *, train: bool) -> dict[str, jax.Array]:
@@ -89,7 +101,15 @@ class Trunk(nn.Module):
                 x = pool(x, (2, 2), (2, 2))
             for index in range(1, count + 1):
                 name = f"{block}_{index}"
-                x = nn.Conv(max(1, round(channels * self.width)), (3, 3), use_bias=False, name=f"conv{name}")(x)
+                outputs, held = max(1, round(channels * self.width)), None
+                if name == "1_1" and self.colours:
+                    held = jax.lax.conv_general_dilated(
+                        x, colour_filters(self.colours), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                    )
+                    outputs -= self.colours
+                x = nn.Conv(outputs, (3, 3), use_bias=False, name=f"conv{name}")(x)
+                if held is not None:
+                    x = jnp.concatenate([held, x], -1)
                 # No learned scale or bias: every channel keeps zero mean and unit variance before its ReLU, so that all
                 # of them count in a Gram matrix and none is always on. With learned ones the matrices ask for less.
                 norm = nn.BatchNorm(
@@ -127,7 +147,9 @@ class Examinee(nn.Module):
     @nn.compact
     def __call__(self, pictures: jax.Array, *, train: bool) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         config = self.training
-        features = Trunk(config.width, config.blocks, config.pooling, name="trunk")(pictures, train=train)
+        features = Trunk(config.width, config.blocks, config.pooling, config.colours, name="trunk")(
+            pictures, train=train
+        )
         logits, embeddings = {}, {}
         for tap in config.taps:
             if config.objective != "contrast":
@@ -350,8 +372,11 @@ def finish(config: Training, state: TrainState) -> dict[str, dict]:
     trunk = state.params["trunk"]
     depths = [count for _, count in BLOCKS[: config.blocks]]
     names = [f"conv{block}_{index}" for block, count in enumerate(depths, 1) for index in range(1, count + 1)]
+    kernels = {name: trunk[name]["kernel"] for name in names}
+    if config.colours:
+        kernels["conv1_1"] = jnp.concatenate([colour_filters(config.colours), kernels["conv1_1"]], -1)
     unseen = paint_pictures(config.seed + 1, range(CALIBRATION), 1, config.picture)[:, 0]
-    return fold_normalization({name: trunk[name]["kernel"] for name in names}, unseen, config.pooling)
+    return fold_normalization(kernels, unseen, config.pooling)
 
 
 def write(path: Path, config: Training, params: dict, accuracy: float) -> None:

@@ -20,7 +20,7 @@ import train_pocket
 POCKET = Path(__file__).parents[1] / "weights" / "pocket.h5"
 SHA256 = "50e30648e53bb061556a5b5665bf2b17533661c0efd4550d959e16f83da20745"
 # One block: compiling is what takes time.
-TOY = train_pocket.Training(width=1 / 16, blocks=1, styles=4, each=2, picture=40, crop=32, batch=4, steps=3)
+TOY = train_pocket.Training(width=1 / 16, blocks=1, styles=4, each=2, picture=40, crop=32, batch=4, steps=3, colours=2)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,22 @@ def test_written_network_is_normalised_layer_by_layer(toy_pictures, tmp_path):
     np.testing.assert_allclose(deviations, deviations[0], rtol=5e-3)
     assert np.mean([one["relu1_1"] for one in maps]) == pytest.approx(1, abs=5e-3)
     assert np.mean([one["relu1_2"] for one in maps]) == pytest.approx(1, abs=2e-2)
+
+
+def test_held_filters_see_colours_alone():
+    lightness, dark, red, green, yellow, blue = np.moveaxis(train_pocket.colour_filters(6), -1, 0)
+    for one, other in ((lightness, dark), (red, green), (yellow, blue)):
+        np.testing.assert_array_equal(one, -other)
+    np.testing.assert_allclose(lightness.sum((0, 1)), 1, rtol=1e-6)
+    np.testing.assert_allclose(red.sum(), 0, atol=1e-6)  # grey has no colour
+    np.testing.assert_allclose(yellow.sum((0, 1)), [1, 1, -2], rtol=1e-6)
+
+
+def test_written_network_begins_with_the_held_filters():
+    kernel = train_pocket.finish(TOY, train_pocket.init_training(TOY))["conv1_1"]["kernel"]
+    assert kernel.shape == (3, 3, 3, 4)
+    np.testing.assert_allclose(kernel[..., 0], kernel[0, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(kernel[..., 1], -kernel[..., 0], rtol=1e-5)
 
 
 def test_crops_come_in_pairs_of_one_style(toy_pictures):
