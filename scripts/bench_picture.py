@@ -31,9 +31,8 @@ from jnst.vgg import prepare_params
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = {
-    "pixels, history 10": OptimizerConfig(history=10),
     "frequencies 0.5, history 20": OptimizerConfig(history=20, frequency_exponent=0.5),
-    "frequencies 0.5, history 50": OptimizerConfig(history=50, frequency_exponent=0.5),
+    "frequencies 0.5, history 100": OptimizerConfig(history=100, frequency_exponent=0.5),
 }
 
 
@@ -87,19 +86,10 @@ def main() -> None:
         portrait = f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg"
         arguments.pair = [(portrait, str(HERE.parent / "jnst" / "data" / "pictures" / "night_road.jpg"))]
     run = resolve_run("gordic", weights=arguments.weights)
-    params, loss, space = prepare_params(run.weights.params), run.config.loss, run.config.network_input
-    hot = run.config.variable
-    scale = space.scale / hot.scale / np.array(space.std)
-    shift = (space.scale * np.array(hot.mean) / hot.scale - np.array(space.mean)) / np.array(space.std)
-    if space.order == "bgr":
-        raise SystemExit(
-            "bench_picture: weights in BGR order are not supported; give torchvision's or the bundled ones"
-        )
-    job = {
-        "scale": scale,
-        "shift": shift,
-        "weights": np.array([loss.content_weight, loss.style_weight, loss.tv_weight]),
-    }
+    # N_S_T feeds whatever network it has with 0–255 minus the mean.
+    recipe = dataclasses.replace(run.config, network_input=run.config.variable)
+    params, loss = prepare_params(run.weights.params), recipe.loss
+    job = {"weights": np.array([loss.content_weight, loss.style_weight, loss.tv_weight])}
     job |= {f"{name}/{part}": layer[part] for name, layer in run.weights.params.items() for part in ("kernel", "bias")}
     print("| pair | program | evaluations | seconds | of PyTorch's |\n| --- | --- | --- | --- | --- |")
     ratios: dict[str, list[float]] = {}
@@ -112,8 +102,8 @@ def main() -> None:
         shown = [torch["picture"]]
         for precision in arguments.precision:
             for variant, optimizer in VARIANTS.items():
-                config = dataclasses.replace(run.config, optimizer=optimizer, precision=precision)
-                count, spent, picture = run_jnst(params, content, style, config, goal, 2 * arguments.evaluations)
+                config = dataclasses.replace(recipe, optimizer=optimizer, precision=precision)
+                count, spent, picture = run_jnst(params, content, style, config, goal, arguments.evaluations)
                 shown.append(picture)
                 ratio = spent / seconds
                 ratios.setdefault(f"{variant}, {precision}", []).append(ratio if count else float("inf"))

@@ -2,9 +2,8 @@
 
     python scripts/bench_picture_torch.py JOB.npz ANSWER.npz EVALUATIONS
 
-JOB holds content, style (RGB, [0, 1]), the three weights, each layer's kernel (HWIO) and bias, and the scale and shift
-from 0–255 minus the mean to what the network expects. ANSWER gets loss and seconds of every evaluation, and the best
-picture.
+JOB holds content, style (RGB, [0, 1]), the three weights, each layer's kernel (HWIO) and bias. ANSWER gets loss and
+seconds of every evaluation, and the best picture.
 """
 
 import contextlib
@@ -27,16 +26,14 @@ def main() -> None:
     job, answer, evaluations = np.load(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     kernels = {name: torch.from_numpy(job[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous() for name in LAYERS}
     biases = {name: torch.from_numpy(job[f"{name}/bias"]) for name in LAYERS}
-    mean, scale, shift = (
-        torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (MEAN, job["scale"], job["shift"])
-    )
+    mean = torch.tensor(MEAN).view(1, 3, 1, 1)
     content_weight, style_weight, tv_weight = map(float, job["weights"])
 
     def load(name: str) -> torch.Tensor:
         return (255 * torch.from_numpy(job[name]).permute(2, 0, 1)[None] - mean).contiguous()
 
     def features(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        x, style, content = x * scale + shift, [], x
+        style, content = [], x
         for name in LAYERS:
             if name.endswith("_1") and name != "conv1_1":
                 x = F.max_pool2d(x, 2)
