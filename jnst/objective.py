@@ -91,6 +91,8 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
             f"{len(grams)} styles with weights {list(weights)}; expected one finite weight of zero or more per "
             "style, not all zero"
         )
+    if len(grams) == 1:
+        return grams[0]
     total = sum(weights)
     return {
         layer: sum((weight / total) * one[layer] for weight, one in zip(weights, grams, strict=True))  # pyright: ignore

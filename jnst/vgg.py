@@ -130,8 +130,8 @@ def prepare_params(
             "bias": jnp.asarray(layer["bias"], jnp.float32),
         }
         if winograd and name.startswith(("conv3_", "conv4_")) and pays(*kernel.shape[2:]):
-            prepared[name]["winograd"] = jnp.asarray(transform_kernel(kernel))
-            prepared[name]["winograd_flipped"] = jnp.asarray(transform_kernel(flip_kernel(kernel)))
+            prepared[name]["winograd"] = transform_kernel(kernel)
+            prepared[name]["winograd_flipped"] = transform_kernel(prepared[name]["kernel_flipped"])
     return prepared
 
 

@@ -44,11 +44,12 @@ def pays(inputs: int, outputs: int) -> bool:
     return min(inputs, outputs) >= 128 and max(inputs, outputs) >= 256
 
 
-def transform_kernel(kernel: np.ndarray) -> np.ndarray:
+@jax.jit
+def transform_kernel(kernel: Any) -> jax.Array:
     """G g Gᵀ for every pair of channels: 3 × 3 × inputs × outputs to 36 × inputs × outputs."""
     both = np.kron(_KERNEL, _KERNEL).astype(np.float32)
-    flat = np.asarray(kernel, np.float32).reshape(9, -1)
-    return (both @ flat).reshape(_WINDOW**2, *kernel.shape[2:])
+    flat = jnp.asarray(kernel, jnp.float32).reshape(9, *kernel.shape[2:])
+    return jnp.einsum("ab,bio->aio", both, flat, precision=lax.Precision.HIGHEST)
 
 
 def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> list[jax.Array]:
@@ -59,6 +60,7 @@ def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> l
     ]
 
 
+@jax.jit  # traced once per shape and not for every layer: a third of the time to the first step
 def winograd_convolution(x: FeatureMap, kernel: Any) -> FeatureMap:
     """3×3 convolution with zero padding one and stride one, in float32.
 
