@@ -29,9 +29,7 @@ class Band(NamedTuple):
         return tree if self.count == 1 else lax.psum(tree, ROWS)
 
     def extend(self, image: Image, halo: int) -> Image:
-        """The band with `halo` rows of the bands above and below it, zero where there is none."""
-        if self.count == 1:
-            return jnp.pad(image, ((halo, halo), (0, 0), (0, 0)))
+        """The band with `halo` rows of the bands above and below it, zero where there is none; for two or more."""
         return jnp.concatenate([self._shift(image[-halo:], 1), image, self._shift(image[:halo], -1)])
 
     def collect(self, extended: Image, halo: int) -> Image:

@@ -139,7 +139,8 @@ def cut_tiles(image: Image, config: Config, size: tuple[Any, Any], band: Band) -
     height, width = image.shape[:2]
     grid = tile_grid((height, width), config)
     assert grid is not None
-    # A band of several is filled by its tiles, so that rows are added to a single one only.
-    below, right = grid.padded[0] - height, grid.padded[1] - width
-    padded = jnp.pad(band.extend(image, grid.halo), ((0, below), (grid.halo, grid.halo + right), (0, 0)))
+    halo, below, right = grid.halo, grid.padded[0] - height, grid.padded[1] - width
+    # A band of several is filled by its tiles and takes its margins from its neighbours; all else is added at once.
+    rows = (halo, halo + below) if band.count == 1 else (0, 0)
+    padded = jnp.pad(image if band.count == 1 else band.extend(image, halo), (rows, (halo, halo + right), (0, 0)))
     return Tiles(padded, grid, band.first_row(height), size)
