@@ -59,7 +59,7 @@ def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
         "adam": OptimizerConfig(method="adam"),
         "lbfgs, history 5, bfloat16": OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5),
     }
-    for preset in ("pocket", "default"):
+    for preset in arguments.presets.split(",") if arguments.presets else ("pocket", "default"):
         for words, optimizer in optimizers.items():
             for side in (512, 1024, 2048, 4096):
                 for tile in (0, 512):
@@ -155,6 +155,7 @@ def plot(path: Path) -> None:
             )
     left.set(xscale="log", yscale="log", xlabel="side of the image, pixels", ylabel="memory of a step, GB (Adam)")
     left.set_xticks([512, 1024, 2048, 4096], ["512", "1024", "2048", "4096"])
+    left.set_xticks([], minor=True)
     left.legend()
     rows = figures.get("time", [])
     if rows:
@@ -173,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("exact", "drift", "memory", "time", "plot"))
     parser.add_argument("--sizes", default="512x512,509x387", help="heights and widths")
-    parser.add_argument("--presets", default="", help="names, separated by commas; all by default")
+    parser.add_argument("--presets", default="", help="names, separated by commas; all by default, two for `memory`")
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--output", type=Path, default=Path("out/tiles.json"))
