@@ -326,7 +326,7 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
     if job.plot:
         from jnst.plots import plot_losses
 
-        plot_losses(result.trace, _companions(job)[1])
+        plot_losses(result.trace, _companions(job)[1], overwrite=True)
     if job.sheet:
         pictures = [content.pixels, *(style.pixels for style in styles), result.image]
         labels = ["content", *["style"] * len(styles), "result"]

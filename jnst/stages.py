@@ -13,7 +13,7 @@ from jnst.objective import compile_key, loss_weights
 from jnst.progress import Progress
 from jnst.resizing import finish
 from jnst.tasks import Item, content_at_scale
-from jnst.transfer import Result
+from jnst.transfer import Result, at_scale
 from jnst.vgg import Extent
 
 
@@ -22,7 +22,7 @@ class Stage:
 
     def __init__(self, items: list[Item], index: int, indices: list[int], clock: dict[str, float]) -> None:
         self.items, self.index, self.indices, self.clock = items, index, indices, clock
-        config = items[0].task.config
+        config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.sizes = [item.sizes[index] for item in items]
         self.bucket = bucket_size(*self.sizes[0])

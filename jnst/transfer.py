@@ -1,6 +1,7 @@
 """Style transfer of one image: the host's loop of scales and chunks around the compiled descent."""
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -249,10 +250,10 @@ def stylize(
                 network_input=config.network_input,
             )
         if mesh is None:
-            state = init_state(jnp.asarray(picture), config, optimizer=optimizer)
+            state = init_state(jnp.asarray(picture), at_scale(config, index), optimizer=optimizer)
         else:
-            state = spread_state(picture, config, mesh)
-        stage = _Stage(config, index, sizes, clock)
+            state = spread_state(picture, at_scale(config, index), mesh)
+        stage = _Stage(at_scale(config, index), index, sizes, clock)
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
@@ -289,6 +290,19 @@ def _check_picture(image: np.ndarray, kind: str) -> None:
 
 def _layers(config: Config) -> list[str]:
     return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
+
+
+def at_scale(config: Config, index: int) -> Config:
+    """The config for scale `index`, counted from the coarsest.
+
+    Later scales begin with an enlarged picture, whose low frequencies are right already: half the preconditioning
+    leaves them alone and paints the missing detail sooner.
+    """
+    if index == 0:
+        return config
+    optimizer = config.optimizer
+    half = dataclasses.replace(optimizer, frequency_exponent=optimizer.frequency_exponent / 2)
+    return dataclasses.replace(config, optimizer=half)
 
 
 def smallest_scale(config: Config) -> int:

@@ -87,6 +87,7 @@ class TestStylize:
         assert embedded is not None
         assert embedded["config"] == record["config"]
         assert "trace" not in embedded
+        assert stylize("--plot", "--sheet", "--overwrite") == 0
 
     def test_total_is_the_weighted_sum_of_the_terms(self) -> None:
         assert stylize() == 0

@@ -11,7 +11,7 @@ from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError, ImageError
-from jnst.transfer import Snapshot, smallest_scale, style_at_scale, stylize
+from jnst.transfer import Snapshot, at_scale, smallest_scale, style_at_scale, stylize
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 
@@ -159,6 +159,12 @@ def test_an_optax_optimiser_from_outside():
 
 
 # --- several styles, sizes, scales ---
+
+
+def test_later_scales_are_preconditioned_half_as_much():
+    config = replace(shallow(), optimizer=OptimizerConfig(frequency_exponent=0.5))
+    assert at_scale(config, 0) == config
+    assert at_scale(config, 2) == replace(config, optimizer=OptimizerConfig(frequency_exponent=0.25))
 
 
 def test_several_styles_with_weights():
