@@ -135,6 +135,11 @@ class LossConfig:
             "no content and no style layer: there is nothing to optimise",
         )
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the loss looks at: content first, then style."""
+        return tuple(layer for layer, _ in (*self.content_layers, *self.style_layers))
+
 
 @dataclass(frozen=True)
 class SizeConfig:
@@ -167,7 +172,9 @@ class OptimizerConfig:
     history_precision: HistoryPrecision = setting("float32", "of those pairs; bfloat16 halves the memory they take")
     line_search: LineSearch = setting("none", "of jaxopt's L-BFGS; none takes a fixed step of one")
     first_step: float = setting(0.01, "mean change of the first L-BFGS step", unit="of the range black to white")
-    frequency_exponent: float = setting(0.0, "preconditioning: spatial frequency f is weighed by f to minus this")
+    frequency_exponent: float = setting(
+        0.0, "preconditioning: spatial frequency f is weighed by f to minus this, half of it after the first scale"
+    )
     clip: bool = setting(False, "clip the picture to black and white after every step")
 
     def __post_init__(self) -> None:

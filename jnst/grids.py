@@ -30,11 +30,6 @@ class Grid(NamedTuple):
         return self.tile[0] * self.counts[0], self.tile[1] * self.counts[1]
 
 
-def compared_layers(config: Config) -> tuple[str, ...]:
-    """The layers that the loss looks at: content first, then style."""
-    return tuple(layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers))
-
-
 def layer_stride(layer: str, network: NetworkConfig) -> int:
     """Image pixels from one position of a layer's map to the next.
 
@@ -90,7 +85,7 @@ def tile_grid(size: tuple[int, int], config: Config, *, devices: int = 1) -> Gri
     """
     if not config.tile:
         return None
-    layers, rows = compared_layers(config), size[0]
+    layers, rows = config.loss.layers, size[0]
     if devices > 1:
         rows = max(-(-size[0] // devices), halo_size(layers, config.network))
     return make_grid((rows, size[1]), config.tile, layers, config.network)
@@ -105,7 +100,7 @@ def band_height(height: int, config: Config, devices: int) -> int:
     grid = tile_grid((height, 1), config, devices=devices)
     if grid is not None and devices > 1:
         return grid.padded[0]
-    unit = alignment(compared_layers(config), config.network) * devices
+    unit = alignment(config.loss.layers, config.network) * devices
     return -(-height // unit) * unit // devices
 
 

@@ -22,13 +22,9 @@ _FILL = 0.75
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}
 
 
-def _layers(config: Config) -> list[str]:
-    return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
-
-
 def kept_channels(config: Config) -> tuple[float, float]:
     """Channels of all feature maps kept, and of the largest one, each per pixel of the image."""
-    network, layers = config.network, _layers(config)
+    network, layers = config.network, config.loss.layers
     channels, kept, largest, area = 3.0, 3.0, 3.0, 1.0
     table = convolutions(network.architecture)
     for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
@@ -73,7 +69,7 @@ def params_bytes(config: Config) -> int:
     total, inputs, network = 0, 3, config.network
     winograd = jax.default_backend() == "cpu" and not config.tile
     table = convolutions(network.architecture)
-    used = layer_names(network.architecture)[: deepest(_layers(config), network.architecture) + 1]
+    used = layer_names(network.architecture)[: deepest(config.loss.layers, network.architecture) + 1]
     for name in (name for name in used if name in table):
         outputs = scaled_channels(table[name], network.width)
         total += 4 * (2 * 9 * inputs * outputs + outputs)

@@ -186,8 +186,7 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
     on the variable's own pixel scale.
     """
     loss, extent = config.loss, targets.extent
-    layers = layers_of(loss.content_layers) + layers_of(loss.style_layers)
-    maps = feature_maps(params, image, layers, config, extent)
+    maps = feature_maps(params, image, loss.layers, config, extent)
     content = jnp.float32(0.0)
     for layer, weight in loss.content_layers:
         pixels = count_pixels(layer, maps[layer], config, extent)

@@ -19,7 +19,7 @@ from jax import lax
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.bands import Band, on_bands
 from jnst.config import Config
-from jnst.grids import Grid, Tiles, compared_layers, cut_tiles, layer_stride
+from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
 from jnst.losses import channel_products, content_loss, divide_products, total_variation
 from jnst.objective import (
     Targets,
@@ -158,7 +158,7 @@ def _compare(
 ) -> tuple[dict[str, Gram], Scalar]:
     """A tile's share of the products of each style layer, and of the content term."""
     loss = config.loss
-    maps = _tile_maps(params, tile, extent, compared_layers(config), tiles.grid, config)
+    maps = _tile_maps(params, tile, extent, config.loss.layers, tiles.grid, config)
     content = jnp.float32(0.0)
     for layer, weight in loss.content_layers:
         pixels = math.prod(layer_shape(layer, *tiles.size, config.network))

@@ -288,10 +288,6 @@ def _check_picture(image: np.ndarray, kind: str) -> None:
             )
 
 
-def _layers(config: Config) -> list[str]:
-    return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
-
-
 def at_scale(config: Config, index: int) -> Config:
     """The config for scale `index`, counted from the coarsest.
 
@@ -307,15 +303,15 @@ def at_scale(config: Config, index: int) -> Config:
 
 def smallest_scale(config: Config) -> int:
     """Smallest side a coarse scale may have: room for the deepest layer to be more than a point."""
-    return 4 * minimum_size(_layers(config), config.network)
+    return 4 * minimum_size(config.loss.layers, config.network)
 
 
 def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
     """Raises ConfigError unless the deepest layer still has a pixel for an image of that height and width."""
-    smallest = minimum_size(_layers(config), config.network)
+    smallest = minimum_size(config.loss.layers, config.network)
     if min(size) < smallest:
         architecture = config.network.architecture
-        name = layer_names(architecture)[deepest(_layers(config), architecture)]
+        name = layer_names(architecture)[deepest(config.loss.layers, architecture)]
         raise ConfigError(
             f"the {kind} image is {size[1]} × {size[0]} pixels at working size; {name} needs at least {smallest} a side"
         )
@@ -327,6 +323,6 @@ def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tupl
     if size == full:
         return unit
     factor = size[0] / full[0]
-    smallest = minimum_size(_layers(config), config.network)
+    smallest = minimum_size(config.loss.layers, config.network)
     height, width = (max(smallest, round(side * factor)) for side in unit.shape[:2])
     return resize(unit, height, width, "pillow-lanczos")
