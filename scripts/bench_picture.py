@@ -31,8 +31,15 @@ from jnst.vgg import prepare_params
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = {
+    "pixels, history 100": OptimizerConfig(history=100),
     "frequencies 0.5, history 20": OptimizerConfig(history=20, frequency_exponent=0.5),
+    "frequencies 0.5, history 40 in bfloat16": OptimizerConfig(
+        history=40, history_precision="bfloat16", frequency_exponent=0.5
+    ),
     "frequencies 0.5, history 100": OptimizerConfig(history=100, frequency_exponent=0.5),
+    "frequencies 0.5, history 100 in bfloat16": OptimizerConfig(
+        history=100, history_precision="bfloat16", frequency_exponent=0.5
+    ),
 }
 
 
@@ -76,6 +83,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="longer side of both pictures, in pixels")
     parser.add_argument("--evaluations", type=int, default=300, help="PyTorch's")
     parser.add_argument("--weights", default="pocket", help="name or file")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="of jnst's L-BFGS")
     parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")
     parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
     parser.add_argument("--output", type=Path, default=Path("out"))
@@ -96,13 +104,15 @@ def main() -> None:
     for content_path, style_path in arguments.pair:
         content, style = load(content_path, arguments.size), load(style_path, arguments.size)
         torch = run_torch(job | {"content": content, "style": style}, arguments.evaluations, arguments.torch_python)
-        goal, seconds = float(torch["losses"].min()), float(torch["seconds"][int(torch["losses"].argmin())])
+        # Its line search may end in NaN; what counts is the lowest loss that it had.
+        lowest = int(np.nanargmin(torch["losses"]))
+        goal, seconds = float(torch["losses"][lowest]), float(torch["seconds"][lowest])
         name = f"{Path(content_path).stem} × {Path(style_path).stem}"
         print(f"| {name} | PyTorch, loss {goal:.4g} | {len(torch['losses'])} | {seconds:.1f} | 1 |", flush=True)
         shown = [torch["picture"]]
         for precision in arguments.precision:
-            for variant, optimizer in VARIANTS.items():
-                config = dataclasses.replace(recipe, optimizer=optimizer, precision=precision)
+            for variant in arguments.variants:
+                config = dataclasses.replace(recipe, optimizer=VARIANTS[variant], precision=precision)
                 count, spent, picture = run_jnst(params, content, style, config, goal, arguments.evaluations)
                 shown.append(picture)
                 ratio = spent / seconds
