@@ -60,7 +60,7 @@ def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> l
     ]
 
 
-@jax.jit  # traced once per shape and not for every layer: a third of the time to the first step
+@jax.jit  # traced once per shape and not for every layer
 def winograd_convolution(x: FeatureMap, kernel: Any) -> FeatureMap:
     """3×3 convolution with zero padding one and stride one, in float32.
 
