@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jnst.descent import advance as advance
     from jnst.descent import init_state as init_state
     from jnst.errors import JnstError as JnstError
+    from jnst.frozen import prepare_params as prepare_params
     from jnst.imageio import read_image as read_image
     from jnst.imageio import write_image as write_image
     from jnst.losses import content_loss as content_loss
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from jnst.transfer import Result as Result
     from jnst.transfer import stylize as stylize
     from jnst.vgg import extract_features as extract_features
-    from jnst.vgg import prepare_params as prepare_params
 
 _ROOMS = {
     "LossTerms": "arrays",
@@ -70,7 +70,7 @@ _ROOMS = {
     "Result": "transfer",
     "stylize": "transfer",
     "extract_features": "vgg",
-    "prepare_params": "vgg",
+    "prepare_params": "frozen",
 }
 
 __all__ = sorted(_ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]

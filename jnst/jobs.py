@@ -22,13 +22,13 @@ from jnst.decoding import Picture, read_image
 from jnst.disk import cache_directory
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
+from jnst.frozen import prepare_params
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
 from jnst.resume import Checkpoint, read_about
 from jnst.spatial import row_mesh
 from jnst.transfer import Result, Snapshot, stylize
-from jnst.vgg import prepare_params
 from jnst.weights import Weights
 
 

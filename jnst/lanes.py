@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, init_state, make_descent_optimizer, to_image, turn
+from jnst.extents import Extent
 from jnst.objective import Targets, combine_targets, content_maps
 from jnst.preprocessing import decode
 from jnst.sharding import spread
-from jnst.vgg import Extent
 
 # After so many moves taken back in a row there is nowhere left to go.
 MAX_REJECTED = 10

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jnst.config import Config
-from jnst.vgg import convolutions, deepest, layer_names, scaled_channels
+from jnst.layers import convolutions, deepest, layer_names, scaled_channels
 from jnst.winograd import pays
 
 # Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures

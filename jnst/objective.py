@@ -13,9 +13,11 @@ import numpy as np
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.extents import Extent
+from jnst.layers import layer_shape
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
 from jnst.preprocessing import as_unit, encode, translate
-from jnst.vgg import Extent, extract_features, layer_shape
+from jnst.vgg import extract_features
 
 
 class Targets(NamedTuple):

@@ -2,7 +2,7 @@
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
 over the devices. With tiles each device goes over those of its own band (`jnst.bands`). Images of any height are padded
-with rows that count for nothing (see `jnst.vgg.Extent`).
+with rows that count for nothing (see `jnst.extents.Extent`).
 """
 
 import contextlib
@@ -17,7 +17,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import TransferState, init_state
+from jnst.extents import Extent
 from jnst.frequencies import ROWS
+from jnst.frozen import plain_params
 from jnst.grids import band_height
 from jnst.objective import (
     Targets,
@@ -29,7 +31,6 @@ from jnst.objective import (
     style_grams,
 )
 from jnst.tiles import tiled_content, tiled_grams
-from jnst.vgg import Extent, plain_params
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:

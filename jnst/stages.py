@@ -8,13 +8,13 @@ import numpy as np
 
 from jnst.buckets import bucket_size, pad_image
 from jnst.descent import Trace
+from jnst.extents import Extent
 from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
 from jnst.objective import compile_key, loss_weights
 from jnst.progress import Progress
 from jnst.resizing import finish
 from jnst.tasks import Item, content_at_scale
 from jnst.transfer import Result, at_scale
-from jnst.vgg import Extent
 
 
 class Stage:

@@ -19,7 +19,10 @@ from jax import lax
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.bands import Band, on_bands
 from jnst.config import Config
+from jnst.extents import Extent
+from jnst.frozen import plain_params
 from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
+from jnst.layers import layer_shape
 from jnst.losses import channel_products, content_loss, divide_products, total_variation
 from jnst.objective import (
     Targets,
@@ -35,7 +38,6 @@ from jnst.objective import (
     weigh,
 )
 from jnst.preprocessing import as_unit, encode
-from jnst.vgg import Extent, layer_shape, plain_params
 
 
 def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from jnst.disk import disk_errors
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import write_atomically
 from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
-from jnst.vgg import convolutions, scaled_channels
+from jnst.layers import convolutions, scaled_channels
 
 FORMAT = "jnst-weights"
 FORMAT_VERSION = 1

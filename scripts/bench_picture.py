@@ -23,11 +23,11 @@ import numpy as np
 
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
+from jnst.frozen import prepare_params
 from jnst.imageio import montage, read_image, write_image
 from jnst.objective import make_targets
 from jnst.resizing import resize, to_unit
 from jnst.runs import resolve_run
-from jnst.vgg import prepare_params
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = {

@@ -26,6 +26,7 @@ from jnst.arrays import LossTerms
 from jnst.bands import Band
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import _advance_in_place, init_state
+from jnst.frozen import prepare_params
 from jnst.grids import cut_tiles
 from jnst.losses import total_variation
 from jnst.objective import compile_key, evaluate, style_term, weigh
@@ -33,7 +34,6 @@ from jnst.planning import estimate_memory
 from jnst.presets import PRESETS
 from jnst.runs import load_preset
 from jnst.tiles import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
-from jnst.vgg import prepare_params
 from jnst.weights import random_weights
 
 

@@ -17,13 +17,13 @@ from small import shallow, small_params
 
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import _advance_in_place, advance, current_picture, init_state
+from jnst.frozen import prepare_params
 from jnst.objective import compile_key, evaluate, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.resume import Checkpoint
 from jnst.spatial import crop, over_devices, row_mesh, row_shardings, spread_params, spread_state, spread_targets
 from jnst.transfer import stylize
-from jnst.vgg import prepare_params
 
 WIDTH = 1 / 16
 

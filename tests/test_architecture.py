@@ -14,12 +14,13 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "arrays config"),
     (
         "ground",
-        "buckets contact decoding disk files frequencies pairs pickles png16 products progress sharding winograd",
+        "buckets contact decoding disk extents files frequencies layers pairs pickles png16 products progress sharding "
+        "winograd",
     ),
     (
         "pieces",
-        "bands bigtiff catalogue checkpoints downloads entries flags hdf5 losses manifest preprocessing presets "
-        "resizing",
+        "bands bigtiff catalogue checkpoints downloads entries flags frozen hdf5 losses manifest pools preprocessing "
+        "presets resizing",
     ),
     ("engines", "imageio initial optimizers recipes vgg"),
     ("meaning", "grids memory objective plots remote weights"),

@@ -14,7 +14,9 @@ from jnst.batch import stylize_batch
 from jnst.buckets import bucket_side, pad_image
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError
+from jnst.frozen import prepare_params
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
+from jnst.layers import convolutions, scaled_channels
 from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.objective import compile_key
 from jnst.painter import Painter, Plan
@@ -23,7 +25,6 @@ from jnst.stages import Stage
 from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare
 from jnst.transfer import stylize
-from jnst.vgg import convolutions, prepare_params, scaled_channels
 from jnst.winograd import pays
 
 WIDTH = 1 / 16

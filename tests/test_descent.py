@@ -15,6 +15,7 @@ from jnst.arrays import LossTerms, LossWeights
 from jnst.config import Config, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
 from jnst.descent import advance, current_picture, init_state, make_descent_optimizer, turn
 from jnst.errors import ConfigError
+from jnst.extents import Extent
 from jnst.objective import (
     Targets,
     combine_targets,
@@ -25,7 +26,6 @@ from jnst.objective import (
     style_grams,
 )
 from jnst.presets import PRESETS
-from jnst.vgg import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)
 LBFGS = shallow(steps=8)

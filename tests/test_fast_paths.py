@@ -9,10 +9,10 @@ import pytest
 from jax import lax
 
 from jnst.config import Config, LossConfig, NetworkConfig
+from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
 from jnst.products import convolve_by_products
-from jnst.vgg import flip_kernel, frozen_convolution, prepare_params
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 RNG = np.random.default_rng(5)

@@ -17,6 +17,7 @@ from jnst import config as settings
 from jnst.arrays import LossTerms, LossWeights
 from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
 from jnst.errors import ConfigError
+from jnst.extents import Extent
 from jnst.objective import (
     blend_grams,
     combine_targets,
@@ -32,7 +33,6 @@ from jnst.objective import (
 )
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
-from jnst.vgg import Extent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -25,7 +25,7 @@ from material import paint, random_params
 from jnst.batch import stylize_batch
 from jnst.config import Config, LossConfig, NetworkConfig, RunConfig, SizeConfig
 from jnst.sharding import join_fleet
-from jnst.vgg import prepare_params
+from jnst.frozen import prepare_params
 
 # Processes find each other before anything else uses JAX.
 share = join_fleet(sys.argv[1], 2, int(sys.argv[2])) if len(sys.argv) > 1 else None

@@ -16,22 +16,12 @@ from small import WIDTH, count_primitives, picture, relative, small_params
 from jnst import config
 from jnst.config import NetworkConfig
 from jnst.errors import ConfigError, JnstError, WeightsError
+from jnst.extents import Extent
+from jnst.frozen import frozen_convolution, prepare_params
+from jnst.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels
 from jnst.losses import gram_matrix
-from jnst.vgg import (
-    VGG,
-    Extent,
-    average_pool,
-    convolutions,
-    deepest,
-    extract_features,
-    frozen_convolution,
-    layer_names,
-    layer_shape,
-    max_pool,
-    minimum_size,
-    prepare_params,
-    scaled_channels,
-)
+from jnst.pools import average_pool, max_pool
+from jnst.vgg import VGG, extract_features
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

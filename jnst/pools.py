@@ -1,0 +1,71 @@
+"""Pooling over 2×2 windows with stride 2, with gradients that need little memory."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jnst.arrays import FeatureMap
+from jnst.config import PoolRounding
+from jnst.extents import Extent
+from jnst.layers import halve
+
+
+def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
+    """The 2×2 windows as axes: rows × 2 × columns × 2 × channels."""
+    height, width, channels = x.shape
+    rows, columns = halve(height, rounding), halve(width, rounding)
+    if rounding == "ceil":
+        x = jnp.pad(x, ((0, 2 * rows - height), (0, 2 * columns - width), (0, 0)), constant_values=fill)
+    return x[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, channels)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
+    """Maximum of 2×2 windows with stride 2. The gradient goes to the first maximum in row order, as in PyTorch."""
+    windows = _windows(x, rounding, -jnp.inf)
+    # Four slices, not a reduction over two axes: XLA on CPU turns the maximum of slices into one vectorised pass.
+    top = jnp.maximum(windows[:, 0, :, 0], windows[:, 0, :, 1])
+    return jnp.maximum(top, jnp.maximum(windows[:, 1, :, 0], windows[:, 1, :, 1]))
+
+
+def _max_pool_forward(x: FeatureMap, rounding: PoolRounding) -> Any:
+    windows = _windows(x, rounding, -jnp.inf)
+    y = max_pool(x, rounding)
+    first = jnp.where(windows[:, 1, :, 0] == y, jnp.uint8(2), jnp.uint8(3))
+    first = jnp.where(windows[:, 0, :, 1] == y, jnp.uint8(1), first)
+    first = jnp.where(windows[:, 0, :, 0] == y, jnp.uint8(0), first)
+    # One byte per window says where its maximum lies; an empty array carries the input's shape.
+    return y, (first, jnp.zeros((*x.shape[:2], 0)))
+
+
+def _max_pool_backward(rounding: PoolRounding, residuals: Any, gradient: Any) -> Any:
+    first, like = residuals
+    rows, columns, channels = gradient.shape
+    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
+    spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
+    return (_fit(spread.reshape(2 * rows, 2 * columns, channels), like.shape[0], like.shape[1]),)
+
+
+def _fit(x: FeatureMap, height: int, width: int) -> FeatureMap:
+    """Cuts off or adds (zero) rows and columns at the end."""
+    x = x[:height, :width]
+    return jnp.pad(x, ((0, height - x.shape[0]), (0, width - x.shape[1]), (0, 0)))
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def average_pool(x: FeatureMap, rounding: PoolRounding, extent: Extent | None = None) -> FeatureMap:
+    """Mean of 2×2 windows with stride 2; a window cut by the border (ceil) averages the pixels that it has."""
+    windows = _windows(x, rounding, 0.0)
+    total = windows[:, 0, :, 0] + windows[:, 0, :, 1] + windows[:, 1, :, 0] + windows[:, 1, :, 1]
+    if rounding == "floor":
+        return total * 0.25
+    origin, size = extent or Extent((0, 0), (x.shape[0], x.shape[1]))
+    rows, columns = (
+        jnp.clip(length - start - 2 * jnp.arange(count), 1, 2)
+        for length, start, count in zip(size, origin, total.shape[:2], strict=True)
+    )
+    return (total / (rows[:, None, None] * columns[None, :, None])).astype(x.dtype)
