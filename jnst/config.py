@@ -28,7 +28,7 @@ StyleSize = Literal["own", "content"]
 ResizeKernel = Literal[
     "opencv-cubic", "tensorflow-bilinear", "pillow-bilinear", "pillow-bicubic", "pillow-lanczos", "nearest"
 ]
-Method = Literal["adam", "lbfgs", "optax-lbfgs"]
+Method = Literal["adam", "lbfgs", "jaxopt-lbfgs", "optax-lbfgs"]
 LineSearch = Literal["none", "zoom", "backtracking", "hager-zhang"]
 Init = Literal["content", "style", "random", "recolored"]
 Keep = Literal["best", "last"]
@@ -162,7 +162,7 @@ class SizeConfig:
 class OptimizerConfig:
     """The optimiser and its constants."""
 
-    method: Method = setting("lbfgs", "optimiser; lbfgs is jaxopt's")
+    method: Method = setting("lbfgs", "optimiser; lbfgs takes fixed steps, or jaxopt's with a line search")
     learning_rate: float = setting(0.02, "Adam's step, in units of the optimised variable")
     beta1: float = setting(0.9, "Adam's decay of the mean gradient")
     beta2: float = setting(0.999, "Adam's decay of the mean squared gradient")
@@ -170,7 +170,7 @@ class OptimizerConfig:
     epsilon_hat: bool = setting(False, "epsilon added before bias correction, as TensorFlow does")
     history: int = setting(10, "pairs that L-BFGS remembers")
     history_precision: HistoryPrecision = setting("float32", "of those pairs; bfloat16 halves the memory they take")
-    line_search: LineSearch = setting("none", "of jaxopt's L-BFGS; none takes a fixed step of one")
+    line_search: LineSearch = setting("none", "of L-BFGS; none takes a fixed step of one")
     first_step: float = setting(0.01, "mean change of the first L-BFGS step", unit="of the range black to white")
     frequency_exponent: float = setting(
         0.0, "preconditioning: spatial frequency f is weighed by f to minus this, half of it after the first scale"
@@ -197,11 +197,11 @@ class OptimizerConfig:
         )
         require(
             self.history_precision == "float32" or self.method != "lbfgs" or self.line_search == "none",
-            "a history in bfloat16 goes with line search none alone",
+            "a history in bfloat16 goes with line search none alone; with another, set history precision to float32",
         )
         require(
-            self.history_precision == "float32" or self.method != "optax-lbfgs",
-            "a history in bfloat16 goes with optimizer lbfgs, not optax-lbfgs",
+            self.history_precision == "float32" or self.method not in ("jaxopt-lbfgs", "optax-lbfgs"),
+            f"a history in bfloat16 goes with optimizer lbfgs, not {self.method}; set history precision to float32",
         )
         require(
             not (self.clip and self.frequency_exponent),

@@ -1,8 +1,8 @@
 """Preconditioning by spatial frequency: the optimiser sees cosine coefficients, coarse ones amplified.
 
 The image is start + Cᵀ(w ∘ z)C with C the orthonormal cosine transform (DCT-II) of each axis and w = f to minus the
-exponent, f in cycles per pixel. The transforms are matrix products, so an image padded with zeros gives the same
-numbers as the image alone, and the cosine basis has no wrap-around at the border.
+exponent, f in cycles per pixel and no lower than `LOWEST`. The transforms are matrix products, so an image padded with
+zeros gives the same numbers as the image alone, and the cosine basis has no wrap-around at the border.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +16,11 @@ from jnst.arrays import Image
 
 # Mesh axis over which an image's rows are divided, where they are (`jnst.spatial`).
 ROWS = "rows"
+
+
+# Cycles per pixel below which all waves are weighed alike. Were longer ones amplified more, wide smooth areas would
+# change colour from one end to the other, which no layer of the network sees as a loss.
+LOWEST = 1 / 64
 
 
 class Basis(NamedTuple):
@@ -39,12 +44,12 @@ def _cosines(count: int, length: Any) -> jax.Array:
 def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any] | None = None) -> Basis:
     """The transforms for an image of height × width; `size` is the true one where the image is padded.
 
-    The weights have a mean square of one over the true image, and the constant takes that of the lowest frequency.
+    The weights have a mean square of one over the true image; the constant has that of the lowest frequencies.
     """
     height, width = shape if size is None else size
     row, column = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
     down, across = row / (2 * height), column / (2 * width)
-    lowest = 0.5 / jnp.maximum(height, width)
+    lowest = jnp.maximum(0.5 / jnp.maximum(height, width), LOWEST)
     weights = jnp.maximum(jnp.hypot(down, across), lowest) ** -exponent
     weights = jnp.where((row < height) & (column < width), weights, 0)
     weights /= jnp.sqrt(jnp.sum(jnp.square(weights)) / (height * width))

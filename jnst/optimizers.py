@@ -107,9 +107,10 @@ def optax_optimizer(transformation: optax.GradientTransformation, project: Calla
 
 
 def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
-    """jaxopt's L-BFGS (Nocedal and Wright 2006, algorithm 7.5), by default with a fixed step of one.
+    """jaxopt's L-BFGS (Nocedal and Wright 2006, algorithm 7.5), with a line search or a fixed step of one.
 
-    With a fixed step every move costs one evaluation. Curvature pairs with sᵀy ≤ 0 are left out.
+    With a fixed step every move costs one evaluation, and the steps are those of `fixed_step_lbfgs`. Curvature
+    pairs with sᵀy ≤ 0 are left out.
     """
     # jaxopt is imported late: it costs start-up time that Adam need not pay. It warns that it is retired; this door is
     # how the project is ready for that.
@@ -186,8 +187,11 @@ def _memory(state: Any) -> Any:
     return state._replace(value=(), grad=(), aux=())
 
 
-def compact_lbfgs(config: OptimizerConfig) -> Optimizer:
-    """The same steps as `jaxopt_lbfgs` takes without a line search, from pairs stored as bfloat16."""
+def fixed_step_lbfgs(config: OptimizerConfig) -> Optimizer:
+    """The steps that `jaxopt_lbfgs` takes without a line search, one evaluation each, in a fraction of its time.
+
+    100 pairs cost a quarter of what they cost there, where half of the history is copied at every move.
+    """
 
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Pairs, scale: Scalar, shrink: Scalar
@@ -198,7 +202,12 @@ def compact_lbfgs(config: OptimizerConfig) -> Optimizer:
         return Move(new_point, new, memory, jnp.int32(1))
 
     return Optimizer(
-        lambda point: no_pairs(point, config.history), move, settle_pairs, scaled=True, growth=2.0, patience=_PATIENCE
+        lambda point: no_pairs(point, config.history, config.history_precision),
+        move,
+        settle_pairs,
+        scaled=True,
+        growth=2.0,
+        patience=_PATIENCE,
     )
 
 
@@ -255,8 +264,10 @@ def make_optimizer(
     """The optimiser that the config names, or the optax transformation handed in instead."""
     if transformation is not None:
         return optax_optimizer(transformation, project)
-    if config.method == "lbfgs":
-        return jaxopt_lbfgs(config) if config.history_precision == "float32" else compact_lbfgs(config)
+    if config.method == "lbfgs" and config.line_search == "none":
+        return fixed_step_lbfgs(config)
+    if config.method in ("lbfgs", "jaxopt-lbfgs"):
+        return jaxopt_lbfgs(config)
     if config.method == "optax-lbfgs":
         return optax_lbfgs(config)
     if config.epsilon_hat:

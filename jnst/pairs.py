@@ -1,23 +1,24 @@
-"""The curvature pairs of L-BFGS in half the memory: stored as bfloat16, used in float32.
+"""The curvature pairs of L-BFGS, stored as float32 or, in half the memory, as bfloat16; used in float32.
 
-A pair of an image's size takes 12 bytes per pixel instead of 24. bfloat16 keeps float32's range, so nothing overflows,
-and products of a pair are taken of the rounded numbers, so that every pair agrees with itself.
+A pair of an image's size takes 24 bytes per pixel, or 12. bfloat16 keeps float32's range, so nothing overflows, and
+products of a pair are taken of the rounded numbers, so that every pair agrees with itself.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jnst.arrays import Image, Scalar
+from jnst.config import HistoryPrecision
 
 
 class Pairs(NamedTuple):
     """The last steps s and changes of the gradient y, each history × height × width × 3.
 
-    steps, changes: the bits of bfloat16 numbers as uint16. As numbers, XLA on CPU widens the whole history to float32
-        before it takes one pair out, and the memory saved is spent three times over.
+    steps, changes: float32, or the bits of bfloat16 numbers as uint16. As bfloat16, XLA on CPU widens the whole history
+        to float32 before it takes one pair out, and the memory saved is spent three times over.
     weights: 1 / sᵀy for each pair, zero for a pair that is not used.
     gamma: sᵀy / yᵀy of the newest pair, the first guess of the inverse Hessian.
     made: pairs made; the newest lies at (made − 1) mod history.
@@ -30,21 +31,24 @@ class Pairs(NamedTuple):
     made: jax.Array
 
 
-def no_pairs(point: Image, history: int) -> Pairs:
+def no_pairs(point: Image, history: int, precision: HistoryPrecision) -> Pairs:
     """An empty memory for points of that shape."""
-    shape = (history, *point.shape)
-    return Pairs(
-        jnp.zeros(shape, jnp.uint16), jnp.zeros(shape, jnp.uint16), jnp.zeros(history), jnp.float32(1), jnp.int32(0)
-    )
+    stored = jnp.zeros((history, *point.shape), jnp.uint16 if precision == "bfloat16" else jnp.float32)
+    return Pairs(stored, jnp.zeros_like(stored), jnp.zeros(history), jnp.float32(1), jnp.int32(0))
 
 
-def _pack(values: Image) -> jax.Array:
-    return lax.bitcast_convert_type(values.astype(jnp.bfloat16), jnp.uint16)
+def _pack(values: Image, stored: Any) -> jax.Array:
+    """The numbers in the type of what is stored."""
+    if stored == jnp.uint16:
+        return lax.bitcast_convert_type(values.astype(jnp.bfloat16), jnp.uint16)
+    return values.astype(stored)
 
 
-def _unpack(bits: jax.Array) -> Image:
-    """bfloat16 is the upper half of float32."""
-    return lax.bitcast_convert_type(bits.astype(jnp.uint32) << 16, jnp.float32)
+def _unpack(stored: jax.Array) -> Image:
+    """float32 again; bfloat16 is its upper half."""
+    if stored.dtype == jnp.uint16:
+        return lax.bitcast_convert_type(stored.astype(jnp.uint32) << 16, jnp.float32)
+    return stored
 
 
 def apply_inverse(pairs: Pairs, gradient: Image) -> Image:
@@ -70,7 +74,7 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> Image:
 def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
     """The memory with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used."""
     slot = pairs.made % pairs.weights.shape[0]
-    packed_step, packed_change = _pack(step), _pack(change)
+    packed_step, packed_change = (_pack(values, pairs.steps.dtype) for values in (step, change))
     step, change = _unpack(packed_step), _unpack(packed_change)
     curvature, length = jnp.sum(step * change), jnp.sum(jnp.square(change))
     usable = (curvature > 0) & (length > 0)

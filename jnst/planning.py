@@ -71,14 +71,15 @@ def optimizer_images(optimizer: OptimizerConfig) -> float:
     """What an optimiser keeps, counted in float32 pictures: working copies included, point and gradient not.
 
     >>> optimizer_images(OptimizerConfig(method="adam")), optimizer_images(OptimizerConfig(history=10))
-    (4, 30)
+    (4, 20)
     """
     if optimizer.method == "adam":
         return 4
     if optimizer.history_precision == "bfloat16":
         return optimizer.history
-    # Steps, changes of the gradient, and the copy of one of the two that the loop makes.
-    return 3 * optimizer.history
+    # Steps and changes of the gradient; in jaxopt's and optax's loops a copy of one of the two besides.
+    ours = optimizer.method == "lbfgs" and optimizer.line_search == "none"
+    return (2 if ours else 3) * optimizer.history
 
 
 def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) -> Memory:
@@ -177,7 +178,8 @@ def _advise(size: tuple[int, int], config: Config, available: int, devices: int)
     changes: list[tuple[str, dict[str, Any]]] = []
     if optimizer.method == "lbfgs" and optimizer.line_search == "none":
         for history in sorted({optimizer.history, 10, 5}, reverse=True):
-            if history <= optimizer.history:
+            compact = optimizer.history_precision == "bfloat16"
+            if history < optimizer.history or (history == optimizer.history and not compact):
                 flag = "" if history == optimizer.history else f"--history {history} "
                 changes.append(
                     (f"{flag}--history-precision bfloat16", {"history": history, "history_precision": "bfloat16"})

@@ -42,7 +42,9 @@ def find_preset(
     if network in ("vgg16", "vgg19") and config.network.architecture != network:
         config = dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=network))
     if method is not None:
-        config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, method=method))
+        precision = config.optimizer.history_precision if method == "lbfgs" else "float32"
+        optimizer = dataclasses.replace(config.optimizer, method=method, history_precision=precision)
+        config = dataclasses.replace(config, optimizer=optimizer)
     if init is not None:
         config = dataclasses.replace(config, init=init)
     if name.startswith("gordic"):

@@ -25,6 +25,8 @@ class Run(NamedTuple):
 def replace_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     """The config with fields replaced by their paths, such as loss.style_weight.
 
+    A line search or another optimiser brings a history in float32 with it, unless the precision is given too.
+
     Raises:
         ConfigError: for a field that does not exist or a value that it refuses.
 
@@ -32,6 +34,8 @@ def replace_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     7
     """
     data = to_dict(config)
+    if settings.get("optimizer.line_search", "none") != "none" or settings.get("optimizer.method", "lbfgs") != "lbfgs":
+        settings = {"optimizer.history_precision": "float32", **settings}
     for path, value in settings.items():
         *groups, name = path.split(".")
         inner = data

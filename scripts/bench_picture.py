@@ -10,6 +10,7 @@ side, what both painted, to the folder --output. PyTorch lives in `.venv-bench`,
 
 import argparse
 import dataclasses
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from jnst.config import Config, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
 from jnst.frozen import prepare_params
 from jnst.imageio import montage, read_image, write_image
+from jnst.initial import initial_image
 from jnst.objective import make_targets
 from jnst.resizing import resize, to_unit
 from jnst.runs import resolve_run
@@ -64,7 +66,16 @@ def run_jnst(
 ) -> tuple[int, float, np.ndarray]:
     """Evaluations and seconds until the loss is at most `goal` (0 where it was not reached), and the picture."""
     targets = make_targets(params, jnp.asarray(content), jnp.asarray(style), config)
-    state = init_state(jnp.asarray(content), config)
+    start = initial_image(
+        jax.random.key(0),
+        jnp.asarray(content),
+        jnp.asarray(style),
+        config.init,
+        noise=config.noise,
+        variable=config.variable,
+        network_input=config.network_input,
+    )
+    state = init_state(start, config)
     advance(params, targets, state, config, num_steps=0)
     begin = time.perf_counter()
     while int(state.evaluations) < most:
@@ -84,6 +95,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=300, help="PyTorch's")
     parser.add_argument("--weights", default="pocket", help="name or file")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="of jnst's L-BFGS")
+    parser.add_argument("--init", nargs="+", choices=("content", "recolored"), default=["content"], help="jnst's start")
     parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")
     parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
     parser.add_argument("--output", type=Path, default=Path("out"))
@@ -110,15 +122,14 @@ def main() -> None:
         name = f"{Path(content_path).stem} × {Path(style_path).stem}"
         print(f"| {name} | PyTorch, loss {goal:.4g} | {len(torch['losses'])} | {seconds:.1f} | 1 |", flush=True)
         shown = [torch["picture"]]
-        for precision in arguments.precision:
-            for variant in arguments.variants:
-                config = dataclasses.replace(recipe, optimizer=VARIANTS[variant], precision=precision)
-                count, spent, picture = run_jnst(params, content, style, config, goal, arguments.evaluations)
-                shown.append(picture)
-                ratio = spent / seconds
-                ratios.setdefault(f"{variant}, {precision}", []).append(ratio if count else float("inf"))
-                row = f"{count} | {spent:.1f} | {ratio:.2f}" if count else "not reached | – | –"
-                print(f"| | {variant}, {precision} | {row} |", flush=True)
+        for variant, init, precision in itertools.product(arguments.variants, arguments.init, arguments.precision):
+            config = dataclasses.replace(recipe, optimizer=VARIANTS[variant], init=init, precision=precision)
+            count, spent, picture = run_jnst(params, content, style, config, goal, arguments.evaluations)
+            shown.append(picture)
+            ratio, label = spent / seconds, f"{variant}, from {init}, {precision}"
+            ratios.setdefault(label, []).append(ratio if count else float("inf"))
+            row = f"{count} | {spent:.1f} | {ratio:.2f}" if count else "not reached | – | –"
+            print(f"| | {label} | {row} |", flush=True)
         arguments.output.mkdir(exist_ok=True)
         labels = ["PyTorch", *ratios]
         sheet = arguments.output / f"bench-picture-{Path(content_path).stem}-{Path(style_path).stem}.png"

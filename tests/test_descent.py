@@ -288,7 +288,7 @@ def test_a_step_too_far_is_tried_at_a_quarter_and_then_anew(monkeypatch):
         assert float(state.evaluation.value) == float(before.evaluation.value)
     assert int(two.memory.iter_num) > 0
     assert int(three.memory.iter_num) == 0
-    assert not np.any(three.memory.rho_history)
+    assert not np.any(three.memory.weights)
 
 
 def test_scales_are_exact_powers_of_two(monkeypatch):

@@ -17,10 +17,10 @@ SHAPES = [(32, 48), (33, 47), (1, 7), (7, 1), (1, 1), (2, 2)]
 
 
 def frequency_weights(height, width, exponent):
-    """f to minus the exponent, f in cycles per pixel, the constant like the lowest; mean square one. Float64."""
+    """f to minus the exponent, f in cycles per pixel, all below 1/64 alike; mean square one. Float64."""
     frequency = np.hypot(*np.meshgrid(np.arange(height) / (2 * height), np.arange(width) / (2 * width), indexing="ij"))
     frequency[0, 0] = 0.5 / max(height, width)
-    weights = np.maximum(frequency, 0.5 / max(height, width)) ** -exponent
+    weights = np.maximum(frequency, max(0.5 / max(height, width), 1 / 64)) ** -exponent
     return weights / np.sqrt(np.mean(weights**2))
 
 
@@ -52,7 +52,8 @@ def test_a_constant_moves_every_pixel_alike():
 
 def test_coarse_frequencies_are_amplified():
     weights = np.asarray(transform(np.zeros((64, 64, 3), np.float32), shape=(64, 64))[0].weights)
-    assert weights[1, 0] / weights[4, 0] == pytest.approx(2)
+    assert weights[2, 0] / weights[8, 0] == pytest.approx(2)
+    assert weights[0, 0] == weights[1, 0] == weights[2, 0]  # waves of 64 pixels and longer are alike
     assert np.mean(weights**2) == pytest.approx(1, rel=1e-5)
 
 

@@ -157,3 +157,22 @@ def test_wins_are_counted_pair_by_pair():
         "lower style distance in 2, equal or better structure in 1, both in 1, less grain in 2, "
         "grain nearer to the style's in 1, less chroma grain in 0 of 2"
     )
+
+
+def test_random_filters_keep_the_held_ones_of_the_first_layer():
+    rng = np.random.default_rng(1)
+    shapes = {"conv1_1": (3, 3, 3, 8), "conv1_2": (3, 3, 8, 8), "conv2_1": (3, 3, 8, 12)}
+    params = {
+        name: {"kernel": rng.standard_normal(shape).astype(np.float32), "bias": np.zeros(shape[-1], np.float32)}
+        for name, shape in shapes.items()
+    }
+    drawn, with_colours = (measure_style.random_params(params, held=held) for held in (0, 3))
+    assert {name: layer["kernel"].shape for name, layer in with_colours.items()} == shapes
+    first, given = with_colours["conv1_1"]["kernel"], params["conv1_1"]["kernel"]
+    for index in range(3):
+        ratio = first[..., index] / given[..., index]
+        np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-4)
+        assert ratio[0, 0, 0] > 0
+    others = first[..., 3:] / drawn["conv1_1"]["kernel"][..., 3:]
+    np.testing.assert_allclose(others, others[0, 0, 0, 0], rtol=1e-4)
+    np.testing.assert_allclose(drawn["conv1_2"]["kernel"].mean((0, 1, 2)), 0, atol=1e-6)  # blind to flat areas

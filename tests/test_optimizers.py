@@ -85,6 +85,7 @@ FIXED = {
     "lbfgs": OptimizerConfig(),
     "lbfgs-2": OptimizerConfig(history=2),
     "lbfgs-half": OptimizerConfig(history_precision="bfloat16"),
+    "jaxopt-lbfgs": OptimizerConfig(method="jaxopt-lbfgs"),
     "optax-lbfgs": OptimizerConfig(method="optax-lbfgs"),
     "adam": OptimizerConfig(method="adam", learning_rate=0.3),
     "adam-hat": OptimizerConfig(method="adam", learning_rate=0.3, epsilon_hat=True),
@@ -124,8 +125,12 @@ def lbfgs_points(start, steps, history):
 @pytest.mark.parametrize("history", [1, 3, 10])
 def test_fixed_steps_are_the_textbooks(history):
     expected = lbfgs_points(np.zeros(SHAPE), 8, history)
-    for precision, tolerance in (("float32", 1e-3), ("bfloat16", 0.1)):
-        config = OptimizerConfig(history=history, history_precision=precision)
+    for method, precision, tolerance in (
+        ("lbfgs", "float32", 1e-3),
+        ("lbfgs", "bfloat16", 0.1),
+        ("jaxopt-lbfgs", "float32", 1e-3),
+    ):
+        config = OptimizerConfig(method=method, history=history, history_precision=precision)
         points = run(make_optimizer(config, identity), steps=8)[0]
         for ours, theirs in zip(points, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=tolerance * np.abs(theirs).max() + 1e-6)
@@ -220,14 +225,14 @@ def two_moves(name):
     return known, move(first.point, first.evaluation, known), again, again(empty)
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "optax-lbfgs", "adam"])
+@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "adam"])
 def test_memory_of_a_move_taken_back_is_as_if_it_had_not_been_made(name):
     known, second, again, _ = two_moves(name)
     memory = compiled(name)[0].settle(known, second.memory, jnp.bool_(False), jnp.bool_(False))
     np.testing.assert_array_equal(again(memory), second.point)
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "optax-lbfgs", "zoom"])
+@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "zoom"])
 def test_forgetting_begins_anew(name):
     known, second, again, anew = two_moves(name)
     assert jnp.any(second.point != anew)
@@ -236,7 +241,7 @@ def test_forgetting_begins_anew(name):
         np.testing.assert_array_equal(again(memory), anew)
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "optax-lbfgs", "adam"])
+@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "adam"])
 def test_numbers_that_are_not_finite_do_not_stay_in_memory(name):
     optimizer, move, point, evaluation, empty = compiled(name)
 
@@ -253,7 +258,7 @@ def test_numbers_that_are_not_finite_do_not_stay_in_memory(name):
         assert after.evaluation.value < evaluation.value
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "optax-lbfgs"])
+@pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs"])
 def test_shrinking_shortens_the_step(name):
     _, move, point, evaluation, empty = compiled(name)
     whole, quarter = (move(point, evaluation, empty, jnp.float32(shrink)).point for shrink in (1, 0.25))

@@ -82,6 +82,17 @@ def test_what_never_fits_comes_with_advice_that_works():
     assert "does not fit; these would: --history 5" in describe_plan(plan)[-1]
 
 
+def test_advice_repeats_nothing_that_is_already_so():
+    config = dataclasses.replace(PRESETS["default"], optimizer=dataclasses.replace(COMPACT, history=40))
+    plan = plan_run((6000, 4000), config, available=12 * GIGABYTE)
+    assert not plan.fits
+    assert [advice.split(" (")[0] for advice in plan.advice[:-1]] == [
+        "--history 10 --history-precision bfloat16",
+        "--history 5 --history-precision bfloat16",
+        "--optimizer adam",
+    ]
+
+
 def test_devices_share_the_work_and_the_memory():
     """Four bands of 1504 rows (94 × 16); in tiles of 512, 1536 rows, three tiles each."""
     config = dataclasses.replace(PRESETS["pocket"], optimizer=COMPACT)

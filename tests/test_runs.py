@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from jnst.config import Config
+from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError
-from jnst.presets import TORCHVISION
+from jnst.presets import PRESETS, TORCHVISION
+from jnst.recipes import find_preset
 from jnst.runs import load_preset, replace_settings, resolve_run, setting_paths
 from jnst.weights import describe_weights, random_weights, write_weights
 
@@ -24,6 +25,34 @@ def test_every_setting_can_be_replaced_by_its_path() -> None:
     config = replace_settings(Config(), {"loss.style_layers": [["relu1_1", 1.0]], "precision": "bfloat16"})
     assert config.loss.style_layers == (("relu1_1", 1.0),)
     assert config.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("changed", "precision"),
+    [
+        ({}, "bfloat16"),
+        ({"optimizer.history": 5}, "bfloat16"),
+        ({"optimizer.line_search": "zoom"}, "float32"),
+        ({"optimizer.method": "optax-lbfgs"}, "float32"),
+        ({"optimizer.method": "jaxopt-lbfgs"}, "float32"),
+        ({"optimizer.method": "adam"}, "float32"),
+        ({"optimizer.method": "adam", "optimizer.history_precision": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_the_default_gives_up_its_compact_history_for_what_needs_another(changed: dict, precision: str) -> None:
+    assert replace_settings(PRESETS["default"], changed).optimizer.history_precision == precision
+
+
+@pytest.mark.parametrize(("method", "precision"), [("lbfgs", "bfloat16"), ("optax-lbfgs", "float32")])
+def test_a_preset_with_another_optimizer_takes_the_history_that_it_can(method: Method, precision: str) -> None:
+    assert find_preset("default", method=method).optimizer.history_precision == precision
+
+
+def test_a_line_search_against_a_compact_history_is_refused() -> None:
+    with pytest.raises(ConfigError, match="set history precision to float32"):
+        replace_settings(
+            PRESETS["default"], {"optimizer.line_search": "zoom", "optimizer.history_precision": "bfloat16"}
+        )
 
 
 @pytest.mark.parametrize("path", ["run.step", "runs.steps", "loss", "run.steps.more", "loss.style_layers.relu1_1"])
