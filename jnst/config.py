@@ -105,6 +105,7 @@ class LossConfig:
     content_weight: float = setting(1.0, "weight of the content term")
     style_weight: float = setting(1.0, "weight of the style term")
     tv_weight: float = setting(0.0, "weight of the total variation term")
+    edge_weight: float = setting(0.0, "weight of the edge term, which holds edges where the photo has them")
     content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
     style_layers: LayerWeights = setting(
         (("relu1_1", 0.2), ("relu2_1", 0.2), ("relu3_1", 0.2), ("relu4_1", 0.2), ("relu5_1", 0.2)),
@@ -122,7 +123,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
             _check_weight(name.replace("_", " "), getattr(self, name))
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")

@@ -63,6 +63,7 @@ class Trace(NamedTuple):
     content: jax.Array
     style: jax.Array
     total_variation: jax.Array
+    edges: jax.Array
 
 
 def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
@@ -102,7 +103,7 @@ def _init_state(
         basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
-    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
+    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown, unknown), jnp.zeros_like(point))
     memory = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
     state = TransferState(
@@ -204,7 +205,7 @@ def _loop(
 ) -> tuple[TransferState, Trace]:
     chosen = make_descent_optimizer(config, optimizer)
     numbers = jnp.zeros(capacity)
-    trace = Trace(jnp.zeros(capacity, jnp.int32), numbers, numbers, numbers, numbers)
+    trace = Trace(jnp.zeros(capacity, jnp.int32), numbers, numbers, numbers, numbers, numbers)
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
         state, trace = carry

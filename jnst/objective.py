@@ -1,4 +1,4 @@
-"""What is minimised: feature maps and a config become three loss terms, their weighted sum, and its gradient."""
+"""What is minimised: feature maps and a config become four loss terms, their weighted sum, and its gradient."""
 
 import dataclasses
 import functools
@@ -12,11 +12,12 @@ import numpy as np
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config
+from jnst.edges import edge_loss, outline
 from jnst.errors import ConfigError
 from jnst.extents import Extent
 from jnst.layers import layer_shape
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
-from jnst.preprocessing import as_unit, encode, translate
+from jnst.preprocessing import as_unit, decode, encode, translate
 from jnst.vgg import extract_features
 
 
@@ -26,6 +27,7 @@ class Targets(NamedTuple):
     The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
     config asks for normalised terms. `extent` says where the true image lies in a padded one; None for a whole image.
     `content_image` (in variable space) stands in for `content` where a tiled run computes those maps anew tile by tile.
+    `outline` is the photo's (`jnst.edges.outline`) where edges have a weight.
     """
 
     content: dict[str, FeatureMap]
@@ -35,12 +37,15 @@ class Targets(NamedTuple):
     weights: LossWeights
     extent: Extent | None = None
     content_image: Image | None = None
+    outline: jax.Array | None = None
 
 
 def loss_weights(config: Config) -> LossWeights:
-    """The three factors of the weighted sum, from the config."""
+    """The four factors of the weighted sum, from the config."""
     loss = config.loss
-    return LossWeights(jnp.float32(loss.content_weight), jnp.float32(loss.style_weight), jnp.float32(loss.tv_weight))
+    return LossWeights(
+        *(jnp.float32(weight) for weight in (loss.content_weight, loss.style_weight, loss.tv_weight, loss.edge_weight))
+    )
 
 
 def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
@@ -110,9 +115,14 @@ def content_maps(
 
 
 def combine_targets(
-    content: dict[str, FeatureMap], grams: dict[str, Gram], config: Config, *, extent: Extent | None = None
+    content: dict[str, FeatureMap],
+    grams: dict[str, Gram],
+    config: Config,
+    *,
+    image: Image | None = None,
+    extent: Extent | None = None,
 ) -> Targets:
-    """Targets from ready feature maps and Gram matrices."""
+    """Targets from ready feature maps and Gram matrices; `image` (RGB, [0, 1]) is the content image, for its edges."""
     loss = config.loss
     content_scale = {layer: jnp.float32(1.0) for layer in content}
     if loss.content_normalization == "target_variance":
@@ -126,7 +136,8 @@ def combine_targets(
     if loss.style_normalization == "target_norm":
         for layer, gram in grams.items():
             style_scale[layer] = inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent)
+    edges = outline(image) if loss.edge_weight and image is not None else None
+    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent, outline=edges)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -136,7 +147,7 @@ def _style_grams(params: Params, style: StyleImage, config: Config) -> dict[str,
 
 @functools.partial(jax.jit, static_argnames="config")
 def _content_targets(params: Params, content: Image, grams: dict[str, Gram], config: Config) -> Targets:
-    return combine_targets(content_maps(params, content, config), grams, config)
+    return combine_targets(content_maps(params, content, config), grams, config, image=content)
 
 
 def make_targets(
@@ -185,7 +196,7 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
         config: layers, divisors, reductions, spaces.
 
     Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
-    on the variable's own pixel scale.
+    on the variable's own pixel scale; edges are zero where they have no weight.
     """
     loss, extent = config.loss, targets.extent
     maps = feature_maps(params, image, loss.layers, config, extent)
@@ -201,15 +212,34 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
         for layer, _ in loss.style_layers
     }
     style = style_term(grams, targets, config)
+    return LossTerms(content, style, *picture_terms(image, targets, config))
+
+
+def picture_terms(image: Image, targets: Targets, config: Config) -> tuple[Scalar, Scalar]:
+    """The two unweighted terms that need no network: total variation, and edges where they have a weight.
+
+    Raises:
+        ConfigError: where edges have a weight and the targets were made without the content image.
+    """
+    loss, extent = config.loss, targets.extent
     size = None if extent is None else extent.size
-    return LossTerms(content, style, total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size))
+    variation = total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
+    if not loss.edge_weight:
+        return variation, jnp.float32(0.0)
+    if targets.outline is None:
+        raise ConfigError(
+            "edges have a weight, but the targets hold no outline; make them with this config, and with the content "
+            "image where they are combined by hand"
+        )
+    return variation, edge_loss(outline(decode(image, config.variable)), targets.outline, size or image.shape[:2])
 
 
 def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
-    """content_weight · content + style_weight · style + tv_weight · total_variation."""
-    return (
+    """content_weight · content + style_weight · style + tv_weight · total_variation + edge_weight · edges."""
+    total = (
         weights.content * terms.content + weights.style * terms.style + weights.total_variation * terms.total_variation
     )
+    return total + weights.edges * terms.edges
 
 
 def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> tuple[tuple[Scalar, LossTerms], Image]:
@@ -225,9 +255,10 @@ def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> 
 def compile_key(config: Config) -> Config:
     """The config with everything reset that does not change the compiled computation.
 
-    Runs that differ only in weights, steps, size rules or seed then share one compilation.
+    Runs that differ only in weights, steps, size rules or seed then share one compilation; but for edges, which are
+    left out of it where they have no weight.
     """
-    plain = Config()
+    plain, edges = Config(), float(config.loss.edge_weight > 0)
     return dataclasses.replace(
         config,
         preset=plain.preset,
@@ -236,5 +267,5 @@ def compile_key(config: Config) -> Config:
         noise=plain.noise,
         size=plain.size,
         run=plain.run,
-        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0),
+        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
     )

@@ -82,7 +82,8 @@ def _grams(params: Params, style: jax.Array, extent: Extent, config: Config) -> 
 
 @functools.partial(jax.jit, static_argnames="config")
 def _targets(params: Params, content: jax.Array, grams: Any, extent: Extent, config: Config) -> Targets:
-    return combine_targets(content_maps(params, content, config, extent=extent), grams, config, extent=extent)
+    maps = content_maps(params, content, config, extent=extent)
+    return combine_targets(maps, grams, config, image=content, extent=extent)
 
 
 def spread_params(params: Params, mesh: Mesh) -> Params:

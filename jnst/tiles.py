@@ -23,7 +23,7 @@ from jnst.extents import Extent
 from jnst.frozen import plain_params
 from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
 from jnst.layers import layer_shape
-from jnst.losses import channel_products, content_loss, divide_products, total_variation
+from jnst.losses import channel_products, content_loss, divide_products
 from jnst.objective import (
     Targets,
     blend_grams,
@@ -34,6 +34,7 @@ from jnst.objective import (
     layers_of,
     loss_weights,
     make_targets,
+    picture_terms,
     style_term,
     weigh,
 )
@@ -101,14 +102,16 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     Returns:
         ((weighted loss, terms), gradient with respect to the image in variable space).
     """
-    loss = config.loss
     gradient, (content, style) = on_bands(functools.partial(_evaluate_band, config), params, image, targets)
-    size = _true_size(image, targets.extent, Band())
-    variation, variation_gradient = jax.value_and_grad(
-        lambda image: total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
-    )(image)
-    terms = LossTerms(content, style, variation)
-    return (weigh(terms, targets.weights), terms), gradient + targets.weights.total_variation * variation_gradient
+    weights = targets.weights
+
+    def without_network(image: Image) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        variation, edges = picture_terms(image, targets, config)
+        return weights.total_variation * variation + weights.edges * edges, (variation, edges)
+
+    (_, others), other_gradient = jax.value_and_grad(without_network, has_aux=True)(image)
+    terms = LossTerms(content, style, *others)
+    return (weigh(terms, weights), terms), gradient + other_gradient
 
 
 def _evaluate_band(
@@ -219,7 +222,7 @@ def tiled_content(
 ) -> Targets:
     """Targets from a content image (RGB, [0, 1]), tile by tile, and ready Gram matrices."""
     image = encode(content, config.variable)
-    targets = combine_targets({}, grams, config, extent=extent)
+    targets = combine_targets({}, grams, config, image=content, extent=extent)
     maps, scale = on_bands(functools.partial(_content_band, config), params, image, extent)
     keep = config.tiled_content == "keep"
     return targets._replace(content=maps, content_scale=scale, content_image=None if keep else image)

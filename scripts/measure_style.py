@@ -7,9 +7,9 @@ What is measured is in `style_judge`. `random` stands for filters of the same sh
 changes less of the photo keeps more of its structure; the others can therefore be compared with the last one at the
 same structure as well, pair by pair, from either side:
 
-- `--match-structure raise`: the others get more content weight until they keep as much as the last one does at the
+- `--match-structure raise`: the others get more edge weight until they keep as much as the last one does at the
   preset's settings.
-- `--match-structure lower`: the last one gets less content weight, down to none, until it keeps no more than the other
+- `--match-structure lower`: the last one gets less edge weight, down to none, until it keeps no more than the other
   does at the preset's settings, which are those that users get.
 
 Each side prints a table of its own and says in how many pairs it could be matched.
@@ -30,11 +30,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from style_judge import Verdict, judge
 
-JUMP, TRIALS = 10.0, 5  # the search for a content weight: steps upward until there is enough structure, then halving
+JUMP, TRIALS = 10.0, 5  # the search for an edge weight: steps upward until there is enough structure, then halving
 
 
 class Trial(NamedTuple):
-    """A result, its verdict, and the factor on the preset's content weight that it was made with."""
+    """A result, its verdict, and the factor on the preset's edge weight that it was made with."""
 
     factor: float
     verdict: Verdict
@@ -107,8 +107,8 @@ def match_structure(
 ) -> Trial:
     """The trial nearest to the style among those that keep at least (side "lower": at most) the structure `wanted`.
 
-    After the first, made with factor 1: ten times the content weight while structure falls short, then the interval is
-    halved on a log scale. Side "lower": no content weight at all, and if that is low enough, the interval from a
+    After the first, made with factor 1: ten times the edge weight while structure falls short, then the interval is
+    halved on a log scale. Side "lower": no edge weight at all, and if that is low enough, the interval from a
     thousandth to one is halved on a log scale. Where no trial matches, the one that comes nearest.
     """
     made = [first]
@@ -141,7 +141,7 @@ def is_matched(trial: Trial, wanted: float, side: str) -> bool:
 
 def print_table(rows: list[Row]) -> None:
     """One line per pair and network, the means, and how often each network wins against the last; as Markdown."""
-    print("| pair | weights | content weight | style distance | structure | grain | chroma grain |")
+    print("| pair | weights | edge weight | style distance | structure | grain | chroma grain |")
     print("|---|---|---|---|---|---|---|")
     for pair, weights, trial in rows:
         numbers = " | ".join(f"{value:.3f}" for value in trial.verdict)
@@ -213,13 +213,13 @@ def main() -> None:
 
         def attempt(name: str, factor: float = 1.0, *, pair=pair, content=content, style=style) -> Trial:
             params, config = networks[name]
-            loss = dataclasses.replace(config.loss, content_weight=factor * config.loss.content_weight)
+            loss = dataclasses.replace(config.loss, edge_weight=factor * config.loss.edge_weight)
             started = time.perf_counter()
             image = np.asarray(stylize(params, content, style, dataclasses.replace(config, loss=loss)).image)
             verdict = judge(image, style, content)
             numbers = " ".join(f"{value:.3f}" for value in verdict)
             took = time.perf_counter() - started
-            print(f"{pair}, {name}, content × {factor:.3g}: {numbers} ({took:.0f} s)", file=sys.stderr, flush=True)
+            print(f"{pair}, {name}, edges × {factor:.3g}: {numbers} ({took:.0f} s)", file=sys.stderr, flush=True)
             return Trial(factor, verdict, image)
 
         plain = {name: attempt(name) for name in networks}

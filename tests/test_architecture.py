@@ -19,8 +19,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "pieces",
-        "bands bigtiff catalogue checkpoints downloads entries flags frozen hdf5 losses manifest pools preprocessing "
-        "presets resizing",
+        "bands bigtiff catalogue checkpoints downloads edges entries flags frozen hdf5 losses manifest pools "
+        "preprocessing presets resizing",
     ),
     ("engines", "imageio initial optimizers recipes vgg"),
     ("meaning", "grids memory objective plots remote weights"),
