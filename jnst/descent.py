@@ -66,6 +66,12 @@ class Trace(NamedTuple):
     edges: jax.Array
 
 
+def empty_trace(shape: int | tuple[int, ...]) -> Trace:
+    """A trace of zeros: entries, or lanes × entries."""
+    numbers = jnp.zeros(shape)
+    return Trace(jnp.zeros(shape, jnp.int32), *(numbers for _ in Trace._fields[1:]))
+
+
 def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
     """The image in variable space that an optimiser's point stands for."""
     return point if start is None or basis is None else start + synthesize(point, basis)
@@ -204,8 +210,7 @@ def _loop(
     capacity: int,
 ) -> tuple[TransferState, Trace]:
     chosen = make_descent_optimizer(config, optimizer)
-    numbers = jnp.zeros(capacity)
-    trace = Trace(jnp.zeros(capacity, jnp.int32), numbers, numbers, numbers, numbers, numbers)
+    trace = empty_trace(capacity)
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
         state, trace = carry

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
-from jnst.descent import CAPACITY, Trace, TransferState, init_state, make_descent_optimizer, to_image, turn
+from jnst.descent import CAPACITY, Trace, TransferState, empty_trace, init_state, make_descent_optimizer, to_image, turn
 from jnst.extents import Extent
 from jnst.objective import Targets, combine_targets, content_maps
 from jnst.preprocessing import decode
@@ -132,9 +132,7 @@ def _advance_block(
         trace = jax.tree.map(lambda values, value: values.at[:, index].set(value), trace, entry)
         return index + 1, lanes, trace
 
-    size = (lanes.reason.shape[0], CAPACITY)
-    numbers = jnp.zeros(size)
-    trace = Trace(jnp.zeros(size, jnp.int32), numbers, numbers, numbers, numbers)
+    trace = empty_trace((lanes.reason.shape[0], CAPACITY))
     _, lanes, trace = jax.lax.while_loop(goes_on, body, (jnp.int32(0), lanes, trace))
     return lanes, trace
 

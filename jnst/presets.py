@@ -154,8 +154,9 @@ def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerW
 
 
 # The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
-# layers know less of pictures than ImageNet's, so the photo is held by its edges, with a little content taken early, and
-# the first layers' style counts more. conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and covariance of the style's.
+# layers know less of pictures than ImageNet's, so the photo is held by its edges, with a little content taken early,
+# and the first layers' style counts more. conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and
+# covariance of the style's.
 _POCKET = dataclasses.replace(
     _DEFAULT,
     preset="pocket",

@@ -130,7 +130,10 @@ def test_gradient_is_the_oracles_slope():
     point = np.asarray(IMAGE, np.float64) * 255 - GORDIC.mean
     gradient = np.asarray(gradient, np.float64)
     slope = reference.directional_derivative(
-        lambda x: np.dot((2.0, 3.0, 0.5, 4.0), oracle_terms(x, config)), point, gradient, step=1e-7 / np.abs(gradient).max()
+        lambda x: np.dot((2.0, 3.0, 0.5, 4.0), oracle_terms(x, config)),
+        point,
+        gradient,
+        step=1e-7 / np.abs(gradient).max(),
     )
     assert slope == pytest.approx(np.sum(gradient**2), rel=1e-3)
 

@@ -124,7 +124,7 @@ def test_another_network_optimizer_and_start(name):
         PRESETS[name],
         init="random",
         network=replace(PRESETS[name].network, architecture="vgg16"),
-        optimizer=replace(PRESETS[name].optimizer, method="adam"),
+        optimizer=replace(PRESETS[name].optimizer, method="adam", history_precision="float32"),
     )
     for layer, _ in (*config.loss.content_layers, *config.loss.style_layers):
         assert layer in layer_names("vgg16")
