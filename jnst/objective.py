@@ -231,7 +231,9 @@ def picture_terms(image: Image, targets: Targets, config: Config) -> tuple[Scala
             "edges have a weight, but the targets hold no outline; make them with this config, and with the content "
             "image where they are combined by hand"
         )
-    return variation, edge_loss(outline(decode(image, config.variable)), targets.outline, size or image.shape[:2])
+    return variation, edge_loss(
+        outline(decode(image, config.variable)), targets.outline, size or (image.shape[0], image.shape[1])
+    )
 
 
 def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:

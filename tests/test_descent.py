@@ -290,8 +290,8 @@ def test_a_step_too_far_is_tried_at_a_quarter_and_then_anew(monkeypatch):
     for state in (states[at - 2], two, three):
         np.testing.assert_array_equal(state.point, before.point)
         assert float(state.evaluation.value) == float(before.evaluation.value)
-    assert int(two.memory.iter_num) > 0
-    assert int(three.memory.iter_num) == 0
+    assert int(two.memory.made) > 0
+    assert int(three.memory.made) == 0
     assert not np.any(three.memory.weights)
 
 
