@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Image, Scalar
+from jnst.pools import average_pool
 
 # Of RGB, as in ITU-R BT.709.
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -20,7 +21,7 @@ FLAT = 1e-4
 
 def outline(image: Image) -> jax.Array:
     """Luminance of an RGB image, averaged over 2×2 pixels: height / 2 × width / 2 × 1, rounded down."""
-    return _blocks(jnp.sum(image * jnp.array(LUMINANCE)[None, None], axis=-1, keepdims=True))
+    return average_pool(jnp.sum(image * jnp.array(LUMINANCE)[None, None], axis=-1, keepdims=True), "floor")
 
 
 def edge_loss(drawn: jax.Array, wanted: jax.Array, size: tuple[Any, Any]) -> Scalar:
@@ -37,7 +38,7 @@ def edge_loss(drawn: jax.Array, wanted: jax.Array, size: tuple[Any, Any]) -> Sca
     total = jnp.float32(0.0)
     for factor in (2, 4):
         if factor == 4:
-            drawn, wanted = _blocks(drawn), _blocks(wanted)
+            drawn, wanted = average_pool(drawn, "floor"), average_pool(wanted, "floor")
         height, width = size[0] // factor, size[1] // factor
         energy, common, reference = jnp.float32(0.0), jnp.float32(0.0), jnp.float32(0.0)
         for axis in (0, 1):
@@ -48,13 +49,6 @@ def edge_loss(drawn: jax.Array, wanted: jax.Array, size: tuple[Any, Any]) -> Sca
         norm = jnp.sqrt(jnp.where(reference > 0, (energy + FLAT * reference) * reference, 1))
         total += 1 - common / norm
     return total / 2
-
-
-def _blocks(x: jax.Array) -> jax.Array:
-    """Means over 2×2, an odd last row or column left out."""
-    rows, columns = x.shape[0] // 2, x.shape[1] // 2
-    windows = x[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, 1)
-    return 0.25 * (windows[:, 0, :, 0] + windows[:, 0, :, 1] + windows[:, 1, :, 0] + windows[:, 1, :, 1])
 
 
 def _differences(blocks: jax.Array, axis: int, size: tuple[Any, Any]) -> jax.Array:

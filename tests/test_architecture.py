@@ -19,10 +19,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "pieces",
-        "bands bigtiff catalogue checkpoints downloads edges entries flags frozen hdf5 losses manifest pools "
+        "bands bigtiff catalogue checkpoints downloads entries flags frozen hdf5 losses manifest pools "
         "preprocessing presets resizing",
     ),
-    ("engines", "imageio initial optimizers recipes vgg"),
+    ("engines", "edges imageio initial optimizers recipes vgg"),
     ("meaning", "grids memory objective plots remote weights"),
     ("targets", "conversion runs styles tiles"),
     ("descent", "descent planning"),
