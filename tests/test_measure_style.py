@@ -107,7 +107,7 @@ def make_trial(factor: float, structure: float, style_distance: float = 0.5, gra
     return measure_style.Trial(factor, judge_room.Verdict(style_distance, structure, grain, 1.0), None)
 
 
-def test_search_finds_the_least_content_weight_that_keeps_the_structure():
+def test_search_finds_the_least_edge_weight_that_keeps_the_structure():
     tried = []
 
     def attempt(factor: float) -> measure_style.Trial:
@@ -128,7 +128,7 @@ def test_search_ends_at_once_where_structure_is_kept_and_takes_the_most_where_it
     assert never.factor == pytest.approx(1e4)
 
 
-def test_search_downward_finds_the_content_weight_that_keeps_no_more():
+def test_search_downward_finds_the_edge_weight_that_keeps_no_more():
     tried = []
 
     def attempt(factor: float) -> measure_style.Trial:
