@@ -10,9 +10,10 @@ import numpy as np
 from jax import lax
 
 from jnst.arrays import FeatureMap, Params
+from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Precision
 from jnst.errors import JnstError
-from jnst.products import convolve_by_products
+from jnst.products import convolve_by_products, products_pay
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 
@@ -34,9 +35,12 @@ def prepare_params(
         winograd: whether wide convolutions of blocks 3 and 4 also get kernels for Winograd's form, which float32 then
             uses: twice as fast on CPU, for 330 MB at VGG's full width. By default on CPU alone. Block 5 is too small
             to be worth the memory.
+
+    On CPU, narrow convolutions also get kernels for several columns at once (`jnst.columns`).
     """
+    on_cpu = jax.default_backend() == "cpu"
     if winograd is None:
-        winograd = jax.default_backend() == "cpu"
+        winograd = on_cpu
     prepared = {}
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"], np.float32)
@@ -48,6 +52,9 @@ def prepare_params(
         if winograd and name.startswith(("conv3_", "conv4_")) and pays(*kernel.shape[2:]):
             prepared[name]["winograd"] = transform_kernel(kernel)
             prepared[name]["winograd_flipped"] = transform_kernel(prepared[name]["kernel_flipped"])
+        for part, plain in (("columns", kernel), ("columns_flipped", flip_kernel(kernel))):
+            if on_cpu and (columns := columns_at_once(*plain.shape[2:])) > 1:
+                prepared[name][part] = jnp.asarray(pack_kernel(plain, columns))
     return prepared
 
 
@@ -62,8 +69,10 @@ def plain_params(params: Params) -> Params:
 def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
     if kernel.ndim == 3:
         return winograd_convolution(x, kernel)
+    if kernel.shape[1] > 3:
+        return convolve_columns(x, kernel, padding)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and pays(*kernel.shape[2:]):
+    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and products_pay(*kernel.shape[2:]):
         return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
     return lax.conv_general_dilated(
         x[None].astype(dtype),
@@ -97,11 +106,13 @@ def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: i
     Raises:
         JnstError: when the gradient of the kernel or bias is asked for; the networks here are frozen.
     """
-    kernel, flipped = "kernel", "kernel_flipped"
-    if "winograd" in layer and precision == "float32" and padding == 1:
-        kernel, flipped = "winograd", "winograd_flipped"
-    frozen = _freeze({"kernel": layer[kernel], "kernel_flipped": layer[flipped], "bias": layer["bias"]})
-    return _frozen_convolution(x, frozen["kernel"], frozen["kernel_flipped"], frozen["bias"], padding, precision)
+    frozen = _freeze(dict(layer))
+    kernel, flipped = frozen["kernel"], frozen["kernel_flipped"]
+    if precision == "float32":
+        kernel, flipped = frozen.get("columns", kernel), frozen.get("columns_flipped", flipped)
+        if "winograd" in frozen and padding == 1:
+            kernel, flipped = frozen["winograd"], frozen["winograd_flipped"]
+    return _frozen_convolution(x, kernel, flipped, frozen["bias"], padding, precision)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))

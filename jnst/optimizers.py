@@ -196,7 +196,8 @@ def fixed_step_lbfgs(config: OptimizerConfig) -> Optimizer:
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Pairs, scale: Scalar, shrink: Scalar
     ) -> Move:
-        new_point = point - shrink * apply_inverse(memory, scale * evaluation.gradient)
+        direction, memory = apply_inverse(memory, scale * evaluation.gradient)
+        new_point = point - shrink * direction
         new = evaluate(new_point)
         memory = remember(memory, new_point - point, scale * (new.gradient - evaluation.gradient))
         return Move(new_point, new, memory, jnp.int32(1))

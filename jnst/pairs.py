@@ -9,32 +9,57 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 
 from jnst.arrays import Image, Scalar
 from jnst.config import HistoryPrecision
 
+# Parts into which a dot product folds the rows, and images that a combination adds in one pass: measured on CPU.
+_PARTS, _AT_ONCE = 8, 8
+
 
 class Pairs(NamedTuple):
-    """The last steps s and changes of the gradient y, each history × height × width × 3.
+    """The last steps s and changes of the gradient y, each history × height × width × 3, and their dot products.
 
     steps, changes: float32, or the bits of bfloat16 numbers as uint16. As bfloat16, XLA on CPU widens the whole history
         to float32 before it takes one pair out, and the memory saved is spent three times over.
-    weights: 1 / sᵀy for each pair, zero for a pair that is not used.
+    usable: whether a pair has curvature, sᵀy > 0.
     gamma: sᵀy / yᵀy of the newest pair, the first guess of the inverse Hessian.
     made: pairs made; the newest lies at (made − 1) mod history.
+    crossed: history × history, sᵢᵀyⱼ for every pair i that is not newer than j.
+    squared: history × history, yᵢᵀyⱼ.
+    along_steps, along_changes: sᵢᵀg and yᵢᵀg, g the gradient that the inverse was last applied to.
+    counted: pairs made when these two were computed; products with newer pairs come from their differences.
     """
 
     steps: jax.Array
     changes: jax.Array
-    weights: jax.Array
+    usable: jax.Array
     gamma: Scalar
     made: jax.Array
+    crossed: jax.Array
+    squared: jax.Array
+    along_steps: jax.Array
+    along_changes: jax.Array
+    counted: jax.Array
 
 
 def no_pairs(point: Image, history: int, precision: HistoryPrecision) -> Pairs:
     """An empty memory for points of that shape."""
     stored = jnp.zeros((history, *point.shape), jnp.uint16 if precision == "bfloat16" else jnp.float32)
-    return Pairs(stored, jnp.zeros_like(stored), jnp.zeros(history), jnp.float32(1), jnp.int32(0))
+    square, line, none = jnp.zeros((history, history)), jnp.zeros(history), jnp.int32(0)
+    return Pairs(
+        stored,
+        jnp.zeros_like(stored),
+        jnp.zeros(history, bool),
+        jnp.float32(1),
+        none,
+        square,
+        jnp.zeros_like(square),
+        line,
+        jnp.zeros_like(line),
+        jnp.zeros_like(none),
+    )
 
 
 def _pack(values: Image, stored: Any) -> jax.Array:
@@ -51,59 +76,120 @@ def _unpack(stored: jax.Array) -> Image:
     return stored
 
 
-def apply_inverse(pairs: Pairs, gradient: Image) -> Image:
-    """The approximate inverse Hessian times the gradient (Nocedal and Wright 2006, algorithm 7.4)."""
-    history = pairs.weights.shape[0]
+def _dots(history: jax.Array, vector: Image) -> jax.Array:
+    """Dot product of every stored image with the vector."""
+    count, height = history.shape[:2]
+    # Whole rows stay together, so that nothing is moved where the rows are divided among devices.
+    history, vector = history.reshape(count, height, -1), vector.reshape(height, -1)
+    length = vector.shape[1]
+    part = length // _PARTS
 
-    def right(age: jax.Array, carry: tuple[Image, jax.Array]) -> tuple[Image, jax.Array]:
-        vector, alphas = carry
-        slot = (pairs.made - 1 - age) % history
-        alpha = pairs.weights[slot] * jnp.sum(_unpack(pairs.steps[slot]) * vector)
-        return vector - alpha * _unpack(pairs.changes[slot]), alphas.at[slot].set(alpha)
+    def one(index: jax.Array, dots: jax.Array) -> jax.Array:
+        def product(start: int, stop: int) -> jax.Array:
+            stored = lax.dynamic_slice(history, (index, 0, start), (1, height, stop - start))[0]
+            return _unpack(stored) * vector[:, start:stop]
 
-    def left(index: jax.Array, carry: tuple[Image, jax.Array]) -> tuple[Image, jax.Array]:
-        vector, alphas = carry
-        slot = (pairs.made + index) % history
-        beta = pairs.weights[slot] * jnp.sum(_unpack(pairs.changes[slot]) * vector)
-        return vector + (alphas[slot] - beta) * _unpack(pairs.steps[slot]), alphas
+        # Parts of the rows are added before anything is summed: one pass over the image, where a plain sum takes two.
+        total = jnp.sum(sum((product(i * part, (i + 1) * part) for i in range(_PARTS)), jnp.float32(0)))
+        if part * _PARTS < length:
+            total += jnp.sum(product(part * _PARTS, length))
+        return dots.at[index].set(total)
 
-    carry = lax.fori_loop(0, history, right, (gradient, jnp.zeros(history)))
-    return lax.fori_loop(0, history, left, (pairs.gamma * carry[0], carry[1]))[0]
+    return lax.fori_loop(0, count, one, jnp.zeros(count))
+
+
+def _combine(history: jax.Array, factors: jax.Array, image: Image) -> Image:
+    """The image plus each stored one times its factor."""
+    count = history.shape[0]
+
+    def add(first: Any, image: Image, number: int) -> Image:
+        # Several in one pass, so that the image is not read and written for each.
+        for index in range(number):
+            image = image + factors[first + index] * _unpack(history[first + index])
+        return image
+
+    image = lax.fori_loop(0, count // _AT_ONCE, lambda group, image: add(group * _AT_ONCE, image, _AT_ONCE), image)
+    return add(count // _AT_ONCE * _AT_ONCE, image, count % _AT_ONCE)
+
+
+def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
+    """The approximate inverse Hessian times the gradient, and the memory with its dot products brought up to date.
+
+    The compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2): two passes over the history, whatever its length,
+    and between them two triangular systems of its length. It equals the two loops of Nocedal and Wright's
+    algorithm 7.4, which go over the history four times, one pair after the other.
+    """
+    history = pairs.usable.shape[0]
+    along_steps, along_changes = _dots(pairs.steps, gradient), _dots(pairs.changes, gradient)
+    # The newest pair's products with the others: y is the difference of two gradients whose products are known.
+    newest = (pairs.made - 1) % history
+    is_new = (jnp.arange(history) == newest) & (pairs.made > pairs.counted)
+    column = jnp.where(is_new, pairs.crossed[newest, newest], along_steps - pairs.along_steps)
+    crossed = jnp.where(is_new[None, :], column[:, None], pairs.crossed)
+    column = jnp.where(is_new, pairs.squared[newest, newest], along_changes - pairs.along_changes)
+    squared = jnp.where(is_new[None, :], column[:, None], jnp.where(is_new[:, None], column[None, :], pairs.squared))
+    pairs = pairs._replace(
+        crossed=crossed,
+        squared=squared,
+        along_steps=along_steps,
+        along_changes=along_changes,
+        counted=pairs.made,
+    )
+    # From here on in order of age, the oldest first.
+    order = (pairs.made + jnp.arange(history)) % history
+    usable = pairs.usable[order]
+    both = usable[:, None] & usable[None, :]
+    crossed, squared = (jnp.where(both, products[order][:, order], 0) for products in (crossed, squared))
+    along_steps, along_changes = (jnp.where(usable, dots[order], 0) for dots in (along_steps, along_changes))
+    curvature = jnp.diagonal(crossed)
+    triangle = jnp.triu(crossed, 1) + jnp.diag(jnp.where(usable, curvature, 1))
+    solved = solve_triangular(triangle, along_steps)
+    right = curvature * solved + pairs.gamma * (
+        jnp.dot(squared, solved, precision=lax.Precision.HIGHEST) - along_changes
+    )
+    of_steps = jnp.zeros(history).at[order].set(solve_triangular(triangle, right, trans=1))
+    of_changes = jnp.zeros(history).at[order].set(-pairs.gamma * solved)
+    image = _combine(pairs.steps, of_steps, pairs.gamma * gradient)
+    return _combine(pairs.changes, of_changes, image), pairs
 
 
 def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
     """The memory with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used."""
-    slot = pairs.made % pairs.weights.shape[0]
+    slot = pairs.made % pairs.usable.shape[0]
     packed_step, packed_change = (_pack(values, pairs.steps.dtype) for values in (step, change))
     step, change = _unpack(packed_step), _unpack(packed_change)
     curvature, length = jnp.sum(step * change), jnp.sum(jnp.square(change))
     usable = (curvature > 0) & (length > 0)
-    return Pairs(
-        pairs.steps.at[slot].set(packed_step),
-        pairs.changes.at[slot].set(packed_change),
-        pairs.weights.at[slot].set(jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)),
-        jnp.where(usable, curvature / jnp.where(usable, length, 1), pairs.gamma),
-        pairs.made + 1,
+    return pairs._replace(
+        steps=pairs.steps.at[slot].set(packed_step),
+        changes=pairs.changes.at[slot].set(packed_change),
+        usable=pairs.usable.at[slot].set(usable),
+        gamma=jnp.where(usable, curvature / jnp.where(usable, length, 1), pairs.gamma),
+        made=pairs.made + 1,
+        crossed=pairs.crossed.at[slot, slot].set(curvature),
+        squared=pairs.squared.at[slot, slot].set(length),
     )
 
 
 def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> Pairs:
     """The new memory; the old one without its oldest pair where the new is not kept; or an empty one.
 
-    Only the newest pair can hold numbers that are not finite, so only its slot is cleared.
+    Only the newest pair can hold numbers that are not finite, so only its slot is cleared. Dot products of pairs that
+    are not usable are never read.
     """
-    slot = old.made % old.weights.shape[0]
+    slot = old.made % old.usable.shape[0]
 
     def clear(history: jax.Array) -> jax.Array:
         return history.at[slot].set(jnp.where(keep, history[slot], 0))
 
-    def choose(new: jax.Array, old: jax.Array, empty: float) -> jax.Array:
+    def choose(new: jax.Array, old: jax.Array, empty: Any) -> jax.Array:
         return jnp.where(forget, empty, jnp.where(keep, new, old))
 
-    return Pairs(
-        clear(new.steps),
-        clear(new.changes),
-        choose(new.weights, old.weights.at[slot].set(0), 0),
-        choose(new.gamma, old.gamma, 1),
-        choose(new.made, old.made, 0),
+    return new._replace(
+        steps=clear(new.steps),
+        changes=clear(new.changes),
+        usable=choose(new.usable, old.usable.at[slot].set(False), False),
+        gamma=choose(new.gamma, old.gamma, 1),
+        made=choose(new.made, old.made, 0),
+        counted=jnp.where(forget, 0, new.counted),
     )

@@ -71,7 +71,7 @@ class _ConvolutionParams(nn.Module):
     @nn.compact
     def __call__(self) -> Mapping[str, jax.Array]:
         kernel = self.param("kernel", nn.initializers.he_normal(), self.shape)
-        extra = ("winograd", "winograd_flipped")
+        extra = ("winograd", "winograd_flipped", "columns", "columns_flipped")
         return {
             "kernel": kernel,
             "kernel_flipped": self.param("kernel_flipped", lambda _: flip_kernel(kernel)),

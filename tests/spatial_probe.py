@@ -139,7 +139,7 @@ def main() -> None:
         ),
     }
     figures = {
-        name: probe(dataclasses.replace(base, optimizer=optimizer), (250, 160))
+        name: probe(dataclasses.replace(base, optimizer=optimizer), (250, 200))
         for name, optimizer in optimizers.items()
     }
     # Memory is no longer looked at: halves the time to compile.

@@ -14,8 +14,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "arrays config"),
     (
         "ground",
-        "buckets contact decoding disk extents files frequencies layers pairs pickles png16 products progress sharding "
-        "winograd",
+        "buckets columns contact decoding disk extents files frequencies layers pairs pickles png16 products progress "
+        "sharding winograd",
     ),
     (
         "pieces",

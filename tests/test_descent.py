@@ -292,7 +292,7 @@ def test_a_step_too_far_is_tried_at_a_quarter_and_then_anew(monkeypatch):
         assert float(state.evaluation.value) == float(before.evaluation.value)
     assert int(two.memory.made) > 0
     assert int(three.memory.made) == 0
-    assert not np.any(three.memory.weights)
+    assert not np.any(three.memory.usable)
 
 
 def test_scales_are_exact_powers_of_two(monkeypatch):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
-from jnst.products import convolve_by_products
+from jnst.products import convolve_by_products, products_pay
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 RNG = np.random.default_rng(5)
@@ -50,6 +51,72 @@ def test_winograd_rounding_stays_where_float32_belongs():
     y = np.asarray(jax.jit(winograd_convolution)(jnp.asarray(x), transform_kernel(kernel)), np.float64)
     assert np.sqrt(np.mean((y - exact) ** 2)) < 1e-5 * exact.std()
     assert np.abs(y - exact).max() < 5e-5 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("columns", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9, 2), (5, 16, 4)])
+def test_columns_at_once_are_the_plain_convolution_at_every_width(shape, columns):
+    x, kernel = RNG.normal(size=shape).astype(np.float32), kernels(shape[2], 5)
+    expected = plain_convolution(x, kernel)
+    y = convolve_columns(jnp.asarray(x), pack_kernel(kernel, columns), 1)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+    surrounded = jnp.pad(jnp.asarray(x), ((1, 1), (1, 1), (0, 0)))
+    np.testing.assert_allclose(convolve_columns(surrounded, pack_kernel(kernel, columns), 0), expected, atol=1e-5)
+
+
+def test_columns_at_once_round_alike_wherever_a_pixel_lies():
+    """Tiles rely on it: the same neighbourhood gives the same bits in any column."""
+    x, kernel = jnp.asarray(RNG.normal(size=(9, 40, 16)), jnp.float32), pack_kernel(kernels(16, 16), 2)
+    y = convolve_columns(x, kernel, 0)
+    for shift in (1, 2, 3):
+        np.testing.assert_array_equal(convolve_columns(x[:, shift:], kernel, 0), y[:, shift:])
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 16), (16, 16)])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_narrow_layers_and_their_gradient_are_the_plain_ones(inputs, outputs, padding):
+    layer = prepare_params({"conv1_1": {"kernel": kernels(inputs, outputs), "bias": RNG.normal(size=outputs)}})
+    plain = {part: layer["conv1_1"][part] for part in ("kernel", "kernel_flipped", "bias")}
+    x = jnp.asarray(RNG.normal(size=(9, 11, inputs)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(7 + 2 * padding, 9 + 2 * padding, outputs)), jnp.float32)
+
+    @jax.jit
+    def both(layer, x):
+        y, back = jax.vjp(lambda x: frozen_convolution(x, layer, padding, "float32"), x)
+        return y, back(weights)[0]
+
+    for fast, slow in zip(both(layer["conv1_1"], x), both(plain, x), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=0, atol=2e-5)
+
+
+def test_narrow_layers_alone_take_several_columns():
+    chosen = {
+        (3, 16): 4,
+        (16, 3): 8,
+        (16, 16): 2,
+        (8, 8): 4,
+        (3, 32): 2,
+        (3, 64): 1,
+        (64, 3): 1,
+        (16, 32): 1,
+        (32, 16): 1,
+    }
+    assert {pair: columns_at_once(*pair) for pair in chosen} == chosen
+    raw = {
+        "conv1_1": {"kernel": kernels(3, 16), "bias": np.zeros(16)},
+        "conv2_1": {"kernel": kernels(16, 32), "bias": np.zeros(32)},
+    }
+    layers = prepare_params(raw)
+    on_cpu = jax.default_backend() == "cpu"
+    assert [name for name, layer in layers.items() if "columns" in layer] == (["conv1_1"] if on_cpu else [])
+    text = {
+        precision: str(
+            jax.make_jaxpr(lambda x, p=precision: frozen_convolution(x, layers["conv1_1"], 1, p))(np.zeros((8, 8, 3)))
+        )
+        for precision in ("float32", "tf32")
+    }
+    assert ("window_strides=(1, 4)" in text["float32"]) == on_cpu
+    assert "window_strides=(1, 1)" in text["tf32"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9, 4)])
@@ -97,8 +164,9 @@ def test_gradient_through_winograd_is_autodiff_of_the_plain_convolution(wide_lay
 
 
 def test_wide_layers_alone_take_the_fast_forms(wide_layer):
-    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): False, (64, 512): False}
+    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): True, (64, 512): False}
     assert {pair: pays(*pair) for pair in chosen} == chosen
+    assert {pair for pair in chosen if products_pay(*pair)} == {(128, 256), (256, 128), (512, 512)}
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
 
     def products(precision):

@@ -130,8 +130,9 @@ def test_flax_initialises_the_same_tree():
     variables = jax.eval_shape(init, jax.random.key(0), jnp.zeros((16, 16, 3)))["params"]
     assert list(variables) == ["conv1_1", "conv1_2", "conv2_1"]
     for name, layer in variables.items():
+        prepared = small_params()[name]
         assert {part: array.shape for part, array in layer.items()} == {
-            part: array.shape for part, array in small_params()[name].items()
+            part: prepared[part].shape for part in ("kernel", "kernel_flipped", "bias")
         }
 
 
