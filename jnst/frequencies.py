@@ -3,12 +3,18 @@
 The image is start + Cᵀ(w ∘ z)C with C the orthonormal cosine transform (DCT-II) of each axis and w = f to minus the
 exponent, f in cycles per pixel and no lower than `LOWEST`. The transforms are matrix products, so an image padded with
 zeros gives the same numbers as the image alone, and the cosine basis has no wrap-around at the border.
+
+Over n pixels the even waves are symmetric and the odd ones antisymmetric: with y the first half of the pixels x and
+y′[i] = x[n − 1 − i], the even coefficients depend on y + y′ alone and the odd ones on y − y′, which are two products
+with a quarter of the matrix each. Along each axis of the coefficients the even waves come first, then the odd ones.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -23,22 +29,44 @@ ROWS = "rows"
 LOWEST = 1 / 64
 
 
-class Basis(NamedTuple):
-    """Cosine transforms of rows (height × height) and columns (width × width), and the weight of each frequency."""
+class Waves(NamedTuple):
+    """The cosine transform of one axis.
 
-    rows: jax.Array
-    columns: jax.Array
+    even, odd: waves × pixels, at the first half of the true pixels, the middle one included; zeros at all others.
+    padding: pixels beyond the true ones; nothing where there is no padding.
+    """
+
+    even: jax.Array
+    odd: jax.Array
+    padding: Any
+
+
+class Basis(NamedTuple):
+    """The transforms along the height and along the width, and the weight of each coefficient."""
+
+    rows: Waves
+    columns: Waves
     weights: jax.Array
 
 
-def _cosines(count: int, length: Any) -> jax.Array:
-    """Orthonormal DCT-II matrix of `length`, in the top left corner of count × count zeros."""
-    index = jnp.arange(count, dtype=jnp.float32)
-    # Half-integer products are reduced modulo the period before the cosine: float32 is exact for integers to 2²⁴ only.
-    phase = jnp.mod((2 * jnp.arange(count)[None, :] + 1) * jnp.arange(count)[:, None], 4 * length)
-    matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * length)) * jnp.sqrt(2.0 / length)
-    matrix = jnp.where(index[:, None] == 0, jnp.sqrt(1.0 / length), matrix)
-    return jnp.where((index[:, None] < length) & (index[None, :] < length), matrix, 0)
+def _waves(count: int, length: Any) -> Waves:
+    """Orthonormal DCT-II of the first `length` of `count` pixels; `length` is nothing where that is all of them."""
+    padding, length = (None, count) if length is None else (count - length, length)
+    pixel = jnp.arange((count + 1) // 2)[None, :]
+
+    def cosines(wave: jax.Array) -> jax.Array:
+        # Half-integer products are reduced modulo the period before the cosine: float32 is exact to 2²⁴ only.
+        phase = jnp.mod((2 * pixel + 1) * wave, 4 * length)
+        matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * length)) * jnp.sqrt(2.0 / length)
+        matrix = jnp.where(wave == 0, jnp.sqrt(1.0 / length), matrix)
+        return jnp.where((wave < length) & (2 * pixel < length), matrix, 0)
+
+    return Waves(cosines(jnp.arange(0, count, 2)[:, None]), cosines(jnp.arange(1, count, 2)[:, None]), padding)
+
+
+def _wave_order(count: int) -> np.ndarray:
+    """Which wave each coefficient along an axis belongs to."""
+    return np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
 
 
 def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any] | None = None) -> Basis:
@@ -47,25 +75,55 @@ def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any]
     The weights have a mean square of one over the true image; the constant has that of the lowest frequencies.
     """
     height, width = shape if size is None else size
-    row, column = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
+    row, column = _wave_order(shape[0])[:, None], _wave_order(shape[1])[None, :]
     down, across = row / (2 * height), column / (2 * width)
     lowest = jnp.maximum(0.5 / jnp.maximum(height, width), LOWEST)
     weights = jnp.maximum(jnp.hypot(down, across), lowest) ** -exponent
     weights = jnp.where((row < height) & (column < width), weights, 0)
     weights /= jnp.sqrt(jnp.sum(jnp.square(weights)) / (height * width))
-    return Basis(_cosines(shape[0], height), _cosines(shape[1], width), weights)
+    rows, columns = size or (None, None)
+    return Basis(_waves(shape[0], rows), _waves(shape[1], columns), weights)
 
 
-def _product(rows: jax.Array, x: Image, columns: jax.Array) -> Image:
+def _multiply(matrix: jax.Array, x: jax.Array, axis: int) -> jax.Array:
+    formula = "ki,ijc->kjc" if axis == 0 else "lj,ijc->ilc"
+    return jnp.einsum(formula, matrix, x, precision=lax.Precision.HIGHEST)
+
+
+def _to_waves(x: Image, waves: Waves, axis: int) -> Image:
+    """From pixels to coefficients along one axis."""
+    mirrored, length = jnp.flip(x, axis), x.shape[axis]
+    if waves.padding is not None:
+        mirrored, length = jnp.roll(mirrored, -waves.padding, axis), length - waves.padding
+    near, far = (lax.slice_in_dim(side, 0, waves.even.shape[1], axis=axis) for side in (x, mirrored))
+    middle = 2 * lax.broadcasted_iota(jnp.int32, near.shape, axis) == length - 1
+    even, odd = jnp.where(middle, near, near + far), near - far
+    return jnp.concatenate([_multiply(waves.even, even, axis), _multiply(waves.odd, odd, axis)], axis)
+
+
+def _to_pixels(z: Image, waves: Waves, axis: int) -> Image:
+    """From coefficients to pixels along one axis: the adjoint, and the inverse, of `_to_waves`."""
+    even, odd = jnp.split(z, [len(waves.even)], axis)
+    even, odd = _multiply(waves.even.T, even, axis), _multiply(waves.odd.T, odd, axis)
+    near, far = even + odd, even - odd
+    if waves.padding is None:
+        far = lax.slice_in_dim(far, 0, len(waves.odd), axis=axis)
+        return jnp.concatenate([near, jnp.flip(far, axis)], axis)
+    beyond = [(0, len(waves.odd) if i == axis else 0) for i in range(z.ndim)]
+    near, far = jnp.pad(near, beyond), jnp.flip(jnp.pad(far, beyond), axis)
+    first_half = 2 * lax.broadcasted_iota(jnp.int32, near.shape, axis) < z.shape[axis] - waves.padding
+    return jnp.where(first_half, near, jnp.roll(far, -waves.padding, axis))
+
+
+def _along_both(transform: Callable[[Image, Waves, int], Image], x: Image, basis: Basis) -> Image:
+    x = transform(x, basis.columns, 1)
     mesh = jax.sharding.get_abstract_mesh()
     if ROWS not in mesh.axis_names:
-        return jnp.einsum("ki,ijc,lj->klc", rows, x, columns, precision=lax.Precision.HIGHEST)
-    # Each device transforms its rows, then turns them in for as many columns: no device ever holds the whole image.
-    x = jnp.einsum("ijc,lj->ilc", x, columns, precision=lax.Precision.HIGHEST)
-    x = _divide_columns(x, mesh.shape[ROWS])
-    x = jnp.einsum("ki,ilc->klc", rows, x, precision=lax.Precision.HIGHEST)
-    x = lax.with_sharding_constraint(x, PartitionSpec(None, ROWS))
-    return lax.with_sharding_constraint(x[:, : columns.shape[0]], PartitionSpec(ROWS))
+        return transform(x, basis.rows, 0)
+    # Each device has transformed its rows, and turns them in for as many columns: none ever holds the whole image.
+    y = transform(_divide_columns(x, mesh.shape[ROWS]), basis.rows, 0)
+    y = lax.with_sharding_constraint(y, PartitionSpec(None, ROWS))
+    return lax.with_sharding_constraint(y[:, : x.shape[1]], PartitionSpec(ROWS))
 
 
 def _divide_columns(x: Image, count: int) -> Image:
@@ -77,9 +135,9 @@ def _divide_columns(x: Image, count: int) -> Image:
 
 def synthesize(z: Image, basis: Basis) -> Image:
     """From weighted coefficients to pixels: Cᵀ(w ∘ z)C for each channel."""
-    return _product(basis.rows.T, basis.weights[..., None] * z, basis.columns.T)
+    return _along_both(_to_pixels, basis.weights[..., None] * z, basis)
 
 
 def analyze(gradient: Image, basis: Basis) -> Image:
     """The adjoint of `synthesize`: a gradient with respect to pixels becomes one with respect to coefficients."""
-    return basis.weights[..., None] * _product(basis.rows, gradient, basis.columns)
+    return basis.weights[..., None] * _along_both(_to_waves, gradient, basis)

@@ -98,7 +98,7 @@ def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) 
     working = 5 if grid is None else 6
     cosines = 0
     if optimizer.frequency_exponent:
-        state, working, cosines = state + 4 / 3, working + 1, 4 * ((devices * height) ** 2 + width**2)
+        state, working, cosines = state + 4 / 3, working + 4, 2 * ((devices * height) ** 2 + width**2)
     # A whole image on one device is not advanced in place: snapshots may outlive a chunk.
     copies = 2 if grid is None and devices == 1 else 1
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
