@@ -20,7 +20,7 @@ from jnst.descent import TransferState
 from jnst.errors import JnstError
 from jnst.files import replacing
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Stored(NamedTuple):

@@ -93,7 +93,7 @@ def test_no_state_and_damaged_states_are_refused(tmp_path):
         Checkpoint(path, 0, {}, resume=True).load()
     with zipfile.ZipFile(path, "w") as parts:
         parts.writestr("about.json", '{"format": 99}')
-    with pytest.raises(JnstError, match="format 99; this version reads 1"):
+    with pytest.raises(JnstError, match="format 99; this version reads 2"):
         Checkpoint(path, 0, {}, resume=True).load()
 
 
