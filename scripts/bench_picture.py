@@ -79,7 +79,7 @@ def run_jnst(
     advance(params, targets, state, config, num_steps=0)
     begin = time.perf_counter()
     while int(state.evaluations) < most:
-        state, trace = advance(params, targets, state, config, num_steps=5)
+        state, trace = advance(params, targets, state, config, num_steps=20, in_place=True)
         below = np.flatnonzero(np.asarray(trace.total) <= goal)
         if below.size:
             reached = int(trace.evaluation[below[0]])
