@@ -118,6 +118,8 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     The compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2): two passes over the history, whatever its length,
     and between them two triangular systems of its length. It equals the two loops of Nocedal and Wright's
     algorithm 7.4, which go over the history four times, one pair after the other.
+
+    To be called once between one `remember` and the next, with the gradients whose difference is what is remembered.
     """
     history = pairs.usable.shape[0]
     along_steps, along_changes = _dots(pairs.steps, gradient), _dots(pairs.changes, gradient)
@@ -174,8 +176,7 @@ def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
 def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> Pairs:
     """The new memory; the old one without its oldest pair where the new is not kept; or an empty one.
 
-    Only the newest pair can hold numbers that are not finite, so only its slot is cleared. Dot products of pairs that
-    are not usable are never read.
+    Only the newest pair can hold numbers that are not finite, so only its slot is cleared.
     """
     slot = old.made % old.usable.shape[0]
 
@@ -185,11 +186,19 @@ def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> 
     def choose(new: jax.Array, old: jax.Array, empty: Any) -> jax.Array:
         return jnp.where(forget, empty, jnp.where(keep, new, old))
 
+    def settle(products: jax.Array) -> jax.Array:
+        corner = products.at[slot, slot].set(jnp.where(keep, products[slot, slot], 0))
+        return jnp.where(forget, 0, corner)
+
     return new._replace(
         steps=clear(new.steps),
         changes=clear(new.changes),
         usable=choose(new.usable, old.usable.at[slot].set(False), False),
         gamma=choose(new.gamma, old.gamma, 1),
         made=choose(new.made, old.made, 0),
+        crossed=settle(new.crossed),
+        squared=settle(new.squared),
+        along_steps=jnp.where(forget, 0, new.along_steps),
+        along_changes=jnp.where(forget, 0, new.along_changes),
         counted=jnp.where(forget, 0, new.counted),
     )
