@@ -13,7 +13,7 @@ from jnst.arrays import FeatureMap, Params
 from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Precision
 from jnst.errors import JnstError
-from jnst.products import convolve_by_products, products_pay
+from jnst.products import convolve_by_products
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 
@@ -72,7 +72,7 @@ def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> 
     if kernel.shape[1] > 3:
         return convolve_columns(x, kernel, padding)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and products_pay(*kernel.shape[2:]):
+    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and pays(*kernel.shape[2:]):
         return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
     return lax.conv_general_dilated(
         x[None].astype(dtype),

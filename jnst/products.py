@@ -11,11 +11,6 @@ import jax.numpy as jnp
 from jnst.arrays import FeatureMap
 
 
-def products_pay(inputs: int, outputs: int) -> bool:
-    """Whether this form is faster on a CPU."""
-    return min(inputs, outputs) >= 128 and max(inputs, outputs) >= 256
-
-
 def convolve_by_products(x: FeatureMap, kernel: Any) -> FeatureMap:
     """3×3 convolution with zero padding one and stride one; sums in float32, the result in the dtype of `x`.
 

@@ -13,7 +13,7 @@ from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
-from jnst.products import convolve_by_products, products_pay
+from jnst.products import convolve_by_products
 from jnst.winograd import pays, transform_kernel, winograd_convolution
 
 RNG = np.random.default_rng(5)
@@ -164,9 +164,8 @@ def test_gradient_through_winograd_is_autodiff_of_the_plain_convolution(wide_lay
 
 
 def test_wide_layers_alone_take_the_fast_forms(wide_layer):
-    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): True, (64, 512): False}
+    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): False, (64, 512): False}
     assert {pair: pays(*pair) for pair in chosen} == chosen
-    assert {pair for pair in chosen if products_pay(*pair)} == {(128, 256), (256, 128), (512, 512)}
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
 
     def products(precision):
