@@ -76,7 +76,7 @@ def run_jnst(
         network_input=config.network_input,
     )
     state = init_state(start, config)
-    advance(params, targets, state, config, num_steps=0)
+    state, _ = advance(params, targets, state, config, num_steps=0, in_place=True)
     begin = time.perf_counter()
     while int(state.evaluations) < most:
         state, trace = advance(params, targets, state, config, num_steps=20, in_place=True)

@@ -47,13 +47,13 @@ def main() -> None:
     run = resolve_run("gordic", weights=arguments.weights)
     params = prepare_params(run.weights.params)
     content, style = np.random.default_rng(0).random((2, arguments.size, arguments.size, 3), np.float32)
+    targets = make_targets(params, content, style, run.config)
     states: dict[str, tuple[Config, TransferState]] = {}
     for name, optimizer in settings(arguments.history).items():
         config = dataclasses.replace(run.config, optimizer=optimizer)
-        targets = make_targets(params, content, style, config)
         # The first turns compile the loop and fill the memory with something.
-        states[name] = config, advance(params, targets, init_state(content, config), config, num_steps=3)[0]
-    targets = make_targets(params, content, style, run.config)
+        state = init_state(content, config)
+        states[name] = config, advance(params, targets, state, config, num_steps=3, in_place=True)[0]
     spent: dict[str, list[float]] = {name: [] for name in states}
     for _ in range(arguments.rounds):
         for name, (config, state) in states.items():
