@@ -22,7 +22,7 @@ from jnst.sharding import count_devices, image_mesh, place
 from jnst.stages import Stage
 from jnst.styles import StyleTargets, check_style_targets, pick_grams, picture_grams
 from jnst.tasks import Item, first_picture
-from jnst.transfer import Result, Snapshot, check_size, style_at_scale, stylize
+from jnst.transfer import Glance, Result, Snapshot, check_size, style_at_scale, stylize
 
 _REMEMBERED_STYLES = 256
 
@@ -39,7 +39,8 @@ class Plan(NamedTuple):
 
 
 class BatchSnapshot(NamedTuple):
-    """What a callback is shown: of which tasks (by position), how far each is, and their best pictures so far."""
+    """What a callback is shown: of which tasks (by position), how far each is, and their best pictures so far, as long
+    as it runs."""
 
     indices: tuple[int, ...]
     progress: tuple[Progress, ...]
@@ -223,12 +224,11 @@ class Painter:
             turns = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = stage.out_of_time()
             if callback is not None:
-                snapshot = BatchSnapshot(
-                    tuple(stage.indices), stage.progress(state), lambda lane, state=state: stage.pictures(state)[lane]
-                )
-                if callback(snapshot):
+                glance = Glance(lambda lane, state=state: stage.pictures(state)[lane])
+                if callback(BatchSnapshot(tuple(stage.indices), stage.progress(state), glance)):
                     stage.stop("callback")
                     ended = True
+                glance.close()
             if ended or not (stage.reasons == RUNNING).any():
                 return [*stage.pictures(state)], ended
 

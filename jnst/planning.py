@@ -99,15 +99,13 @@ def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) 
     cosines = 0
     if optimizer.frequency_exponent:
         state, working, cosines = state + 4 / 3, working + 4, 2 * ((devices * height) ** 2 + width**2)
-    # A whole image on one device is not advanced in place: snapshots may outlive a chunk.
-    copies = 2 if grid is None and devices == 1 else 1
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
     on_host = (jax.default_backend() == "cpu") / devices
     return Memory(
         fixed=round(_BASE * on_host) + params_bytes(config),
         features=round(features),
         targets=round(_content_channels(config) * value * pixels),
-        optimizer=round(_IMAGE * pixels * (state * copies + working) + cosines),
+        optimizer=round(_IMAGE * pixels * (state + working) + cosines),
         pictures=round(_HOST * devices * pixels * on_host),
     )
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
-from jnst.errors import ConfigError, ImageError
+from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.initial import initial_image
 from jnst.layers import deepest, layer_names, minimum_size
 from jnst.objective import Targets
@@ -30,8 +30,33 @@ from jnst.tiles import prepare_targets
 _MAX_REJECTED = 10
 
 
+class Glance:
+    """A way to see pictures that are there while a callback runs, and whose memory is then the next turns'."""
+
+    def __init__(self, see: Callable[..., np.ndarray]) -> None:
+        self._see: Callable[..., np.ndarray] | None = see
+
+    def __call__(self, *lane: int) -> np.ndarray:
+        """The picture, or that of one lane.
+
+        Raises:
+            JnstError: when the callback has returned.
+        """
+        if self._see is None:
+            raise JnstError(
+                "a snapshot's image is there only until its callback returns, since the next turns take over its "
+                "memory; call image() in the callback and keep what it returns"
+            )
+        return self._see(*lane)
+
+    def close(self) -> None:
+        """The callback has returned."""
+        self._see = None
+
+
 class Snapshot(NamedTuple):
-    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1]."""
+    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1],
+    as long as the callback runs."""
 
     progress: Progress
     image: Callable[[], np.ndarray]
@@ -129,13 +154,10 @@ def _run_stage(
     callback: Callback | None,
     optimizer: optax.GradientTransformation | None,
     checkpoint: Checkpoint | None,
-    *,
-    large: bool,
 ) -> tuple[TransferState, str]:
     config = stage.config
     begin = time.monotonic()
-    # Large images' state is not kept twice; a snapshot is then good until its callback returns.
-    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=large)
+    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=True)
     # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
     state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
@@ -148,10 +170,10 @@ def _run_stage(
         pace, done = (time.monotonic() - begin) / turns, done + turns
         reason = stage.reason_to_stop(state)
         if callback is not None:
-            picture = functools.partial(_picture, state, stage)
-            snapshot = Snapshot(stage.progress(state), picture)
-            if callback(snapshot) and reason is None:
+            glance = Glance(functools.partial(_picture, state, stage))
+            if callback(Snapshot(stage.progress(state), glance)) and reason is None:
                 reason = "callback"
+            glance.close()
         if checkpoint is not None and (checkpoint.due() if reason is None else reason in ("callback", "time")):
             checkpoint.save(stage.index, state, stage.trace, stage.clock)
         if reason is not None:
@@ -258,8 +280,7 @@ def stylize(
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
-            large = config.tile > 0 or mesh is not None
-            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint, large=large)
+            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
         picture = _picture(state, stage)
         clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):

@@ -13,7 +13,7 @@ from jnst.arrays import LossWeights
 from jnst.batch import stylize_batch
 from jnst.buckets import bucket_side, pad_image
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, JnstError
 from jnst.frozen import prepare_params
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
 from jnst.layers import convolutions, scaled_channels
@@ -173,6 +173,13 @@ def test_a_callback_sees_all_lanes_and_can_end_the_batch(params):
     results = stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4, callback=callback)
     assert seen == [((0, 1, 2), [0, 0, 0], (32, 32, 3))]
     assert [result.stopped for result in results] == ["callback"] * 3
+
+
+def test_a_lanes_picture_is_there_until_the_callback_returns(params):
+    seen = []
+    stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4, callback=seen.append)
+    with pytest.raises(JnstError, match="only until its callback returns"):
+        seen[0].image(1)
 
 
 def make_lanes(params, config, count):

@@ -10,7 +10,7 @@ from reference import paint
 from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
-from jnst.errors import ConfigError, ImageError
+from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.transfer import Snapshot, at_scale, smallest_scale, style_at_scale, stylize
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
@@ -85,6 +85,14 @@ def test_the_callback_sees_progress_and_picture_and_may_stop():
     assert progress.best == min(result.trace["total"])
     np.testing.assert_array_equal(picture, result.image)
     np.testing.assert_allclose(seen[0][1], CONTENT, atol=1e-6)
+
+
+def test_a_picture_is_there_until_its_callback_returns():
+    seen = []
+    run(with_run(steps=2, chunk=1), callback=seen.append)
+    with pytest.raises(JnstError, match="only until its callback returns"):
+        seen[0].image()
+    assert [snapshot.progress.step for snapshot in seen] == [0, 1, 2]
 
 
 def test_tolerance():
