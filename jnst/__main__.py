@@ -1,7 +1,25 @@
-"""`python -m jnst`."""
+"""`jnst` and `python -m jnst`."""
 
+import contextlib
+import os
 import sys
 
 from jnst.cli import main
 
-sys.exit(main())
+# The loop's temporary memory, hundreds of megabytes, is given back and asked for again about once a second. In pages of
+# 4 KB that costs a tenth of the time of a picture of 512 pixels with VGG19; glibc reads this when a process begins.
+_TUNABLE = "glibc.malloc.hugetlb"
+
+
+def enter() -> None:
+    """The command. On Linux those that paint begin anew with large pages for large blocks of memory."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform == "linux" and {"stylize", "batch"} & {*sys.argv[1:]} and _TUNABLE not in tunables:
+        asked = ":".join(filter(None, [tunables, f"{_TUNABLE}=1"]))
+        with contextlib.suppress(OSError):  # forbidden: it goes without
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": asked})
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    enter()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jnst.__main__
 from jnst.cli import main
 from jnst.imageio import read_metadata
 from jnst.resizing import resize
@@ -239,6 +240,39 @@ def test_a_signal_saves_the_best_picture_so_far(folder: Path, number: signal.Sig
     record = json.loads((folder / f"cut{code}.json").read_text())
     assert record["interrupted"] is True
     assert len(record["trace"]["total"]) > 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+class TestLargePages:
+    @pytest.mark.parametrize("before", ["", "glibc.malloc.check=1"])
+    def test_painting_begins_anew_with_them_once(self, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+        calls: list[tuple[str, list[str], dict[str, str]]] = []
+        monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+        monkeypatch.setattr(sys, "argv", ["jnst", "stylize", "a.png"])
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "jnst", "stylize", "a.png"])
+        monkeypatch.setattr(jnst.__main__, "main", lambda: 7)
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+        with pytest.raises(SystemExit, match="7"):  # the replaced execve returns
+            jnst.__main__.enter()
+        ((program, words, environment),) = calls
+        assert (program, words) == (sys.executable, [sys.executable, "-m", "jnst", "stylize", "a.png"])
+        assert environment["GLIBC_TUNABLES"] == ":".join(filter(None, [before, "glibc.malloc.hugetlb=1"]))
+        monkeypatch.setenv("GLIBC_TUNABLES", environment["GLIBC_TUNABLES"])
+        with pytest.raises(SystemExit, match="7"):
+            jnst.__main__.enter()
+        assert len(calls) == 1
+
+    def test_other_commands_stay_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "execve", None)
+        monkeypatch.setattr(sys, "argv", ["jnst", "weights", "list"])
+        monkeypatch.setattr(jnst.__main__, "main", lambda: 0)
+        with pytest.raises(SystemExit, match="0"):
+            jnst.__main__.enter()
+
+    def test_the_new_process_gets_the_same_words(self, folder: Path) -> None:
+        words = [sys.executable, "-m", "jnst", "stylize", "--help"]
+        shown = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=True).stdout
+        assert shown.startswith("usage: jnst stylize")
 
 
 class TestOtherCommands:
