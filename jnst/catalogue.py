@@ -41,7 +41,7 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("pocket", "vgg19", "jnst", "a quarter of VGG19's width, bundled", "Apache-2.0"),
+        Entry("pocket", "vgg19", "jnst", "three eighths of VGG19's width, bundled", "Apache-2.0"),
         Entry(
             "vgg19",
             "vgg19",

@@ -6,8 +6,9 @@ A VGG19 of reduced width learns, from the pictures of `painted_pictures.py` alon
 crop was painted in. Every block is asked (deep supervision): a small head looks at channel means and at a Gram
 matrix of the block's features, as style transfer will, and must name the style. Colours are disturbed, so that
 texture has to answer; so that colours are not lost on style transfer, six of the first layer's filters are held at
-local means of colours. Batch normalisation is folded into the convolutions at the end, with statistics of pictures
-that were not trained on, and layers are scaled so that their mean activation on those is one.
+local means of colours. At the end three of the others give way to filters for what single pixels add to those means:
+without them fine coloured noise goes unseen. Batch normalisation is folded into the convolutions, with statistics of
+pictures that were not trained on, and layers are scaled so that their mean activation on those is one.
 
 The run writes a checkpoint as it goes and resumes from it; each step's batch depends on the seed and the step only.
 """
@@ -28,7 +29,7 @@ import numpy as np
 import optax
 from painted_pictures import paint_pictures
 
-VERSION = 2
+VERSION = 3
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # base channels, convolutions: VGG19
 CALIBRATION = 64  # pictures, of styles not trained on, that fix the written network's biases and scales
@@ -41,7 +42,7 @@ class Training:
     """Everything that the written bytes depend on, besides machine and versions."""
 
     seed: int = 0
-    width: float = 0.25
+    width: float = 0.375
     blocks: int = 5
     styles: int = 1200
     each: int = 3  # training pictures per style; one more is kept for validation
@@ -55,6 +56,7 @@ class Training:
     pooling: str = "average"
     recolour: float = 0.5  # share of crops with exchanged colour channels
     colours: int = 6  # filters of conv1_1 that are held, not learned: local means of lightness and two colour axes
+    details: int = 3  # others that are put in place of those learned that conv1_2 heeds least: single pixels
 
     @property
     def classes(self) -> int:
@@ -72,13 +74,26 @@ class TrainState(NamedTuple):
     optimizer: Tree
 
 
+AXES = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # lightness, red − green, yellow − blue
+
+
 def colour_filters(count: int) -> np.ndarray:
-    """3 × 3 × RGB × count: means over the window of lightness, red − green and yellow − blue, each with either sign.
+    """3 × 3 × RGB × count: means over the window along the three axes, each with either sign.
 
     Learned from crops with disturbed colours, filters look past colours; these keep them in sight of every layer.
     """
-    axes = np.array([[1, 1, 1], [-1, -1, -1], [1, -1, 0], [-1, 1, 0], [1, 1, -2], [-1, -1, 2]], np.float32)
-    return np.broadcast_to(axes[:count].T / 9, (3, 3, 3, count)).astype(np.float32)
+    signed = np.stack([AXES, -AXES], 1).reshape(6, 3)
+    return np.broadcast_to(signed[:count].T / 9, (3, 3, 3, count)).astype(np.float32)
+
+
+def detail_filters(count: int) -> np.ndarray:
+    """3 × 3 × RGB × count: the middle less the mean of its neighbours, along the three axes.
+
+    Their Gram matrix knows how much single pixels differ in a painting, above all in colour, which no filter learns.
+    """
+    middle = np.full((3, 3), -1 / 8, np.float32)
+    middle[1, 1] = 1
+    return middle[:, :, None, None] * AXES[:count].T
 
 
 # ---- network --------------------------------------------------------------------------------------------------------
@@ -367,14 +382,24 @@ def fold_normalization(kernels: dict[str, np.ndarray], pictures: np.ndarray, poo
     return folded
 
 
+def first_kernels(config: Training, learned: jax.Array, second: jax.Array) -> dict[str, jax.Array]:
+    """The first two convolutions as written. conv1_1 has the filters for colours, then those for details, which conv1_2
+    does not look at, then those of the learned ones that conv1_2 heeds most, in their order."""
+    heeded = jnp.square(second[:, :, config.colours :]).sum((0, 1, 3))
+    kept = jnp.sort(jnp.argsort(-heeded)[: len(heeded) - config.details])
+    first = jnp.concatenate([colour_filters(config.colours), detail_filters(config.details), learned[..., kept]], -1)
+    unheeded = jnp.zeros((3, 3, config.details, second.shape[-1]))
+    second = jnp.concatenate([second[:, :, : config.colours], unheeded, second[:, :, config.colours + kept]], 2)
+    return {"conv1_1": first, "conv1_2": second}
+
+
 def finish(config: Training, state: TrainState) -> dict[str, dict]:
     """The weights to be written."""
     trunk = state.params["trunk"]
     depths = [count for _, count in BLOCKS[: config.blocks]]
     names = [f"conv{block}_{index}" for block, count in enumerate(depths, 1) for index in range(1, count + 1)]
     kernels = {name: trunk[name]["kernel"] for name in names}
-    if config.colours:
-        kernels["conv1_1"] = jnp.concatenate([colour_filters(config.colours), kernels["conv1_1"]], -1)
+    kernels |= first_kernels(config, kernels["conv1_1"], kernels["conv1_2"])
     unseen = paint_pictures(config.seed + 1, range(CALIBRATION), 1, config.picture)[:, 0]
     return fold_normalization(kernels, unseen, config.pooling)
 

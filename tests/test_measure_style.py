@@ -120,8 +120,20 @@ def test_search_finds_the_least_edge_weight_that_keeps_the_structure():
     assert found.factor == pytest.approx(10**1.5)
 
 
-def test_search_ends_at_once_where_structure_is_kept_and_takes_the_most_where_it_never_is():
-    assert measure_style.match_structure(lambda factor: make_trial(factor, 1), make_trial(1, 0.9), 0.9).factor == 1
+def test_search_gives_up_structure_that_is_not_wanted_for_style():
+    tried = []
+
+    def attempt(factor: float) -> measure_style.Trial:
+        tried.append(factor)
+        share = factor / (factor + 0.1)  # structure 0.5 at a factor of 0.1
+        return make_trial(factor, share, share)
+
+    found = measure_style.match_structure(attempt, attempt(1), 0.5)
+    assert tried == pytest.approx([1, 10**-1, 10**-1.5, 10**-1.25, 10**-1.125])
+    assert found.factor == pytest.approx(0.1)
+
+
+def test_search_takes_the_most_structure_where_there_is_never_enough():
     never = measure_style.match_structure(
         lambda factor: make_trial(factor, 0.1 * np.log10(factor)), make_trial(1, 0), 0.9
     )
@@ -148,6 +160,25 @@ def test_search_downward_takes_the_least_structure_where_it_stays_too_high():
     assert (trial.factor, trial.verdict.structure) == (0, 0.8)
     assert not measure_style.is_matched(trial, 0.5, "lower")
     assert measure_style.is_matched(trial, 0.8, "lower")
+
+
+def test_both_weights_rise_until_structure_and_grain_are_matched():
+    tried = []
+
+    def attempt(factor: float, smoothing: float) -> measure_style.Trial:
+        tried.append((factor, smoothing))
+        return make_trial(factor, 0.5 + 0.1 * factor - 0.05 * smoothing, grain=1 / smoothing)._replace(
+            smoothing=smoothing
+        )
+
+    wanted = make_trial(1, 0.7, grain=0.3).verdict
+    found = measure_style.match_grain(attempt, attempt(1, 1), wanted)
+    assert tried == [(1, 1), (2, 2), (4, 4)]
+    assert (found.factor, found.smoothing, found.verdict.grain) == (4, 4, 0.25)
+    kept = make_trial(1, 0.8, grain=0.2)
+    assert measure_style.match_grain(attempt, kept, wanted) == kept
+    never = measure_style.match_grain(lambda *factors: make_trial(factors[0], 0.1), make_trial(1, 0.1), wanted)
+    assert never.factor == measure_style.RAISE**measure_style.REPAIRS
 
 
 def test_wins_are_counted_pair_by_pair():

@@ -19,9 +19,11 @@ import painted_pictures
 import train_pocket
 
 POCKET = Path(__file__).parents[1] / "weights" / "pocket.h5"
-SHA256 = "5b382967b82ff0aecfbad1fd7da3ec75b27b6f4532e60fa875211284adf91776"
+SHA256 = "b0a41eef80b81c4b4ce1609db0601e5655fe3ee9195d787e4816cec0b49adc7a"
 # One block: compiling is what takes time.
-TOY = train_pocket.Training(width=1 / 16, blocks=1, styles=4, each=2, picture=40, crop=32, batch=4, steps=3, colours=2)
+TOY = train_pocket.Training(
+    width=1 / 16, blocks=1, styles=4, each=2, picture=40, crop=32, batch=4, steps=3, colours=2, details=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_shipped_file_is_the_one_described(pocket):
     info = pocket.info
     assert info.sha256 == SHA256
     assert POCKET.stat().st_size < 8_000_000
-    assert (info.name, info.architecture, info.width, info.lineage) == ("pocket", "vgg19", 0.25, "jnst")
+    assert (info.name, info.architecture, info.width, info.lineage) == ("pocket", "vgg19", 0.375, "jnst")
     assert (info.order, info.scale, info.licence) == ("rgb", 1.0, "Apache-2.0")
     assert info.mean == pytest.approx((0.485, 0.456, 0.406))
     assert info.std == pytest.approx((0.229, 0.224, 0.225))
@@ -63,19 +65,20 @@ def test_shipped_file_is_the_one_described(pocket):
 def test_shipped_file_says_how_it_was_made(pocket):
     notes = pocket.info.notes
     assert notes["script_version"] == train_pocket.VERSION
-    assert (notes["seed"], notes["steps"], notes["objective"], notes["colours"]) == (0, 400, "both", 6)
-    assert notes["accuracy"] == pytest.approx(0.100, abs=0.001)
+    assert (notes["seed"], notes["steps"], notes["objective"]) == (0, 400, "both")
+    assert (notes["colours"], notes["details"]) == (6, 3)
+    assert notes["accuracy"] == pytest.approx(0.125, abs=0.001)
 
 
 def test_golden_features(pocket):
     vertical, horizontal = np.mgrid[0:48, 0:64] / 64
     picture = np.stack([vertical, horizontal, 0.5 + 0.5 * np.sin(40 * vertical * horizontal)], -1).astype(np.float32)
     features = features_of(pocket, picture, ["relu1_1", "relu3_1", "relu5_1"])
-    assert [features[layer].shape for layer in features] == [(48, 64, 16), (12, 16, 64), (3, 4, 128)]
+    assert [features[layer].shape for layer in features] == [(48, 64, 24), (12, 16, 96), (3, 4, 192)]
     means = [float(features[layer].mean()) for layer in features]
-    assert means == pytest.approx([1.53012, 1.17999, 0.78597], rel=1e-3)
+    assert means == pytest.approx([1.53683, 1.03040, 0.66656], rel=1e-3)
     middles = [float(features[layer][features[layer].shape[0] // 2, 1].max()) for layer in features]
-    assert middles == pytest.approx([9.92112, 6.73054, 3.90522], rel=1e-3)
+    assert middles == pytest.approx([10.53421, 5.46830, 4.36825], rel=1e-3)
 
 
 def test_mean_activations_are_about_one_on_pictures_not_trained_on(pocket):
@@ -156,11 +159,30 @@ def test_held_filters_see_colours_alone():
     np.testing.assert_allclose(yellow.sum((0, 1)), [1, 1, -2], rtol=1e-6)
 
 
-def test_written_network_begins_with_the_held_filters():
-    kernel = train_pocket.finish(TOY, train_pocket.init_training(TOY))["conv1_1"]["kernel"]
+def test_detail_filters_see_single_pixels_alone():
+    lightness, red, yellow = np.moveaxis(train_pocket.detail_filters(3), -1, 0)
+    for one in (lightness, red, yellow):
+        np.testing.assert_allclose(one.sum((0, 1)), 0, atol=1e-6)  # flat areas
+        np.testing.assert_allclose(np.einsum("ijc,i->c", one, [-1, 0, 1]), 0, atol=1e-6)  # slopes
+    np.testing.assert_allclose(lightness[1, 1], [1, 1, 1])
+    for one in (red, yellow):
+        np.testing.assert_allclose(one.sum(-1), 0, atol=1e-6)  # grey
+
+
+def test_written_network_begins_with_the_filters_for_colours_and_details():
+    trunk = train_pocket.init_training(TOY).params["trunk"]
+    heeded = np.square(trunk["conv1_2"]["kernel"][:, :, 2:]).sum((0, 1, 3))
+    params = train_pocket.finish(TOY, train_pocket.init_training(TOY))
+    kernel = params["conv1_1"]["kernel"]
     assert kernel.shape == (3, 3, 3, 4)
     np.testing.assert_allclose(kernel[..., 0], kernel[0, 0, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(kernel[..., 1], -kernel[..., 0], rtol=1e-5)
+    np.testing.assert_allclose(kernel[..., 2] / kernel[1, 1, 0, 2], train_pocket.detail_filters(1)[..., 0], rtol=1e-5)
+    learned = trunk["conv1_1"]["kernel"][..., heeded.argmax()]
+    np.testing.assert_allclose(kernel[..., 3] / learned, kernel[0, 0, 0, 3] / learned[0, 0, 0], rtol=1e-4)
+    unheeding = params["conv1_2"]["kernel"][:, :, 2]
+    np.testing.assert_array_equal(unheeding, 0)
+    assert (np.abs(params["conv1_2"]["kernel"][:, :, [0, 1, 3]]).max((0, 1, 3)) > 0).all()
 
 
 def test_crops_come_in_pairs_of_one_style(toy_pictures):

@@ -66,7 +66,7 @@ def test_the_default_takes_its_form_for_the_bundled_network(monkeypatch: pytest.
     run = resolve_run("default")
     assert run.config.preset == "pocket"
     assert run.config.network.pooling == "average"
-    assert run.config.network.width == 0.25
+    assert run.config.network.width == 0.375
     assert run.source == "pocket"
     assert any("jnst weights fetch vgg19" in notice for notice in run.notices)
 

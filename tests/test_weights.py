@@ -330,7 +330,7 @@ def test_an_unwritable_place_is_named(tmp_path, tiny):
 
 def test_the_bundled_network_is_sound():
     params, info = load_weights("pocket")
-    assert (info.name, info.architecture, info.width, info.lineage) == ("pocket", "vgg19", 0.25, "jnst")
+    assert (info.name, info.architecture, info.width, info.lineage) == ("pocket", "vgg19", 0.375, "jnst")
     assert info.space.order == "rgb"
     assert info.licence == "Apache-2.0"
     assert "conv5_1" in params
