@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
-from jnst.config import Config, require
+from jnst.config import Config, PixelSpace, require
 from jnst.extents import Extent
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate
@@ -275,8 +275,12 @@ def advance(
             return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
 
 
+@functools.partial(jax.jit, static_argnames=("variable",))
+def _show(point: Image, start: Image | None, basis: Basis | None, *, variable: PixelSpace) -> Image:
+    return jnp.clip(decode(to_image(point, start, basis), variable), 0.0, 1.0)
+
+
 def current_picture(state: TransferState, config: Config, *, best: bool) -> np.ndarray:
     """The picture that the state stands for, on the host: RGB, clipped to [0, 1], height × width × 3."""
     point = state.best_point if best else state.point
-    image = decode(to_image(point, state.start, state.basis), config.variable)
-    return np.clip(np.asarray(image), 0.0, 1.0)
+    return np.array(_show(point, state.start, state.basis, variable=config.variable))

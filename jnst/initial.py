@@ -29,6 +29,7 @@ def _moments(image: StyleImage) -> tuple[jax.Array, jax.Array]:
     return mean, _product("hwc,hwd->cd", centred, centred) / (image.shape[0] * image.shape[1])
 
 
+@jax.jit
 def recolor(content: Image, style: StyleImage) -> Image:
     """The content image with the colour mean and covariance of the style image (RGB, clipped to [0, 1]).
 

@@ -41,7 +41,8 @@ def pays(inputs: int, outputs: int) -> bool:
 
     The transformed kernels take four times the plain ones' memory: 38 MB from 512 channels to 512.
     """
-    return min(inputs, outputs) >= 128 and max(inputs, outputs) >= 256
+    low, high = sorted((inputs, outputs))
+    return low >= 192 or (low >= 128 and high >= 256)
 
 
 @jax.jit

@@ -164,7 +164,8 @@ def test_gradient_through_winograd_is_autodiff_of_the_plain_convolution(wide_lay
 
 
 def test_wide_layers_alone_take_the_fast_forms(wide_layer):
-    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (128, 128): False, (64, 512): False}
+    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (192, 192): True}
+    chosen |= {(128, 128): False, (128, 192): False, (64, 512): False}
     assert {pair: pays(*pair) for pair in chosen} == chosen
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
 
