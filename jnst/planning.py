@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Params
-from jnst.config import Config, OptimizerConfig
+from jnst.config import Config, LayerWeights, OptimizerConfig
 from jnst.grids import Grid, band_height, layer_stride, tile_grid
 from jnst.layers import convolutions, deepest, layer_names, scaled_channels
 from jnst.memory import available_bytes, kept_channels, params_bytes
@@ -27,8 +27,10 @@ _IMAGE = 12  # bytes per pixel of a picture in float32
 # Python, JAX and the compiled programs; pictures in and out on the host, per pixel. Measured, both rounded up.
 _BASE = 500 << 20
 _HOST = 60
-# Working copies of the largest feature map beside those that are kept; fitted to the compiler's figures.
-_COPIES = 1.25
+# Beside the feature maps that are kept: working copies of the largest one, or in a whole image, where that is more, the
+# gradients of all style terms at once, in maps of their own. Both fitted to the compiler's figures.
+_COPIES = 1.75
+_STYLE_MAPS = 0.95
 
 
 class Memory(NamedTuple):
@@ -92,7 +94,10 @@ def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) 
     if grid is not None:
         side = (grid.tile[0] + 2 * grid.halo, grid.tile[1] + 2 * grid.halo)
         area = side[0] * side[1]
-    features = value * (kept + _COPIES * largest) * area
+    working_maps = _COPIES * largest
+    if grid is None:
+        working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
+    features = value * (kept + working_maps) * area
     # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient.
     state = 3 + optimizer_images(optimizer)
     working = 5 if grid is None else 6
@@ -114,9 +119,12 @@ def _content_channels(config: Config) -> float:
     """Channels of the content targets per pixel of the image: of the maps, or of the image they are made from."""
     if config.tile and config.tiled_content == "recompute":
         return 6
-    return sum(
-        _channels(layer, config) / layer_stride(layer, config.network) ** 2 for layer, _ in config.loss.content_layers
-    )
+    return _map_channels(config.loss.content_layers, config)
+
+
+def _map_channels(layers: LayerWeights, config: Config) -> float:
+    """Channels of the layers' feature maps per pixel of the image."""
+    return sum(_channels(layer, config) / layer_stride(layer, config.network) ** 2 for layer, _ in layers)
 
 
 def _channels(layer: str, config: Config) -> int:

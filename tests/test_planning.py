@@ -23,10 +23,14 @@ COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exp
 GIGABYTE = 10**9
 
 
-@pytest.mark.parametrize("optimizer", [ADAM, COMPACT], ids=["adam", "compact lbfgs"])
-def test_the_model_is_near_the_compilers_own_figures(optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "tile"),
+    [(ADAM, 256), (COMPACT, 256), (ADAM, 0)],
+    ids=["adam", "compact lbfgs", "adam, the whole image"],
+)
+def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
     """Nothing is run: the compiler is asked for a large image, and answers in seconds."""
-    config = dataclasses.replace(PRESETS["pocket"], tile=256, optimizer=optimizer)
+    config = dataclasses.replace(PRESETS["pocket"], tile=tile, optimizer=optimizer)
     size, key = (2048, 1536), compile_key(config)
     picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
     params = prepare_params(random_weights("vgg19", 0.375, 0))
