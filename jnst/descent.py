@@ -276,11 +276,12 @@ def advance(
 
 
 @functools.partial(jax.jit, static_argnames=("variable",))
-def _show(point: Image, start: Image | None, basis: Basis | None, *, variable: PixelSpace) -> Image:
+def to_picture(point: Image, start: Image | None, basis: Basis | None, *, variable: PixelSpace) -> Image:
+    """The picture that an optimiser's point stands for: RGB, clipped to [0, 1], height × width × 3."""
     return jnp.clip(decode(to_image(point, start, basis), variable), 0.0, 1.0)
 
 
 def current_picture(state: TransferState, config: Config, *, best: bool) -> np.ndarray:
     """The picture that the state stands for, on the host: RGB, clipped to [0, 1], height × width × 3."""
     point = state.best_point if best else state.point
-    return np.array(_show(point, state.start, state.basis, variable=config.variable))
+    return np.array(to_picture(point, state.start, state.basis, variable=config.variable))

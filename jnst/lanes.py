@@ -14,10 +14,18 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
-from jnst.descent import CAPACITY, Trace, TransferState, empty_trace, init_state, make_descent_optimizer, to_image, turn
+from jnst.descent import (
+    CAPACITY,
+    Trace,
+    TransferState,
+    empty_trace,
+    init_state,
+    make_descent_optimizer,
+    to_picture,
+    turn,
+)
 from jnst.extents import Extent
 from jnst.objective import Targets, combine_targets, content_maps
-from jnst.preprocessing import decode
 from jnst.sharding import spread
 
 # After so many moves taken back in a row there is nowhere left to go.
@@ -174,7 +182,7 @@ def lane_pictures(lanes: Lane, *, config: Config, best: bool) -> Image:
 
     def one(state: TransferState) -> Image:
         point = state.best_point if best else state.point
-        return jnp.clip(decode(to_image(point, state.start, state.basis), config.variable), 0.0, 1.0)
+        return to_picture(point, state.start, state.basis, variable=config.variable)
 
     return jax.vmap(one)(lanes.state)
 
