@@ -37,7 +37,7 @@ class Glance:
         self._see: Callable[..., np.ndarray] | None = see
 
     def __call__(self, *lane: int) -> np.ndarray:
-        """The picture, or that of one lane.
+        """The picture, or that of one lane: RGB in [0, 1], height × width × 3, float32.
 
         Raises:
             JnstError: when the callback has returned.

@@ -32,6 +32,7 @@ from painted_pictures import paint_pictures
 VERSION = 3
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # base channels, convolutions: VGG19
+AXES = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # lightness, red − green, yellow − blue
 CALIBRATION = 64  # pictures, of styles not trained on, that fix the written network's biases and scales
 TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4", "relu5_1", "relu5_4")
 Tree = Any
@@ -72,9 +73,6 @@ class TrainState(NamedTuple):
     params: Tree
     statistics: Tree
     optimizer: Tree
-
-
-AXES = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]], np.float32)  # lightness, red − green, yellow − blue
 
 
 def colour_filters(count: int) -> np.ndarray:
