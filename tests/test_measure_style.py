@@ -1,6 +1,7 @@
 """The judge, on pictures whose verdict is known."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,27 +108,27 @@ def make_trial(factor: float, structure: float, style_distance: float = 0.5, gra
     return measure_style.Trial(factor, judge_room.Verdict(style_distance, structure, grain, 1.0), None)
 
 
-def test_search_finds_the_least_edge_weight_that_keeps_the_structure():
-    tried = []
+def make_attempt(middle: float) -> tuple[list[float], Callable[[float], measure_style.Trial]]:
+    """A search's trials, and a way to make one: structure and style distance grow with the factor, 0.5 at `middle`."""
+    tried: list[float] = []
 
     def attempt(factor: float) -> measure_style.Trial:
         tried.append(factor)
-        share = factor / (factor + 20)  # structure 0.5 at a factor of 20
+        share = factor / (factor + middle)
         return make_trial(factor, share, share)
 
+    return tried, attempt
+
+
+def test_search_finds_the_least_edge_weight_that_keeps_the_structure():
+    tried, attempt = make_attempt(20)
     found = measure_style.match_structure(attempt, attempt(1), 0.5)
     assert tried == pytest.approx([1, 10, 100, 10**1.5, 10**1.25])
     assert found.factor == pytest.approx(10**1.5)
 
 
 def test_search_gives_up_structure_that_is_not_wanted_for_style():
-    tried = []
-
-    def attempt(factor: float) -> measure_style.Trial:
-        tried.append(factor)
-        share = factor / (factor + 0.1)  # structure 0.5 at a factor of 0.1
-        return make_trial(factor, share, share)
-
+    tried, attempt = make_attempt(0.1)
     found = measure_style.match_structure(attempt, attempt(1), 0.5)
     assert tried == pytest.approx([1, 10**-1, 10**-1.5, 10**-1.25, 10**-1.125])
     assert found.factor == pytest.approx(0.1)
@@ -141,13 +142,7 @@ def test_search_takes_the_most_structure_where_there_is_never_enough():
 
 
 def test_search_downward_finds_the_edge_weight_that_keeps_no_more():
-    tried = []
-
-    def attempt(factor: float) -> measure_style.Trial:
-        tried.append(factor)
-        share = factor / (factor + 0.1)  # structure 0.5 at a factor of 0.1
-        return make_trial(factor, share, share)
-
+    tried, attempt = make_attempt(0.1)
     found = measure_style.match_structure(attempt, attempt(1), 0.5, side="lower")
     assert tried == pytest.approx([1, 0, 10**-1.5, 10**-0.75, 10**-1.125])
     assert found.factor == 0  # nearest to the style of those that keep no more
