@@ -16,9 +16,10 @@ from jnst.entries import Entry
 from jnst.errors import ConfigError
 from jnst.jobs import Interruptions, versions
 from jnst.manifest import Manifest, latest, read_records
-from jnst.painter import BatchSnapshot, Plan
+from jnst.painter import Plan
 from jnst.progress import Progress, Silent
 from jnst.sharding import Share
+from jnst.snapshots import BatchSnapshot
 from jnst.weights import Weights
 from jnst.workshop import Deliver, Options, Record, Workshop, recover
 

@@ -27,8 +27,9 @@ from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
 from jnst.resume import Checkpoint, read_about
+from jnst.snapshots import Snapshot
 from jnst.spatial import row_mesh
-from jnst.transfer import Result, Snapshot, stylize
+from jnst.transfer import Result, stylize
 from jnst.weights import Weights
 
 

@@ -17,12 +17,12 @@ from jnst.errors import ConfigError
 from jnst.lanes import RUNNING, Lane, advance_lanes, begin_lanes
 from jnst.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.objective import blend_grams, compile_key
-from jnst.progress import Progress
 from jnst.sharding import count_devices, image_mesh, place
+from jnst.snapshots import BatchSnapshot, Glance, Snapshot
 from jnst.stages import Stage
 from jnst.styles import StyleTargets, check_style_targets, pick_grams, picture_grams
 from jnst.tasks import Item, first_picture
-from jnst.transfer import Glance, Result, Snapshot, check_size, style_at_scale, stylize
+from jnst.transfer import Result, check_size, style_at_scale, stylize
 
 _REMEMBERED_STYLES = 256
 
@@ -36,15 +36,6 @@ class Plan(NamedTuple):
     predicted: int
     compiled: int | None
     available: int
-
-
-class BatchSnapshot(NamedTuple):
-    """What a callback is shown: of which tasks (by position), how far each is, and their best pictures so far, as long
-    as it runs."""
-
-    indices: tuple[int, ...]
-    progress: tuple[Progress, ...]
-    image: Callable[[int], np.ndarray]
 
 
 Callback = Callable[[BatchSnapshot], Any]

@@ -16,50 +16,19 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
-from jnst.errors import ConfigError, ImageError, JnstError
+from jnst.errors import ConfigError, ImageError
 from jnst.initial import initial_image
 from jnst.layers import deepest, layer_names, minimum_size
 from jnst.objective import Targets
 from jnst.progress import Progress
 from jnst.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.resume import Checkpoint, restore_state
+from jnst.snapshots import Glance, Snapshot
 from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets
 from jnst.tiles import prepare_targets
 
 # After so many moves taken back in a row there is nowhere left to go.
 _MAX_REJECTED = 10
-
-
-class Glance:
-    """A way to see pictures that are there while a callback runs, and whose memory is then the next turns'."""
-
-    def __init__(self, see: Callable[..., np.ndarray]) -> None:
-        self._see: Callable[..., np.ndarray] | None = see
-
-    def __call__(self, *lane: int) -> np.ndarray:
-        """The picture, or that of one lane: RGB in [0, 1], height × width × 3, float32.
-
-        Raises:
-            JnstError: when the callback has returned.
-        """
-        if self._see is None:
-            raise JnstError(
-                "a snapshot's image is there only until its callback returns, since the next turns take over its "
-                "memory; call image() in the callback and keep what it returns"
-            )
-        return self._see(*lane)
-
-    def close(self) -> None:
-        """The callback has returned."""
-        self._see = None
-
-
-class Snapshot(NamedTuple):
-    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1],
-    as long as the callback runs."""
-
-    progress: Progress
-    image: Callable[[], np.ndarray]
 
 
 class Result(NamedTuple):

@@ -16,8 +16,9 @@ from jnst.decoding import Picture
 from jnst.entries import Entry
 from jnst.errors import ImageError, JnstError
 from jnst.frozen import prepare_params
-from jnst.painter import BatchSnapshot, Painter, Plan
+from jnst.painter import Painter, Plan
 from jnst.resizing import resize, to_unit
+from jnst.snapshots import BatchSnapshot
 from jnst.styles import StyleTargets, is_style_file, read_style
 from jnst.tasks import Item, Task, prepare
 from jnst.transfer import Result

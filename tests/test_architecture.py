@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "pieces",
         "bands bigtiff catalogue checkpoints downloads entries flags frozen hdf5 losses manifest pools "
-        "preprocessing presets resizing",
+        "preprocessing presets resizing snapshots",
     ),
     ("engines", "edges imageio initial optimizers recipes vgg"),
     ("meaning", "grids memory objective plots remote weights"),

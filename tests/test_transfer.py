@@ -11,7 +11,8 @@ from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.transfer import Snapshot, at_scale, smallest_scale, style_at_scale, stylize
+from jnst.snapshots import Snapshot
+from jnst.transfer import at_scale, smallest_scale, style_at_scale, stylize
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 
