@@ -25,8 +25,8 @@ ROWS = "rows"
 
 
 # Cycles per pixel below which all waves are weighed alike. Were longer ones amplified more, wide smooth areas would
-# change colour from one end to the other, which no layer of the network sees as a loss.
-LOWEST = 1 / 64
+# change colour from one end to the other or turn grey in the middle, which no layer of the network sees as a loss.
+LOWEST = 1 / 16
 
 
 class Waves(NamedTuple):

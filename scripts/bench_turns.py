@@ -27,12 +27,12 @@ TURNS = 10
 def settings(histories: list[int]) -> dict[str, OptimizerConfig]:
     """L-BFGS on pixels, with one pair and with many, and on frequencies with the pairs in half the memory."""
     rows = {"pixels, history 1": OptimizerConfig(history=1)}
-    rows["frequencies 0.5, history 1"] = OptimizerConfig(history=1, frequency_exponent=0.5)
+    rows["frequencies 0.65, history 1"] = OptimizerConfig(history=1, frequency_exponent=0.65)
     for history, precision in itertools.product(histories, ("float32", "bfloat16")):
-        rows[f"frequencies 0.5, history {history} in {precision}"] = OptimizerConfig(
+        rows[f"frequencies 0.65, history {history} in {precision}"] = OptimizerConfig(
             history=history,
             history_precision=precision,  # pyright: ignore[reportArgumentType]
-            frequency_exponent=0.5,
+            frequency_exponent=0.65,
         )
     return rows
 

@@ -28,10 +28,10 @@ def pad(image, shape):
 
 
 def frequency_weights(height, width, exponent):
-    """f to minus the exponent, f in cycles per pixel, all below 1/64 alike; mean square one. Float64."""
+    """f to minus the exponent, f in cycles per pixel, all below 1/16 alike; mean square one. Float64."""
     frequency = np.hypot(*np.meshgrid(np.arange(height) / (2 * height), np.arange(width) / (2 * width), indexing="ij"))
     frequency[0, 0] = 0.5 / max(height, width)
-    weights = np.maximum(frequency, max(0.5 / max(height, width), 1 / 64)) ** -exponent
+    weights = np.maximum(frequency, max(0.5 / max(height, width), 1 / 16)) ** -exponent
     return weights / np.sqrt(np.mean(weights**2))
 
 
@@ -64,9 +64,9 @@ def test_a_constant_moves_every_pixel_alike():
 
 def test_coarse_frequencies_are_amplified():
     weights = np.asarray(transform(np.zeros((64, 64, 3), np.float32), shape=(64, 64))[0].weights)
-    constant, second, eighth, first = weights[[0, 1, 4, 32], 0]
-    assert second / eighth == pytest.approx(2)
-    assert constant == first == second  # waves of 64 pixels and longer are alike
+    constant, eighth, thirty_second, first = weights[[0, 4, 16, 32], 0]
+    assert eighth / thirty_second == pytest.approx(2)
+    assert constant == first == eighth  # waves of 16 pixels and longer are alike
     assert np.mean(weights**2) == pytest.approx(1, rel=1e-5)
 
 
