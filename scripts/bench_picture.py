@@ -4,9 +4,10 @@
 
 PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
 is as low. Both minimise the recipe `gordic` at full size, and the seconds are those of the evaluations alone
-(compilation apart). A loss says little of the colour of wide smooth areas, so the last column tells how far jnst's colours
-are from PyTorch's, averaged over blocks of 24 × 24 pixels, in grey levels. Without --pair: matplotlib's portrait and the bundled painting. Prints a table and writes, side by
-side, what both painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
+(compilation apart). A loss says little of the colour of wide smooth areas, so the last column tells how far jnst's
+colours are from PyTorch's, in grey levels and averaged over blocks of 24 × 24 pixels. Without --pair: matplotlib's
+portrait and the bundled painting. Prints a table and writes, side by side, what both painted, to the folder --output.
+PyTorch lives in `.venv-bench`, which `bench.py` makes.
 """
 
 import argparse
@@ -121,7 +122,8 @@ def main() -> None:
     params, loss = prepare_params(run.weights.params), recipe.loss
     job = {"weights": np.array([loss.content_weight, loss.style_weight, loss.tv_weight])}
     job |= {f"{name}/{part}": layer[part] for name, layer in run.weights.params.items() for part in ("kernel", "bias")}
-    print("| pair | program | evaluations | seconds | of PyTorch's | colours apart |\n| --- | --- | --- | --- | --- | --- |")
+    print("| pair | program | evaluations | seconds | of PyTorch's | colours apart |")
+    print("| --- " * 6 + "|")
     ratios: dict[str, list[float]] = {}
     for content_path, style_path in arguments.pair:
         content, style = load(content_path, arguments.size), load(style_path, arguments.size)
@@ -139,7 +141,8 @@ def main() -> None:
             ratio, label = spent / seconds, f"{variant}, from {init}, {precision}"
             ratios.setdefault(label, []).append(ratio if count else float("inf"))
             row = f"{count} | {spent:.1f} | {ratio:.2f}" if count else "not reached | – | –"
-            print(f"| | {label} | {row} | {colours_apart(picture, torch['picture']):.1f} |", flush=True)
+            apart = colours_apart(picture, torch["picture"])
+            print(f"| | {label} | {row} | {apart:.1f} |", flush=True)
         arguments.output.mkdir(exist_ok=True)
         labels = ["PyTorch", *ratios]
         sheet = arguments.output / f"bench-picture-{Path(content_path).stem}-{Path(style_path).stem}.png"
