@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jnst.arrays import FeatureMap, Features, Image, Params
 from jnst.config import NetworkConfig, Precision
 from jnst.errors import ConfigError, WeightsError
-from jnst.extents import Extent, border, inside
+from jnst.extents import Extent, beyond_the_border, border, inside
+from jnst.frequencies import ROWS
 from jnst.frozen import flip_kernel, frozen_convolution
 from jnst.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
 from jnst.pools import average_pool, max_pool
@@ -54,6 +55,9 @@ class VGG(nn.Module):
         layer = _ConvolutionParams(shape, name=name)()
         padding = 1
         if name == "conv1_1" and self.network.first_padding == "replicate":
+            if ROWS in jax.sharding.get_abstract_mesh().axis_names:
+                y = frozen_convolution(x, layer, padding, self.precision)
+                return y + beyond_the_border(x, layer["kernel"]).astype(y.dtype)
             x, padding = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"), 0
         return frozen_convolution(x, layer, padding, self.precision)
 

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from style_judge import Verdict, judge
 
 JUMP, TRIALS = 10.0, 5  # the search for an edge weight: steps upward until there is enough structure, then halving
-RAISE, REPAIRS = 2.0, 10  # the search for both weights: by so much, so often at most
+RAISE, REPAIRS = 2**0.5, 20  # the search for both weights: by so much, so often at most
 
 
 class Trial(NamedTuple):
@@ -144,7 +144,7 @@ def match_structure(
 def match_grain(attempt: Callable[[float, float], Trial], first: Trial, wanted: Verdict) -> Trial:
     """The first trial with at least the structure and at most the grain that are wanted, or the last one made.
 
-    Whichever falls short has its weight doubled: edges for structure, total variation for grain.
+    Whichever falls short has its weight raised by `RAISE`: edges for structure, total variation for grain.
     """
     trial = first
     for _ in range(REPAIRS):

@@ -16,7 +16,7 @@ from small import WIDTH, count_primitives, picture, relative, small_params
 from jnst import config
 from jnst.config import NetworkConfig
 from jnst.errors import ConfigError, JnstError, WeightsError
-from jnst.extents import Extent
+from jnst.extents import Extent, beyond_the_border
 from jnst.frozen import frozen_convolution, prepare_params
 from jnst.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels
 from jnst.losses import gram_matrix
@@ -398,3 +398,20 @@ def test_weights_that_do_not_fit_are_refused():
     raw = jax.tree.map(jnp.asarray, reference.random_params("vgg16", WIDTH, 0))
     with pytest.raises(WeightsError, match="conv1_1 are not prepared; pass them through"):
         extract_features(raw, pixels(), ("relu1_1",), network())
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 3), (2, 1)])
+def test_beyond_the_border_is_what_repeated_pixels_add(size):
+    x = jnp.asarray(RNG.normal(size=(*size, 3)), jnp.float32)
+    kernel = jnp.asarray(RNG.normal(size=(3, 3, 3, 4)), jnp.float32)
+
+    def convolve(x, padding):
+        return jax.lax.conv_general_dilated(
+            x[None], kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+        )[0]
+
+    repeated = convolve(jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"), "VALID")
+    added, pull = jax.vjp(lambda x: convolve(x, "SAME") + beyond_the_border(x, kernel), x)
+    np.testing.assert_allclose(added, repeated, atol=2e-5)
+    expected = jax.vjp(lambda x: convolve(jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"), "VALID"), x)[1]
+    np.testing.assert_allclose(pull(repeated)[0], expected(repeated)[0], atol=2e-4)
