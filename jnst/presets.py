@@ -136,7 +136,7 @@ _DEFAULT = Config(
         style_normalization="target_norm",
         tv_reduction="mean",
     ),
-    # The memory of 20 pairs in float32, and 704 evaluations for 815 to the same loss (golden_gate × starry night).
+    # The memory of 20 pairs in float32, and at exponent 0.5 704 evaluations for 815 to the same loss.
     optimizer=OptimizerConfig(method="lbfgs", history=40, history_precision="bfloat16", frequency_exponent=0.65),
     run=RunConfig(steps=200),
 )
