@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jnst.arrays import Image
-from jnst.frequencies import ROWS
+from jnst.frequencies import ROWS, row_parts
 
 
 class Band(NamedTuple):
@@ -54,15 +54,14 @@ def on_bands(function: Callable[..., Any], shared: Any, *divided: Any) -> Any:
         shared: a tree that every device has whole, such as the network.
         divided: trees whose arrays of three axes are divided by rows; all others are the same everywhere.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    count = mesh.shape[ROWS] if ROWS in mesh.axis_names else 1
+    count = row_parts()
     if count == 1:
         return function(Band(), shared, *divided)
     rows, whole = PartitionSpec(ROWS), PartitionSpec()
     specs = jax.tree.map(lambda array: rows if jnp.ndim(array) == 3 else whole, divided)
     return jax.shard_map(
         lambda shared, *divided: function(Band(count), shared, *divided),
-        mesh=mesh,
+        mesh=jax.sharding.get_abstract_mesh(),
         in_specs=(whole, *specs),
         out_specs=(rows, whole),
         check_vma=False,

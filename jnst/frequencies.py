@@ -115,13 +115,19 @@ def _to_pixels(z: Image, waves: Waves, axis: int) -> Image:
     return jnp.where(first_half, near, jnp.roll(far, -waves.padding, axis))
 
 
+def row_parts() -> int:
+    """Among how many devices the rows of images are divided where this is traced; one where they are not."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.shape[ROWS] if ROWS in mesh.axis_names else 1
+
+
 def _along_both(transform: Callable[[Image, Waves, int], Image], x: Image, basis: Basis) -> Image:
     x = transform(x, basis.columns, 1)
-    mesh = jax.sharding.get_abstract_mesh()
-    if ROWS not in mesh.axis_names:
+    parts = row_parts()
+    if parts == 1:
         return transform(x, basis.rows, 0)
     # Each device has transformed its rows, and turns them in for as many columns: none ever holds the whole image.
-    y = transform(_divide_columns(x, mesh.shape[ROWS]), basis.rows, 0)
+    y = transform(_divide_columns(x, parts), basis.rows, 0)
     y = lax.with_sharding_constraint(y, PartitionSpec(None, ROWS))
     return lax.with_sharding_constraint(y[:, : x.shape[1]], PartitionSpec(ROWS))
 

@@ -14,7 +14,7 @@ from jnst.arrays import FeatureMap, Features, Image, Params
 from jnst.config import NetworkConfig, Precision
 from jnst.errors import ConfigError, WeightsError
 from jnst.extents import Extent, beyond_the_border, border, inside
-from jnst.frequencies import ROWS
+from jnst.frequencies import row_parts
 from jnst.frozen import flip_kernel, frozen_convolution
 from jnst.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
 from jnst.pools import average_pool, max_pool
@@ -55,7 +55,7 @@ class VGG(nn.Module):
         layer = _ConvolutionParams(shape, name=name)()
         padding = 1
         if name == "conv1_1" and self.network.first_padding == "replicate":
-            if ROWS in jax.sharding.get_abstract_mesh().axis_names:
+            if row_parts() > 1:
                 y = frozen_convolution(x, layer, padding, self.precision)
                 return y + beyond_the_border(x, layer["kernel"]).astype(y.dtype)
             x, padding = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"), 0
