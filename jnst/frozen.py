@@ -22,6 +22,14 @@ def flip_kernel(kernel: Any) -> Any:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
+def _on_device(array: Any) -> jax.Array:
+    """The numbers on the device, without the small program per shape that `jnp.asarray` compiles at every start.
+
+    Of a copy that nobody else holds, since the transfer may still be under way when this returns.
+    """
+    return jax.device_put(np.array(array, np.float32, order="C"))
+
+
 def prepare_params(
     params: Mapping[str, Mapping[str, Any]], *, winograd: bool | None = None
 ) -> dict[str, dict[str, jax.Array]]:
@@ -45,16 +53,16 @@ def prepare_params(
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"], np.float32)
         prepared[name] = {
-            "kernel": jnp.asarray(kernel),
-            "kernel_flipped": jnp.asarray(np.ascontiguousarray(flip_kernel(kernel))),
-            "bias": jnp.asarray(layer["bias"], jnp.float32),
+            "kernel": _on_device(kernel),
+            "kernel_flipped": _on_device(flip_kernel(kernel)),
+            "bias": _on_device(layer["bias"]),
         }
         if winograd and name.startswith(("conv3_", "conv4_")) and pays(*kernel.shape[2:]):
             prepared[name]["winograd"] = transform_kernel(kernel)
             prepared[name]["winograd_flipped"] = transform_kernel(prepared[name]["kernel_flipped"])
         for part, plain in (("columns", kernel), ("columns_flipped", flip_kernel(kernel))):
             if on_cpu and (columns := columns_at_once(*plain.shape[2:])) > 1:
-                prepared[name][part] = jnp.asarray(pack_kernel(plain, columns))
+                prepared[name][part] = _on_device(pack_kernel(plain, columns))
     return prepared
 
 

@@ -72,6 +72,27 @@ def test_columns_at_once_round_alike_wherever_a_pixel_lies():
         np.testing.assert_array_equal(convolve_columns(x[:, shift:], kernel, 0), y[:, shift:])
 
 
+def test_preparing_compiles_no_program_per_shape(caplog):
+    """Twenty small ones were a twentieth of the command's start."""
+    layer = {"kernel": kernels(5, 11), "bias": np.zeros(11)}
+    with jax.log_compiles():
+        jnp.flip(jnp.ones((3, 13)))
+        assert "Compiling" in caplog.text
+        caplog.clear()
+        prepare_params({"conv1_1": layer})
+        assert "Compiling" not in caplog.text
+
+
+def test_prepared_kernels_are_not_the_callers_memory():
+    kernel, bias = kernels(256, 512), np.ones(512, np.float32)
+    prepared = prepare_params({"conv5_1": {"kernel": kernel, "bias": bias}})["conv5_1"]
+    expected = kernel.copy()
+    kernel[:], bias[:] = 7, 7
+    np.testing.assert_array_equal(prepared["kernel"], expected)
+    np.testing.assert_array_equal(prepared["kernel_flipped"], flip_kernel(expected))
+    np.testing.assert_array_equal(prepared["bias"], 1)
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 16), (16, 16)])
 @pytest.mark.parametrize("padding", [0, 1])
 def test_narrow_layers_and_their_gradient_are_the_plain_ones(inputs, outputs, padding):
