@@ -108,6 +108,9 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="of jnst's L-BFGS")
     parser.add_argument("--init", nargs="+", choices=("content", "recolored"), default=["content"], help="jnst's start")
     parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")
+    parser.add_argument(
+        "--first-step", type=float, nargs="+", default=[OptimizerConfig().first_step], help="several show the spread"
+    )
     parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
     parser.add_argument("--output", type=Path, default=Path("out"))
     arguments = parser.parse_args()
@@ -134,11 +137,13 @@ def main() -> None:
         name = f"{Path(content_path).stem} × {Path(style_path).stem}"
         print(f"| {name} | PyTorch, loss {goal:.4g} | {len(torch['losses'])} | {seconds:.1f} | 1 | |", flush=True)
         shown = [torch["picture"]]
-        for variant, init, precision in itertools.product(arguments.variants, arguments.init, arguments.precision):
-            config = dataclasses.replace(recipe, optimizer=VARIANTS[variant], init=init, precision=precision)
+        choices = (arguments.variants, arguments.init, arguments.precision, arguments.first_step)
+        for variant, init, precision, first_step in itertools.product(*choices):
+            optimizer = dataclasses.replace(VARIANTS[variant], first_step=first_step)
+            config = dataclasses.replace(recipe, optimizer=optimizer, init=init, precision=precision)
             count, spent, picture = run_jnst(params, content, style, config, goal, arguments.evaluations)
             shown.append(picture)
-            ratio, label = spent / seconds, f"{variant}, from {init}, {precision}"
+            ratio, label = spent / seconds, f"{variant}, from {init}, {precision}, first step {first_step:g}"
             ratios.setdefault(label, []).append(ratio if count else float("inf"))
             row = f"{count} | {spent:.1f} | {ratio:.2f}" if count else "not reached | – | –"
             apart = colours_apart(picture, torch["picture"])
