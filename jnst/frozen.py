@@ -58,7 +58,7 @@ def prepare_params(
             "bias": _on_device(layer["bias"]),
         }
         if winograd and name.startswith(("conv3_", "conv4_")) and pays(*kernel.shape[2:]):
-            prepared[name]["winograd"] = transform_kernel(kernel)
+            prepared[name]["winograd"] = transform_kernel(prepared[name]["kernel"])
             prepared[name]["winograd_flipped"] = transform_kernel(prepared[name]["kernel_flipped"])
         for part, plain in (("columns", kernel), ("columns_flipped", flip_kernel(kernel))):
             if on_cpu and (columns := columns_at_once(*plain.shape[2:])) > 1:
