@@ -73,7 +73,7 @@ def test_columns_at_once_round_alike_wherever_a_pixel_lies():
 
 
 def test_preparing_compiles_no_program_per_shape(caplog):
-    """Twenty small ones were a twentieth of the command's start."""
+    """Sixteen small ones were a twentieth of the command's start."""
     layer = {"kernel": kernels(5, 11), "bias": np.zeros(11)}
     with jax.log_compiles():
         jnp.flip(jnp.ones((3, 13)))
