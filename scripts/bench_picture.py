@@ -109,7 +109,11 @@ def main() -> None:
     parser.add_argument("--init", nargs="+", choices=("content", "recolored"), default=["content"], help="jnst's start")
     parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")
     parser.add_argument(
-        "--first-step", type=float, nargs="+", default=[OptimizerConfig().first_step], help="several show the spread"
+        "--first-step",
+        type=float,
+        nargs="+",
+        default=[OptimizerConfig().first_step],
+        help="of jnst; several show the spread",
     )
     parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
     parser.add_argument("--output", type=Path, default=Path("out"))
