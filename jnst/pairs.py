@@ -14,8 +14,8 @@ from jax.scipy.linalg import solve_triangular
 from jnst.arrays import Image, Scalar
 from jnst.config import HistoryPrecision
 
-# Parts into which a dot product folds the rows, and images that a combination adds in one pass: measured on CPU.
-_PARTS, _AT_ONCE = 8, 8
+# Parts into which a dot product folds the rows, and images that a pass takes at once: measured on CPU.
+_PARTS, _AT_ONCE = 16, 8
 
 
 class Pairs(NamedTuple):
@@ -80,22 +80,26 @@ def _dots(history: jax.Array, vector: Image) -> jax.Array:
     """Dot product of every stored image with the vector."""
     count, height = history.shape[:2]
     # Whole rows stay together, so that nothing is moved where the rows are divided among devices.
-    history, vector = history.reshape(count, height, -1), vector.reshape(height, -1)
-    length = vector.shape[1]
+    history, vector = history.reshape(count, height, -1), vector.reshape(1, height, -1)
+    length = vector.shape[2]
     part = length // _PARTS
 
-    def one(index: jax.Array, dots: jax.Array) -> jax.Array:
+    def some(dots: jax.Array, first: Any, number: int) -> jax.Array:
         def product(start: int, stop: int) -> jax.Array:
-            stored = lax.dynamic_slice(history, (index, 0, start), (1, height, stop - start))[0]
-            return _unpack(stored) * vector[:, start:stop]
+            stored = lax.dynamic_slice(history, (first, 0, start), (number, height, stop - start))
+            return _unpack(stored) * vector[:, :, start:stop]
 
         # Parts of the rows are added before anything is summed: one pass over the image, where a plain sum takes two.
-        total = jnp.sum(sum((product(i * part, (i + 1) * part) for i in range(_PARTS)), jnp.float32(0)))
+        folded = sum((product(i * part, (i + 1) * part) for i in range(_PARTS)), jnp.float32(0))
+        total = jnp.sum(folded, (1, 2))
         if part * _PARTS < length:
-            total += jnp.sum(product(part * _PARTS, length))
-        return dots.at[index].set(total)
+            total += jnp.sum(product(part * _PARTS, length), (1, 2))
+        return lax.dynamic_update_slice(dots, total, (first,))
 
-    return lax.fori_loop(0, count, one, jnp.zeros(count))
+    number = min(count, _AT_ONCE)
+    groups, rest = divmod(count, number)
+    dots = lax.fori_loop(0, groups, lambda group, dots: some(dots, group * number, number), jnp.zeros(count))
+    return some(dots, groups * number, rest) if rest else dots
 
 
 def _combine(history: jax.Array, factors: jax.Array, image: Image) -> Image:
