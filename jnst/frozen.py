@@ -13,8 +13,9 @@ from jnst.arrays import FeatureMap, Params
 from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Precision
 from jnst.errors import JnstError
-from jnst.products import convolve_by_products
-from jnst.winograd import pays, transform_kernel, winograd_convolution
+from jnst.frequencies import row_parts
+from jnst.products import convolve_by_products, products_pay
+from jnst.winograd import transform_kernels, winograd_convolution, winograd_pays
 
 
 def flip_kernel(kernel: Any) -> Any:
@@ -40,9 +41,8 @@ def prepare_params(
 
     Args:
         params: a kernel (HWIO) and a bias per convolution.
-        winograd: whether wide convolutions of blocks 3 and 4 also get kernels for Winograd's form, which float32 then
-            uses: twice as fast on CPU, for 330 MB at VGG's full width. By default on CPU alone. Block 5 is too small
-            to be worth the memory.
+        winograd: whether wide convolutions of blocks 2 to 4 also get kernels for Winograd's form, which float32 then
+            uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
 
     On CPU, narrow convolutions also get kernels for several columns at once (`jnst.columns`).
     """
@@ -57,12 +57,14 @@ def prepare_params(
             "kernel_flipped": _on_device(flip_kernel(kernel)),
             "bias": _on_device(layer["bias"]),
         }
-        if winograd and name.startswith(("conv3_", "conv4_")) and pays(*kernel.shape[2:]):
-            prepared[name]["winograd"] = transform_kernel(prepared[name]["kernel"])
-            prepared[name]["winograd_flipped"] = transform_kernel(prepared[name]["kernel_flipped"])
         for part, plain in (("columns", kernel), ("columns_flipped", flip_kernel(kernel))):
             if on_cpu and (columns := columns_at_once(*plain.shape[2:])) > 1:
                 prepared[name][part] = _on_device(pack_kernel(plain, columns))
+    chosen = [name for name, layer in prepared.items() if winograd and winograd_pays(name, *layer["kernel"].shape[2:])]
+    if chosen:
+        both = [(prepared[name]["kernel"], prepared[name]["kernel_flipped"]) for name in chosen]
+        for name, (forth, back) in zip(chosen, transform_kernels(both), strict=True):
+            prepared[name] |= {"winograd": forth, "winograd_flipped": back}
     return prepared
 
 
@@ -80,8 +82,8 @@ def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> 
     if kernel.shape[1] > 3:
         return convolve_columns(x, kernel, padding)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and pays(*kernel.shape[2:]):
-        return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
+    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and products_pay(*kernel.shape[2:]):
+        return convolve_by_products(x.astype(dtype), kernel.astype(dtype), in_strips=row_parts() == 1)
     return lax.conv_general_dilated(
         x[None].astype(dtype),
         kernel.astype(dtype),

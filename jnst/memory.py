@@ -11,7 +11,7 @@ import jax
 
 from jnst.config import Config
 from jnst.layers import convolutions, deepest, layer_names, scaled_channels
-from jnst.winograd import pays
+from jnst.winograd import winograd_pays
 
 # Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures
 # on CPU for VGG19 and a quarter of its width, history 10 to 100, 256 × 256 and 512 × 384, one to four lanes.
@@ -73,7 +73,7 @@ def params_bytes(config: Config) -> int:
     for name in (name for name in used if name in table):
         outputs = scaled_channels(table[name], network.width)
         total += 4 * (2 * 9 * inputs * outputs + outputs)
-        if winograd and name.startswith(("conv3_", "conv4_")) and pays(inputs, outputs):
+        if winograd and winograd_pays(name, inputs, outputs):
             total += 4 * 2 * 36 * inputs * outputs
         inputs = outputs
     return total

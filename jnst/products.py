@@ -1,4 +1,4 @@
-"""3×3 convolution as three matrix products: the form in which bfloat16 reaches a CPU's matrix units.
+"""3×3 convolution as a matrix product: the form in which bfloat16 reaches a CPU's matrix units.
 
 XLA on CPU widens a bfloat16 convolution to float32 and gains nothing; its matrix products do use the hardware.
 """
@@ -7,30 +7,52 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnst.arrays import FeatureMap
 
+_STRIP_PIXELS = 2**15
 
-def convolve_by_products(x: FeatureMap, kernel: Any) -> FeatureMap:
+
+def products_pay(inputs: int, outputs: int) -> bool:
+    """Whether this form is worth its while on a CPU; with fewer channels, copies cost more than products save."""
+    low, high = sorted((inputs, outputs))
+    return low >= 48 and high >= 64
+
+
+def convolve_by_products(x: FeatureMap, kernel: Any, *, in_strips: bool = True) -> FeatureMap:
     """3×3 convolution with zero padding one and stride one; sums in float32, the result in the dtype of `x`.
 
-    One product per row of the kernel, over three neighbouring columns at once: nine times the map in memory (all taps
-    at once) or nine passes over the result (one tap at a time) are slower.
+    One product over three neighbouring columns at once gives what each row of pixels adds to the row above it, to its
+    own and to the one below. Nine times the map in memory (all taps at once), a product for each row of the kernel, or
+    nine sums over the result (one tap at a time) are slower.
 
     Args:
         x: height × width × inputs.
         kernel: 3 × 3 × inputs × outputs, of the same dtype.
+        in_strips: take a large map some rows at a time, so that the product's three results for each pixel stay near
+            the processor and take little memory; not where the rows lie on several devices.
     """
     height, width, inputs = x.shape
-    x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
-    columns = jnp.concatenate([x[:, i : i + width] for i in range(3)], axis=-1)
-    total = jnp.float32(0)
-    for row in range(3):
-        taps = columns[row : row + height].reshape(height * width, 3 * inputs)
-        total += jnp.dot(
+    count = -(-height * width // _STRIP_PIXELS) if in_strips else 1
+    rows = -(-height // count)
+    x = jnp.pad(x, ((1, 1 + rows * count - height), (1, 1), (0, 0)))
+    taps = kernel.transpose(1, 2, 0, 3).reshape(3 * inputs, -1)
+
+    def strip(x: FeatureMap) -> FeatureMap:
+        columns = jnp.concatenate([x[:, i : i + width] for i in range(3)], axis=-1)
+        parts = jnp.dot(
+            columns.reshape((rows + 2) * width, 3 * inputs),
             taps,
-            kernel[row].reshape(3 * inputs, -1),
-            precision=jax.lax.Precision.DEFAULT,
+            precision=lax.Precision.DEFAULT,
             preferred_element_type=jnp.float32,
-        )
-    return jnp.asarray(total).reshape(height, width, -1).astype(x.dtype)
+        ).reshape(rows + 2, width, 3, -1)
+        return sum((parts[i : i + rows, :, i] for i in range(3)), jnp.float32(0)).astype(x.dtype)
+
+    def add(index: jax.Array, y: FeatureMap) -> FeatureMap:
+        part = strip(lax.dynamic_slice_in_dim(x, index * rows, rows + 2))
+        return lax.dynamic_update_slice_in_dim(y, part, index * rows, 0)
+
+    if count == 1:
+        return strip(x)
+    return lax.fori_loop(0, count, add, jnp.zeros((rows * count, width, kernel.shape[-1]), x.dtype))[:height]

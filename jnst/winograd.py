@@ -36,23 +36,28 @@ _RESULT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, 
 _BLOCK, _WINDOW = 4, 6
 
 
-def pays(inputs: int, outputs: int) -> bool:
-    """Whether this form, and that of `jnst.products` in bfloat16, is worth its while on a CPU.
+def winograd_pays(layer: str, inputs: int, outputs: int) -> bool:
+    """Whether this form is worth its while on a CPU for a convolution of that name.
 
-    With fewer channels the transforms cost more than the products save, and at 128 compiling them does.
-
-    The transformed kernels take four times the plain ones' memory: 38 MB from 512 channels to 512.
+    In block 1 and with fewer channels the transforms cost more than the products save, measured within a loop: a single
+    call hides the gain behind fresh memory for the blocks. The transformed kernels take four times the plain ones'
+    memory, 38 MB from 512 channels to 512, so block 5, whose maps are small, does without.
     """
     low, high = sorted((inputs, outputs))
-    return low >= 192 or (low >= 128 and high >= 256)
+    return layer.startswith(("conv2_", "conv3_", "conv4_")) and low >= 48 and high >= 96
 
 
-@jax.jit
 def transform_kernel(kernel: Any) -> jax.Array:
     """G g Gᵀ for every pair of channels: 3 × 3 × inputs × outputs to 36 × inputs × outputs."""
     both = np.kron(_KERNEL, _KERNEL).astype(np.float32)
     flat = jnp.asarray(kernel, jnp.float32).reshape(9, *kernel.shape[2:])
     return jnp.einsum("ab,bio->aio", both, flat, precision=lax.Precision.HIGHEST)
+
+
+@jax.jit
+def transform_kernels(kernels: Any) -> Any:
+    """`transform_kernel` of every array in a tree, as one program."""
+    return jax.tree.map(transform_kernel, kernels)
 
 
 def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> list[jax.Array]:

@@ -25,7 +25,7 @@ from jnst.stages import Stage
 from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare
 from jnst.transfer import stylize
-from jnst.winograd import pays
+from jnst.winograd import winograd_pays
 
 WIDTH = 1 / 16
 CONFIG = Config(
@@ -215,7 +215,7 @@ def compile_lanes(config: Config, side: int, count: int):
             "kernel_flipped": jax.ShapeDtypeStruct((3, 3, outputs, inputs), np.float32),
             "bias": jax.ShapeDtypeStruct((outputs,), np.float32),
         }
-        if name.startswith(("conv3_", "conv4_")) and pays(inputs, outputs):
+        if winograd_pays(name, inputs, outputs):
             params[name]["winograd"] = jax.ShapeDtypeStruct((36, inputs, outputs), np.float32)
             params[name]["winograd_flipped"] = jax.ShapeDtypeStruct((36, outputs, inputs), np.float32)
         inputs = outputs

@@ -13,8 +13,8 @@ from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
-from jnst.products import convolve_by_products
-from jnst.winograd import pays, transform_kernel, winograd_convolution
+from jnst.products import convolve_by_products, products_pay
+from jnst.winograd import transform_kernel, winograd_convolution, winograd_pays
 
 RNG = np.random.default_rng(5)
 
@@ -143,11 +143,14 @@ def test_narrow_layers_alone_take_several_columns():
     assert "window_strides=(1, 1)" in text["tf32"]
 
 
+@pytest.mark.parametrize("strip", [2**15, 20, 1])
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9, 4)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.03)])
-def test_products_are_the_plain_convolution(shape, dtype, tolerance):
+def test_products_are_the_plain_convolution(shape, dtype, tolerance, strip, monkeypatch):
+    monkeypatch.setattr("jnst.products._STRIP_PIXELS", strip)
     x, kernel = jnp.asarray(RNG.normal(size=shape), dtype), jnp.asarray(kernels(shape[2], 5), dtype)
     y = convolve_by_products(x, kernel)
+    np.testing.assert_array_equal(jax.vmap(convolve_by_products, (0, None))(jnp.stack([x, x]), kernel)[1], y)
     assert y.dtype == dtype
     np.testing.assert_allclose(
         y.astype(jnp.float32), plain_convolution(x, np.asarray(kernel)), rtol=tolerance, atol=tolerance
@@ -188,9 +191,11 @@ def test_gradient_through_winograd_is_autodiff_of_the_plain_convolution(wide_lay
 
 
 def test_wide_layers_alone_take_the_fast_forms(wide_layer):
-    chosen = {(128, 256): True, (256, 128): True, (512, 512): True, (192, 192): True}
-    chosen |= {(128, 128): False, (128, 192): False, (64, 512): False}
-    assert {pair: pays(*pair) for pair in chosen} == chosen
+    widths = {(64, 128): True, (96, 48): True, (512, 512): True, (64, 64): False, (24, 96): False}
+    assert {pair: winograd_pays("conv3_1", *pair) for pair in widths} == widths
+    assert not any(winograd_pays(layer, 512, 512) for layer in ("conv1_2", "conv5_1"))
+    widths = {(64, 64): True, (96, 48): True, (512, 512): True, (48, 48): False, (24, 96): False}
+    assert {pair: products_pay(*pair) for pair in widths} == widths
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
 
     def products(precision):
@@ -201,7 +206,7 @@ def test_wide_layers_alone_take_the_fast_forms(wide_layer):
         assert "conv_general_dilated" not in products(precision)
     assert "conv_general_dilated" in products("tf32")
     assert "bf16" in products("bfloat16")
-    raw = {name: {"kernel": kernels(128, 256), "bias": np.zeros(256)} for name in ("conv2_2", "conv3_1", "conv5_1")}
+    raw = {name: {"kernel": kernels(128, 256), "bias": np.zeros(256)} for name in ("conv1_2", "conv3_1", "conv5_1")}
     assert [name for name, layer in prepare_params(raw, winograd=True).items() if "winograd" in layer] == ["conv3_1"]
     assert not any("winograd" in layer for layer in prepare_params(raw, winograd=False).values())
     np.testing.assert_array_equal(wide_layer["winograd_flipped"], transform_kernel(flip_kernel(wide_layer["kernel"])))
