@@ -82,8 +82,9 @@ def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> 
     if kernel.shape[1] > 3:
         return convolve_columns(x, kernel, padding)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    if dtype == jnp.bfloat16 and padding == 1 and jax.default_backend() == "cpu" and products_pay(*kernel.shape[2:]):
-        return convolve_by_products(x.astype(dtype), kernel.astype(dtype), in_strips=row_parts() == 1)
+    on_one_cpu = jax.default_backend() == "cpu" and row_parts() == 1
+    if dtype == jnp.bfloat16 and padding == 1 and on_one_cpu and products_pay(*kernel.shape[2:]):
+        return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
     return lax.conv_general_dilated(
         x[None].astype(dtype),
         kernel.astype(dtype),

@@ -11,6 +11,7 @@ from jax import lax
 
 from jnst.arrays import FeatureMap
 
+# Of a map, taken at once: measured on CPU. Smaller strips keep fewer cores busy, larger ones leave the caches.
 _STRIP_PIXELS = 2**15
 
 
@@ -20,21 +21,20 @@ def products_pay(inputs: int, outputs: int) -> bool:
     return low >= 48 and high >= 64
 
 
-def convolve_by_products(x: FeatureMap, kernel: Any, *, in_strips: bool = True) -> FeatureMap:
+def convolve_by_products(x: FeatureMap, kernel: Any) -> FeatureMap:
     """3×3 convolution with zero padding one and stride one; sums in float32, the result in the dtype of `x`.
 
     One product over three neighbouring columns at once gives what each row of pixels adds to the row above it, to its
     own and to the one below. Nine times the map in memory (all taps at once), a product for each row of the kernel, or
-    nine sums over the result (one tap at a time) are slower.
+    nine sums over the result (one tap at a time) are slower. A large map is taken some rows at a time, so that the
+    three results for each pixel stay near the processor and take little memory; not for rows on several devices.
 
     Args:
         x: height × width × inputs.
         kernel: 3 × 3 × inputs × outputs, of the same dtype.
-        in_strips: take a large map some rows at a time, so that the product's three results for each pixel stay near
-            the processor and take little memory; not where the rows lie on several devices.
     """
     height, width, inputs = x.shape
-    count = -(-height * width // _STRIP_PIXELS) if in_strips else 1
+    count = -(-height * width // _STRIP_PIXELS)
     rows = -(-height // count)
     x = jnp.pad(x, ((1, 1 + rows * count - height), (1, 1), (0, 0)))
     taps = kernel.transpose(1, 2, 0, 3).reshape(3 * inputs, -1)
