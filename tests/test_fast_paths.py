@@ -10,6 +10,7 @@ from jax import lax
 
 from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Config, LossConfig, NetworkConfig
+from jnst.frequencies import ROWS
 from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
@@ -205,6 +206,9 @@ def test_wide_layers_alone_take_the_fast_forms(wide_layer):
         assert "conv_general_dilated" not in products(precision)
     assert "conv_general_dilated" in products("tf32")
     assert "bf16" in products("bfloat16")
+    # Where rows are divided, the product's strips would make the compiler gather the map.
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((4,), (ROWS,))):
+        assert "conv_general_dilated" in products("bfloat16")
     raw = {name: {"kernel": kernels(128, 256), "bias": np.zeros(256)} for name in ("conv1_2", "conv3_1", "conv5_1")}
     assert [name for name, layer in prepare_params(raw, winograd=True).items() if "winograd" in layer] == ["conv3_1"]
     assert not any("winograd" in layer for layer in prepare_params(raw, winograd=False).values())
