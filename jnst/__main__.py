@@ -11,13 +11,19 @@ from jnst.cli import main
 _TUNABLE = "glibc.malloc.hugetlb"
 
 
-def enter() -> None:
-    """The command. On Linux those that paint begin anew with large pages for large blocks of memory."""
+def use_large_pages() -> None:
+    """Begins the process anew with large pages for large blocks of memory, on Linux and unless it has them already."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if sys.platform == "linux" and {"stylize", "batch"} & {*sys.argv[1:]} and _TUNABLE not in tunables:
+    if sys.platform == "linux" and _TUNABLE not in tunables:
         asked = ":".join(filter(None, [tunables, f"{_TUNABLE}=1"]))
         with contextlib.suppress(OSError):  # forbidden: it goes without
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": asked})
+
+
+def enter() -> None:
+    """The command; when it paints, with large pages."""
+    if {"stylize", "batch"} & {*sys.argv[1:]}:
+        use_large_pages()
     sys.exit(main())
 
 

@@ -176,6 +176,9 @@ class OptimizerConfig:
     frequency_exponent: float = setting(
         0.0, "preconditioning: spatial frequency f is weighed by f to minus this, half of it after the first scale"
     )
+    content_lead: float = setting(
+        1.0, "long L-BFGS runs: content weighs this times as much for 100 steps, and the root of it for 100 more"
+    )
     clip: bool = setting(False, "clip the picture to black and white after every step")
 
     def __post_init__(self) -> None:
@@ -195,6 +198,15 @@ class OptimizerConfig:
         require(
             0 <= self.frequency_exponent <= 2,
             f"frequency exponent is {self.frequency_exponent}; expected 0 to 2",
+        )
+        require(
+            math.isfinite(self.content_lead) and self.content_lead >= 1,
+            f"content lead is {self.content_lead}; expected a finite number of one or more",
+        )
+        require(
+            self.content_lead == 1 or (self.method == "lbfgs" and self.line_search == "none"),
+            f"a content lead goes with optimizer lbfgs and line search none, not with {self.method} and line search "
+            f"{self.line_search}; set content lead to 1",
         )
         require(
             self.history_precision == "float32" or self.method != "lbfgs" or self.line_search == "none",
@@ -265,6 +277,11 @@ class Config:
             f"tile is {self.tile} pixels; expected a multiple of 16, or 0 for the whole image",
         )
         require(self.variable.order == "rgb", "the optimised variable is always in RGB order")
+        require(
+            self.optimizer.content_lead == 1 or (self.run.steps >= 300 and self.run.scales == 1),
+            f"a content lead of {self.optimizer.content_lead:g} lasts 200 steps and is for one long run, but steps is "
+            f"{self.run.steps} and scales {self.run.scales}; expected 300 steps or more and 1 scale, or content lead 1",
+        )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

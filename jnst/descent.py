@@ -13,13 +13,15 @@ from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import Config, PixelSpace, require
 from jnst.extents import Extent
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
-from jnst.objective import Targets, compile_key, evaluate
+from jnst.objective import Targets, compile_key, evaluate, weigh
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.preprocessing import as_unit, decode, encode
 from jnst.tiles import evaluate_tiled
 
 # Turns that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256
+# Turns at which a content lead falls to its root, and to one.
+_LEAD_FALLS = (100, 200)
 
 
 class TransferState(NamedTuple):
@@ -150,22 +152,44 @@ def _first_scale(
     return jnp.where(usable, power, 1.0)
 
 
+def _led(targets: Targets, turn: jax.Array, lead: float) -> Targets:
+    """The targets with the content weight that this turn descends on."""
+    half, whole = _LEAD_FALLS
+    factor = jnp.where(turn < half, lead, jnp.where(turn < whole, math.sqrt(lead), 1.0))
+    return targets._replace(weights=targets.weights._replace(content=factor * targets.weights.content))
+
+
 def turn(params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer) -> TransferState:
-    """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit."""
-    start, basis = state.start, state.basis
+    """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit.
+
+    With a content lead the gradient is that of the weights led by, and the value told is that of the config's. On the
+    way from the content image the style terms, stiff, are met first and at the content's expense, which then comes
+    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a turn
+    evaluates anew without moving.
+    """
+    start, basis, lead = state.start, state.basis, config.optimizer.content_lead
+    led = _led(targets, state.turn, lead) if lead > 1 else targets
+
+    def descended(evaluation: Evaluation) -> Scalar:
+        return weigh(evaluation.terms, led.weights) if lead > 1 else evaluation.value
 
     def evaluate_point(point: Image) -> Evaluation:
         compute = evaluate_tiled if config.tile else evaluate
-        (value, terms), gradient = compute(params, to_image(point, start, basis), targets, config)
+        (value, terms), gradient = compute(params, to_image(point, start, basis), led, config)
+        value = weigh(terms, targets.weights) if lead > 1 else value
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 
-    move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, state.shrink)
+    reach = state.shrink
+    if lead > 1:
+        outdated = functools.reduce(jnp.logical_or, [state.turn == falls for falls in _LEAD_FALLS])
+        reach = jnp.where(outdated, 0, reach)
+    move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, reach)
     # A fresh state has a zero gradient, so its first move stays where it is and only evaluates.
     fresh = state.turn == 0
     new = move.evaluation
     accept = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
     if math.isfinite(optimizer.growth):
-        accept &= fresh | (new.value <= optimizer.growth * state.evaluation.value)
+        accept &= fresh | (descended(new) <= optimizer.growth * descended(state.evaluation))
     evaluation = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state.evaluation)
     rejected = jnp.where(accept, 0, state.rejected + 1)
     # A fresh state has nothing to remember: its first pair would be of the initial image with itself.

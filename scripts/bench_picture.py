@@ -4,7 +4,8 @@
 
 PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
 is as low, for a quarter more evaluations at most. Both minimise the recipe `gordic` at full size, and the seconds are
-those of the evaluations alone (compilation apart). A loss says little of the colour of wide smooth areas, so the last
+those of the evaluations alone (compilation apart). Each runs as its users run it: PyTorch plainly, jnst with the large
+pages that `jnst stylize` asks for. A loss says little of the colour of wide smooth areas, so the last
 column tells how far jnst's colours are from PyTorch's, in grey levels and averaged over blocks of 24 × 24 pixels.
 Without --pair: matplotlib's portrait and the bundled painting. Prints a table and writes, side by side, what both
 painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
@@ -13,6 +14,7 @@ painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py
 import argparse
 import dataclasses
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnst.__main__ import use_large_pages
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
 from jnst.frozen import prepare_params
@@ -40,6 +43,9 @@ VARIANTS = {
     "frequencies 0.65, history 20": OptimizerConfig(history=20, frequency_exponent=0.65),
     "frequencies 0.65, history 40 in bfloat16": OptimizerConfig(
         history=40, history_precision="bfloat16", frequency_exponent=0.65
+    ),
+    "frequencies 0.65, history 40 in bfloat16, content lead 16": OptimizerConfig(
+        history=40, history_precision="bfloat16", frequency_exponent=0.65, content_lead=16
     ),
     "frequencies 0.65, history 100": OptimizerConfig(history=100, frequency_exponent=0.65),
     "frequencies 0.65, history 100 in bfloat16": OptimizerConfig(
@@ -60,7 +66,8 @@ def run_torch(job: dict[str, np.ndarray], evaluations: int, python: str) -> dict
         source, answer = Path(folder) / "job.npz", Path(folder) / "answer.npz"
         np.savez(source, **job)  # pyright: ignore[reportArgumentType]
         command = [python, str(HERE / "bench_picture_torch.py"), str(source), str(answer), str(evaluations)]
-        subprocess.run(command, check=True)
+        plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+        subprocess.run(command, check=True, env=plain)
         return dict(np.load(answer))
 
 
@@ -100,6 +107,7 @@ def colours_apart(picture: np.ndarray, other: np.ndarray) -> float:
 
 
 def main() -> None:
+    use_large_pages()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", nargs=2, action="append", metavar=("CONTENT", "STYLE"))
     parser.add_argument("--size", type=int, default=256, help="longer side of both pictures, in pixels")

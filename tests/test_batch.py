@@ -317,6 +317,17 @@ def test_optimizer_settings_reach_every_lane(params):
     assert 0.2499 < moved.max() < 0.2501
 
 
+def test_content_leads_in_every_lane(params):
+    config = vary(optimizer={"content_lead": 16.0}, run={"steps": 300, "chunk": 102})
+    at_once = stylize_batch(params, SQUARES[:2], STYLE, config, lanes=2)
+    single = stylize(params, SQUARES[1], STYLE, config)
+    # Turns 100 and 200 stay where they are, and their entries tell the same loss twice.
+    for result in (*at_once, single):
+        (still,) = np.nonzero(np.diff(result.trace["total"]) == 0)
+        assert {99, 199} <= set(still.tolist())
+    np.testing.assert_allclose(at_once[1].trace["total"][:20], single.trace["total"][:20], rtol=1e-4)
+
+
 def test_tiled_images_are_painted_one_at_a_time(params):
     config = vary(run={"steps": 1}, optimizer={"method": "adam"}, tile=16)
     seen = []

@@ -23,6 +23,7 @@ from jnst.presets import PRESETS
 
 KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, RunConfig, Config]
 
+LEADING = OptimizerConfig(content_lead=16.0)
 REFUSED = [
     (PixelSpace, {"scale": 0.0}, "pixel scale 0.0"),
     (PixelSpace, {"scale": math.inf}, "pixel scale inf"),
@@ -70,6 +71,10 @@ REFUSED = [
     (OptimizerConfig, {"first_step": 0.0}, "first step is 0.0"),
     (OptimizerConfig, {"frequency_exponent": 2.5}, "frequency exponent is 2.5; expected 0 to 2"),
     (OptimizerConfig, {"clip": True, "frequency_exponent": 0.5}, "contradict each other"),
+    (OptimizerConfig, {"content_lead": 0.5}, "content lead is 0.5; expected a finite number of one or more"),
+    (OptimizerConfig, {"content_lead": math.inf}, "content lead is inf"),
+    (OptimizerConfig, {"content_lead": 2.0, "line_search": "zoom"}, "not with lbfgs and line search zoom"),
+    (OptimizerConfig, {"content_lead": 2.0, "method": "adam"}, "not with adam and line search none"),
     (RunConfig, {"steps": -1}, "steps is -1; expected zero or more"),
     (RunConfig, {"chunk": 0}, "chunk is 0; expected one or more steps"),
     (RunConfig, {"save_every": -1}, "save every is -1"),
@@ -86,6 +91,8 @@ REFUSED = [
     (Config, {"tile": 17}, "tile is 17 pixels; expected a multiple of 16"),
     (Config, {"tiled_content": "forget"}, "unknown tiled content 'forget'"),
     (Config, {"variable": PixelSpace(order="bgr")}, "always in RGB order"),
+    (Config, {"optimizer": LEADING, "run": RunConfig(steps=200)}, "steps is 200 and scales 1; expected 300 steps"),
+    (Config, {"optimizer": LEADING, "run": RunConfig(scales=2)}, "steps is 300 and scales 2; expected 300 steps"),
 ]
 
 

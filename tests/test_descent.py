@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import SHALLOW, count_primitives, narrow, picture, shallow, small_params
+from small import SHALLOW, count_primitives, narrow, picture, relative, shallow, small_params
 
 from jnst import descent
 from jnst.arrays import LossTerms, LossWeights
@@ -30,6 +30,7 @@ from jnst.presets import PRESETS
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)
 LBFGS = shallow(steps=8)
 ADAM = shallow(steps=8, optimizer=OptimizerConfig(method="adam", clip=True))
+LEADING = shallow(steps=300, optimizer=OptimizerConfig(content_lead=16.0))
 
 
 @functools.cache
@@ -128,6 +129,46 @@ def test_weights_are_read_from_the_targets():
     )
     _, trace = advance(small_params(), heavy, init_state(CONTENT, LBFGS), LBFGS, num_steps=2)
     np.testing.assert_allclose(trace.total, 2 * trace.total_variation, rtol=1e-6)
+
+
+# --- content that leads ---
+
+
+@functools.cache
+def after(turns):
+    return descend(LEADING, turns)
+
+
+@pytest.mark.parametrize(("turns", "factor"), [(100, 16), (101, 4), (200, 4), (201, 1)])
+def test_a_content_lead_is_in_the_gradient_and_not_in_the_loss_that_is_told(turns, factor):
+    state, trace = after(turns)
+    targets = targets_of(LEADING)
+    led = targets._replace(weights=targets.weights._replace(content=factor * targets.weights.content))
+    (total, terms), _ = evaluate(small_params(), state.point, targets, LEADING)
+    _, gradient = evaluate(small_params(), state.point, led, LEADING)
+    assert relative(state.evaluation.gradient, gradient) < 1e-4
+    assert float(trace.total[-1]) == pytest.approx(float(total), rel=1e-5)
+    assert float(trace.content[-1]) == pytest.approx(float(terms.content), rel=1e-4)
+    assert float(state.best_value) == trace.total.min()
+
+
+@pytest.mark.parametrize("falls", [100, 200])
+def test_where_the_lead_falls_a_turn_evaluates_anew_and_stays(falls):
+    (before, _), (stays, _) = after(falls), after(falls + 1)
+    np.testing.assert_array_equal(stays.point, before.point)
+    assert int(stays.evaluations) == falls + 1
+    assert relative(stays.evaluation.gradient, before.evaluation.gradient) > 0.01
+    goes_on, trace = descend(LEADING, 20, stays)
+    assert int(goes_on.rejected) == 0
+    assert float(goes_on.best_value) == trace.total.min() < float(stays.evaluation.value)
+
+
+def test_content_is_held_while_it_leads_and_not_afterwards():
+    _, leading = after(300)
+    _, plain = descend(replace(LEADING, optimizer=OptimizerConfig()), 300)
+    assert leading.content[90] < 0.2 * plain.content[90]
+    assert float(leading.content[-1]) == pytest.approx(float(plain.content[-1]), rel=0.01)
+    assert leading.total[-1] < 0.5 * leading.total[90]
 
 
 # --- best and last ---
