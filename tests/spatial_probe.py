@@ -16,7 +16,7 @@ import numpy as np
 from small import shallow, small_params
 
 from jnst.config import Config, OptimizerConfig
-from jnst.descent import _advance_in_place, advance, current_picture, init_state
+from jnst.descent import _advance_in_place, current_picture, init_state
 from jnst.frozen import prepare_params
 from jnst.objective import compile_key, evaluate, make_targets
 from jnst.preprocessing import encode
@@ -33,29 +33,32 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
     params, mesh, key = prepare_params(material.random_params("vgg19", WIDTH, 0)), row_mesh(), compile_key(config)
     content, style = material.with_noise(material.paint("shapes", *size), 1), material.paint("marble", 75, 64)
     targets, state = make_targets(params, content, style, config), init_state(content, config)
-    alone = _advance_in_place.lower(params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=256)
-    single = memory(alone.compile())
-    state, trace = advance(params, targets, state, config, num_steps=2, in_place=True)
+    alone = two_turns(params, targets, state, key)
+    state, trace = alone(params, targets, state, jnp.int32(2))
     expected = current_picture(state, config, best=True)
     with over_devices(mesh):
         params = spread_params(params, mesh)
         targets, state = spread_targets(params, content, [style], config, mesh), spread_state(content, config, mesh)
-        compiled = _advance_in_place.lower(
-            params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=256
-        ).compile()
-        state, banded = advance(params, targets, state, config, num_steps=2, in_place=True)
+        divided = two_turns(params, targets, state, key)
+        state, banded = divided(params, targets, state, jnp.int32(2))
     resharded = jax.tree.map(
         lambda leaf, wanted: leaf.sharding.is_equivalent_to(wanted, leaf.ndim),
         state.memory,
         row_shardings(state.memory, mesh),
     )
     return {
-        "share": memory(compiled) / single,
-        "collectives": collectives(compiled),
+        "share": memory(divided) / memory(alone),
+        "collectives": collectives(divided),
         "loss": float(np.abs(banded.total / trace.total - 1).max()),
         "picture": float(np.abs(crop(current_picture(state, config, best=True), size[0]) - expected).max()),
         "memory stays in bands": all(jax.tree.leaves(resharded)),
     }
+
+
+def two_turns(params: Any, targets: Any, state: Any, key: Config) -> Any:
+    """The loop compiled once, to be run as well as looked at."""
+    lowered = _advance_in_place.lower(params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=2)
+    return lowered.compile()
 
 
 def paint(folder: Path) -> dict[str, Any]:
