@@ -5,10 +5,10 @@
 PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
 is as low, for a quarter more evaluations at most. Both minimise the recipe `gordic` at full size, and the seconds are
 those of the evaluations alone (compilation apart). Each runs as its users run it: PyTorch plainly, jnst with the large
-pages that `jnst stylize` asks for. A loss says little of the colour of wide smooth areas, so the last
-column tells how far jnst's colours are from PyTorch's, in grey levels and averaged over blocks of 24 × 24 pixels.
-Without --pair: matplotlib's portrait and the bundled painting. Prints a table and writes, side by side, what both
-painted, to the folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
+pages that `jnst stylize` asks for. A loss says little of the colour of wide smooth areas, so the last column tells how
+far jnst's colours are from PyTorch's, in grey levels and averaged over blocks of 24 × 24 pixels. Without --pair:
+matplotlib's portrait and the bundled painting. Prints a table and writes, side by side, what both painted, to the
+folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
 """
 
 import argparse
