@@ -159,6 +159,10 @@ class SizeConfig:
         require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
 
 
+# Steps at which a content lead falls to its root, and to one.
+LEAD_FALLS = (100, 200)
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """The optimiser and its constants."""
@@ -279,8 +283,9 @@ class Config:
         require(self.variable.order == "rgb", "the optimised variable is always in RGB order")
         require(
             self.optimizer.content_lead == 1 or (self.run.steps >= 300 and self.run.scales == 1),
-            f"a content lead of {self.optimizer.content_lead:g} lasts 200 steps and is for one long run, but steps is "
-            f"{self.run.steps} and scales {self.run.scales}; expected 300 steps or more and 1 scale, or content lead 1",
+            f"a content lead of {self.optimizer.content_lead:g} lasts {LEAD_FALLS[1]} steps and is for one long run, "
+            f"but steps is {self.run.steps} and scales {self.run.scales}; expected 300 steps or more and 1 scale, or "
+            "content lead 1",
         )
 
 

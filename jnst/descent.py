@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
-from jnst.config import Config, PixelSpace, require
+from jnst.config import LEAD_FALLS, Config, PixelSpace, require
 from jnst.extents import Extent
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, compile_key, evaluate, weigh
@@ -20,8 +20,6 @@ from jnst.tiles import evaluate_tiled
 
 # Turns that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256
-# Turns at which a content lead falls to its root, and to one.
-_LEAD_FALLS = (100, 200)
 
 
 class TransferState(NamedTuple):
@@ -154,7 +152,7 @@ def _first_scale(
 
 def _led(targets: Targets, turn: jax.Array, lead: float) -> Targets:
     """The targets with the content weight that this turn descends on."""
-    half, whole = _LEAD_FALLS
+    half, whole = LEAD_FALLS
     factor = jnp.where(turn < half, lead, jnp.where(turn < whole, math.sqrt(lead), 1.0))
     return targets._replace(weights=targets.weights._replace(content=factor * targets.weights.content))
 
@@ -181,7 +179,7 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
 
     reach = state.shrink
     if lead > 1:
-        outdated = functools.reduce(jnp.logical_or, [state.turn == falls for falls in _LEAD_FALLS])
+        outdated = functools.reduce(jnp.logical_or, [state.turn == falls for falls in LEAD_FALLS])
         reach = jnp.where(outdated, 0, reach)
     move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, reach)
     # A fresh state has a zero gradient, so its first move stays where it is and only evaluates.
