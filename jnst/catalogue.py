@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from jnst.config import Architecture, Lineage, PixelSpace
-from jnst.disk import cache_directory
 from jnst.errors import WeightsError, describe_unknown
+from jnst.files import cache_directory
 
 WeightsLineage = Literal["torchvision", "caffe", "jnst"]
 

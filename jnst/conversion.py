@@ -18,9 +18,9 @@ import numpy as np
 from jnst.catalogue import CATALOGUE, Entry, WeightsLineage, find_entry, locate_weights
 from jnst.checkpoints import StoredTensor, read_pytorch, read_safetensors
 from jnst.config import Architecture
-from jnst.disk import check_readable, disk_errors, exclusive
 from jnst.downloads import Download, Patience, Progress, fetch, received
 from jnst.errors import WeightsError, describe_unknown
+from jnst.files import check_readable, disk_errors, exclusive
 from jnst.hdf5 import array_shape, find_arrays, is_hdf5, open_hdf5, read_array
 from jnst.layers import convolutions, layer_names
 from jnst.weights import (

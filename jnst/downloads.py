@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jnst.disk import check_space, disk_errors, exclusive
 from jnst.errors import WeightsError
+from jnst.files import check_space, disk_errors, exclusive
 
 # Bytes that are here so far, and bytes in all where that is known.
 Progress = Callable[[int, int | None], None]

@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jnst.disk import check_readable
 from jnst.errors import WeightsError
+from jnst.files import check_readable
 
 _BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 

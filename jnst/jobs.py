@@ -19,9 +19,8 @@ import numpy as np
 
 from jnst.config import Config, from_dict, to_dict
 from jnst.decoding import Picture, read_image
-from jnst.disk import cache_directory
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.files import check_writable_file, write_atomically
+from jnst.files import cache_directory, check_writable_file, write_atomically
 from jnst.frozen import prepare_params
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent

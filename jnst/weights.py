@@ -16,9 +16,8 @@ import numpy as np
 
 from jnst.catalogue import INPUT_SPACES, WeightsLineage, resolve_weights
 from jnst.config import Architecture, PixelSpace
-from jnst.disk import disk_errors
 from jnst.errors import ConfigError, WeightsError, describe_unknown
-from jnst.files import write_atomically
+from jnst.files import disk_errors, write_atomically
 from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 from jnst.layers import convolutions, scaled_channels
 

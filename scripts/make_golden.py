@@ -5,7 +5,7 @@
     python scripts/make_golden.py traces     (one file only: features, presets, traces or lbfgs)
 
 Nothing here imports jnst: the losses are in `golden_recipes.py`, written from the published programs. Weights and
-pictures come from `tests/material.py` and are not stored. Everything is computed in float64; `spread` arrays hold the
+pictures come from `tests/support/material.py` and are not stored. Everything is computed in float64; `spread` arrays hold the
 relative distance of the same computation in float32, which is how far an honest float32 program may be off.
 `check_golden_with_tensorflow.py` repeats the TensorFlow tutorial's part with TensorFlow's own optimiser and operations.
 """

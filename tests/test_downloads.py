@@ -19,9 +19,9 @@ from golden_weights import LEGACY, ZIP
 
 from jnst.catalogue import CATALOGUE, list_weights, locate_weights
 from jnst.conversion import fetch_weights
-from jnst.disk import cache_directory, exclusive
 from jnst.downloads import Download, Patience, fetch, is_offline, received
 from jnst.errors import WeightsError
+from jnst.files import cache_directory, exclusive
 from jnst.weights import read_info, read_weights
 
 DATA = bytes(range(256)) * 1200

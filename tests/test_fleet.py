@@ -1,4 +1,4 @@
-"""The Ray engine as far as it goes without Ray; `scripts/test_ray` runs `tests/with_ray.py` on a real one."""
+"""The Ray engine as far as it goes without Ray; `scripts/test_ray` runs `tests/ray/with_ray.py` on a real one."""
 
 import sys
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference import fingerprint, load_golden, paint, random_params, sample_positions, with_noise
+from oracles import fingerprint, load_golden, paint, random_params, sample_positions, with_noise
 
 from jnst.config import NetworkConfig, OptimizerConfig, RunConfig
 from jnst.frozen import prepare_params

@@ -9,8 +9,8 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 from small import SHALLOW, WIDTH, picture, relative, shallow, small_params
 
 from jnst import config as settings
@@ -51,7 +51,7 @@ GORDIC = PRESETS["gordic"].variable
 
 def oracle_terms(image, config, content=CONTENT, style=STYLE):
     """The four terms from the oracles, in float64."""
-    params = reference.random_params("vgg19", WIDTH, 0)
+    params = oracles.random_params("vgg19", WIDTH, 0)
     loss = config.loss
 
     def to_variable(rgb):
@@ -63,7 +63,7 @@ def oracle_terms(image, config, content=CONTENT, style=STYLE):
         space = config.network_input
         x = (space.scale * rgb - space.mean) / space.std
         x = x[..., ::-1] if space.order == "bgr" else x
-        return reference.extract_features(
+        return oracles.extract_features(
             params,
             x,
             "vgg19",
@@ -79,16 +79,16 @@ def oracle_terms(image, config, content=CONTENT, style=STYLE):
     content_term = style_value = 0.0
     for layer, weight in content_layers.items():
         scale = 1 / wanted[layer].var() if loss.content_normalization == "target_variance" else 1
-        distance = reference.content_loss(now[layer], wanted[layer], reduction=loss.content_reduction)
+        distance = oracles.content_loss(now[layer], wanted[layer], reduction=loss.content_reduction)
         content_term += weight * scale * distance
     for layer, weight in style_layers.items():
-        gram, target = (reference.gram_matrix(maps[layer], divisor=loss.gram_divisor) for maps in (now, painted))
-        size = reference.style_loss(target, 0 * target, reduction=loss.style_reduction)
+        gram, target = (oracles.gram_matrix(maps[layer], divisor=loss.gram_divisor) for maps in (now, painted))
+        size = oracles.style_loss(target, 0 * target, reduction=loss.style_reduction)
         scale = 1 / size if loss.style_normalization == "target_norm" else 1
-        style_value += weight * scale * reference.style_loss(gram, target, reduction=loss.style_reduction)
-    variation = reference.total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
+        style_value += weight * scale * oracles.style_loss(gram, target, reduction=loss.style_reduction)
+    variation = oracles.total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
     rgb = (np.asarray(image) * np.asarray(config.variable.std) + config.variable.mean) / config.variable.scale
-    edges = reference.edge_loss(rgb, np.asarray(content)) if loss.edge_weight else 0.0
+    edges = oracles.edge_loss(rgb, np.asarray(content)) if loss.edge_weight else 0.0
     return content_term, style_value, variation, edges
 
 
@@ -129,7 +129,7 @@ def test_gradient_is_the_oracles_slope():
     _, gradient = evaluated(IMAGE, CONTENT, STYLE, config)
     point = np.asarray(IMAGE, np.float64) * 255 - GORDIC.mean
     gradient = np.asarray(gradient, np.float64)
-    slope = reference.directional_derivative(
+    slope = oracles.directional_derivative(
         lambda x: np.dot((2.0, 3.0, 0.5, 4.0), oracle_terms(x, config)),
         point,
         gradient,

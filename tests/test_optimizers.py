@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import oracles
 import pytest
-import reference
 from optax import contrib
 
 from jnst.arrays import LossTerms
@@ -143,7 +143,7 @@ def test_adam_is_the_oracles(epsilon, epsilon_hat):
         method="adam", learning_rate=0.05, beta1=0.99, epsilon=epsilon, epsilon_hat=epsilon_hat, clip=True
     )
     points = run(make_optimizer(config, lambda x: jnp.clip(x, -0.3, 0.5)), steps=20)[0]
-    expected = reference.adam(
+    expected = oracles.adam(
         gradient,
         np.zeros(SHAPE),
         steps=20,

@@ -14,11 +14,11 @@ from jnst.preprocessing import encode
 from jnst.vgg import extract_features
 from jnst.weights import read_weights
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import painted_pictures
 import train_pocket
 
-POCKET = Path(__file__).parents[1] / "weights" / "pocket.h5"
+POCKET = Path(__file__).parents[2] / "weights" / "pocket.h5"
 SHA256 = "b0a41eef80b81c4b4ce1609db0601e5655fe3ee9195d787e4816cec0b49adc7a"
 # One block: compiling is what takes time.
 TOY = train_pocket.Training(

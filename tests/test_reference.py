@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import (
+from oracles import (
     adam,
     content_loss,
     convolve,

@@ -15,7 +15,7 @@ import pytest
 from jnst.errors import ConfigError
 from jnst.sharding import Share, count_devices, image_mesh, parse_share
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 COLLECTIVES = ("all-reduce", "all-gather", "collective-permute", "all-to-all", "reduce-scatter", "collective-broadcast")
 
 PRELUDE = """
@@ -79,7 +79,7 @@ def start(program: str, *arguments: str, devices: int) -> subprocess.Popen:
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
     }
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + program, *arguments],

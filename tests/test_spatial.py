@@ -26,14 +26,18 @@ TILED = ["tiles, max pooling, content keep", "tiles, average pooling, content re
 
 @pytest.fixture(scope="module")
 def figures():
-    tests = Path(__file__).parent
+    root = Path(__file__).parents[2]
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
+        "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}",
     }
     done = subprocess.run(
-        [sys.executable, str(tests / "spatial_probe.py")], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(root / "tests" / "support" / "four_devices.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)

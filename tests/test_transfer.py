@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import optax
 import pytest
-from reference import paint
+from oracles import paint
 from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig

@@ -7,8 +7,8 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 from jax import lax
 from jax.test_util import check_grads
 from small import WIDTH, count_primitives, picture, relative, small_params
@@ -58,7 +58,7 @@ def loss_features_gradient(x, extent, options):
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
 def test_layer_table_is_the_papers(architecture):
     names = layer_names(architecture)
-    assert names == tuple(reference.layer_names(architecture))
+    assert names == tuple(oracles.layer_names(architecture))
     assert len(convolutions(architecture)) == {"vgg16": 13, "vgg19": 16}[architecture]
     assert names[-1] == "pool5"
     assert list(convolutions(architecture).values())[:5] == [64, 64, 128, 128, 256]
@@ -90,8 +90,8 @@ def test_odd_sizes_round_as_the_original_did():
 @pytest.mark.parametrize("options", OPTIONS)
 def test_features_are_the_oracles(options):
     pooling, rounding, first = options
-    expected = reference.extract_features(
-        reference.random_params("vgg16", WIDTH, 0),
+    expected = oracles.extract_features(
+        oracles.random_params("vgg16", WIDTH, 0),
         np.asarray(pixels()),
         "vgg16",
         layers=LAYERS,
@@ -243,7 +243,7 @@ def mapped(function):
 )
 def test_max_pool_and_its_gradient(size, transform, rounding):
     x = RNG.integers(0, 3, (*size, 2)).astype(np.float32)  # three values: ties in most windows
-    expected = reference.pool(x, pooling="max", rounding=rounding)
+    expected = oracles.pool(x, pooling="max", rounding=rounding)
     cotangent = RNG.normal(size=expected.shape).astype(np.float32)
 
     def value_and_pull(x, cotangent):
@@ -266,13 +266,13 @@ def test_max_pool_of_equals_pulls_on_the_first():
 )
 def test_average_pool_and_its_gradient(size, transform, rounding):
     x = RNG.normal(size=(*size, 2)).astype(np.float32)
-    expected = reference.pool(x, pooling="average", rounding=rounding)
+    expected = oracles.pool(x, pooling="average", rounding=rounding)
     # The pool is linear: its gradient is the transpose of it, which the oracle gives pixel by pixel.
     gradient = np.zeros_like(x)
     for place in np.ndindex(x.shape):
         unit = np.zeros_like(x)
         unit[place] = 1
-        gradient[place] = reference.pool(unit, pooling="average", rounding=rounding).sum()
+        gradient[place] = oracles.pool(unit, pooling="average", rounding=rounding).sum()
 
     def value_and_gradient(x):
         value, pull = jax.vjp(lambda x: average_pool(x, rounding), x)
@@ -395,7 +395,7 @@ def test_weights_that_do_not_fit_are_refused():
     assert extract_features(few, pixels(), ("relu1_2",), network())["relu1_2"].shape == (37, 45, 4)
     with pytest.raises(WeightsError, match=r"kernel of conv1_1 has shape \(3, 3, 3, 4\); vgg16 at width 0.5"):
         extract_features(small_params("vgg16"), pixels(), ("relu1_1",), NetworkConfig("vgg16", width=0.5))
-    raw = jax.tree.map(jnp.asarray, reference.random_params("vgg16", WIDTH, 0))
+    raw = jax.tree.map(jnp.asarray, oracles.random_params("vgg16", WIDTH, 0))
     with pytest.raises(WeightsError, match="conv1_1 are not prepared; pass them through"):
         extract_features(raw, pixels(), ("relu1_1",), network())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 LEGACY = GOLDEN / "vgg16-legacy.pth"
 ZIP = GOLDEN / "vgg19-zip.pth"
 CHECKPOINT = GOLDEN / "vgg16-checkpoint.pth"

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from reference import paint, random_params
+from oracles import paint, random_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
 from jnst.frozen import prepare_params

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 CHANNELS = (64, 128, 256, 512, 512)
 CONVOLUTIONS_PER_BLOCK = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 BIAS_DEVIATION = 2.0
