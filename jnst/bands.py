@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jnst.arrays import Image
-from jnst.frequencies import ROWS, row_parts
+from jnst.devices import ROWS, row_parts
 
 
 class Band(NamedTuple):

@@ -44,7 +44,7 @@ def stylize_batch(
         initials: images to begin with.
         lanes: images per batch; by default what fits in memory. Given, results do not depend to the bit on what else
             is in the list.
-        mesh: devices; see `jnst.sharding.image_mesh`.
+        mesh: devices; see `jnst.devices.image_mesh`.
         callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
             true, with the best so far.
 

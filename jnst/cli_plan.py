@@ -65,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     import jax
 
     from jnst.decoding import read_image
-    from jnst.jobs import configure_jax
     from jnst.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.resizing import fit_size, scale_sizes
+    from jnst.runtime import configure_jax
     from jnst.transfer import smallest_scale
 
     configure_jax()

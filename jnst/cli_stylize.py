@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
-    from jnst.jobs import Job, check_outputs, configure_jax, read_record, record_path, run_job
+    from jnst.jobs import Job, check_outputs, read_record, record_path, run_job
     from jnst.progress import ProgressBar, Silent
+    from jnst.runtime import configure_jax
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     content, styles, blend = _inputs(arguments, record)

@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
     from jnst.files import check_writable_file
     from jnst.frozen import prepare_params
-    from jnst.jobs import configure_jax
     from jnst.remote import read_picture
     from jnst.runs import resolve_run
+    from jnst.runtime import configure_jax
     from jnst.styles import is_style_file, prepare_style, write_style
 
     if not is_style_file(output):

@@ -343,3 +343,22 @@ def _build(hint: Any, value: Any, path: str) -> Any:
         ok = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
         require(ok, f"{path} is {value!r}; expected {hint.__name__}")
     return value
+
+
+def compile_key(config: Config) -> Config:
+    """The config with everything reset that does not change the compiled computation.
+
+    Runs that differ only in weights, steps, size rules or seed then share one compilation; but for edges, which are
+    left out of it where they have no weight.
+    """
+    plain, edges = Config(), float(config.loss.edge_weight > 0)
+    return dataclasses.replace(
+        config,
+        preset=plain.preset,
+        lineage=plain.lineage,
+        init=plain.init,
+        noise=plain.noise,
+        size=plain.size,
+        run=plain.run,
+        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
+    )

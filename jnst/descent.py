@@ -10,10 +10,10 @@ import numpy as np
 import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
-from jnst.config import LEAD_FALLS, Config, PixelSpace, require
+from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.extents import Extent
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
-from jnst.objective import Targets, compile_key, evaluate, weigh
+from jnst.objective import Targets, evaluate, weigh
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.preprocessing import as_unit, decode, encode
 from jnst.tiles import evaluate_tiled

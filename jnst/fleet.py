@@ -24,7 +24,7 @@ class RayActor:
     def __init__(self, weights: Any, options: Options, folder: str) -> None:
         import ray  # pyright: ignore[reportMissingImports]
 
-        from jnst.jobs import configure_jax
+        from jnst.runtime import configure_jax
 
         # Paths on the command line are relative to where it was typed.
         os.chdir(folder)

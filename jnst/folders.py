@@ -14,10 +14,10 @@ from jnst.config import to_dict
 from jnst.contact import write_contact_sheet
 from jnst.entries import Entry
 from jnst.errors import ConfigError
-from jnst.jobs import Interruptions, versions
 from jnst.manifest import Manifest, latest, read_records
 from jnst.painter import Plan
 from jnst.progress import Progress, Silent
+from jnst.runtime import Interruptions, versions
 from jnst.sharding import Share
 from jnst.snapshots import BatchSnapshot
 from jnst.weights import Weights

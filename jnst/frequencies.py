@@ -19,10 +19,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jnst.arrays import Image
-
-# Mesh axis over which an image's rows are divided, where they are (`jnst.spatial`).
-ROWS = "rows"
-
+from jnst.devices import ROWS, row_parts
 
 # Cycles per pixel below which all waves are weighed alike. Were longer ones amplified more, wide smooth areas would
 # change colour from one end to the other or turn grey in the middle, which no layer of the network sees as a loss.
@@ -113,12 +110,6 @@ def _to_pixels(z: Image, waves: Waves, axis: int) -> Image:
     near, far = jnp.pad(near, beyond), jnp.flip(jnp.pad(far, beyond), axis)
     first_half = 2 * lax.broadcasted_iota(jnp.int32, near.shape, axis) < z.shape[axis] - waves.padding
     return jnp.where(first_half, near, jnp.roll(far, -waves.padding, axis))
-
-
-def row_parts() -> int:
-    """Among how many devices the rows of images are divided where this is traced; one where they are not."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return mesh.shape[ROWS] if ROWS in mesh.axis_names else 1
 
 
 def _along_both(transform: Callable[[Image, Waves, int], Image], x: Image, basis: Basis) -> Image:

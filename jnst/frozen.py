@@ -12,8 +12,8 @@ from jax import lax
 from jnst.arrays import FeatureMap, Params
 from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Precision
+from jnst.devices import row_parts
 from jnst.errors import JnstError
-from jnst.frequencies import row_parts
 from jnst.products import convolve_by_products, products_pay
 from jnst.winograd import transform_kernels, winograd_convolution, winograd_pays
 

@@ -4,10 +4,7 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import importlib.metadata
 import json
-import platform
-import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,12 +17,13 @@ import numpy as np
 from jnst.config import Config, from_dict, to_dict
 from jnst.decoding import Picture, read_image
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.files import cache_directory, check_writable_file, write_atomically
+from jnst.files import check_writable_file, write_atomically
 from jnst.frozen import prepare_params
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
 from jnst.resume import Checkpoint, read_about
+from jnst.runtime import Interruptions, versions
 from jnst.snapshots import Snapshot
 from jnst.spatial import row_mesh
 from jnst.transfer import Result, stylize
@@ -58,35 +56,6 @@ class Job:
     split_rows: bool = False
 
 
-def configure_jax() -> None:
-    """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-class Interruptions:
-    """While open, the first Ctrl-C or SIGTERM is remembered in `signal` and the second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interruptions":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: object) -> None:
-        if self.signal:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
 def record_path(output: Path) -> Path:
     """Where the record of a picture goes: OUT.json beside OUT.png."""
     return output.with_suffix(".json")
@@ -115,18 +84,6 @@ def read_record(path: Path) -> dict[str, Any]:
 def record_config(record: dict[str, Any]) -> Config:
     """The config in a record."""
     return from_dict(record["config"])
-
-
-def versions() -> dict[str, str]:
-    """What the result depends on, by name."""
-    names = ("jnst", "jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
 
 
 def check_outputs(job: Job) -> None:

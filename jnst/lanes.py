@@ -24,9 +24,9 @@ from jnst.descent import (
     to_picture,
     turn,
 )
+from jnst.devices import spread
 from jnst.extents import Extent
 from jnst.objective import Targets, combine_targets, content_maps
-from jnst.sharding import spread
 
 # After so many moves taken back in a row there is nowhere left to go.
 MAX_REJECTED = 10

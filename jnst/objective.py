@@ -1,6 +1,5 @@
 """What is minimised: feature maps and a config become four loss terms, their weighted sum, and its gradient."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params, Scalar, StyleImage
-from jnst.config import Config
+from jnst.config import Config, compile_key
 from jnst.edges import edge_loss, outline
 from jnst.errors import ConfigError
 from jnst.extents import Extent
@@ -252,22 +251,3 @@ def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> 
         return weigh(terms, targets.weights), terms
 
     return jax.value_and_grad(weighted, has_aux=True)(image)
-
-
-def compile_key(config: Config) -> Config:
-    """The config with everything reset that does not change the compiled computation.
-
-    Runs that differ only in weights, steps, size rules or seed then share one compilation; but for edges, which are
-    left out of it where they have no weight.
-    """
-    plain, edges = Config(), float(config.loss.edge_weight > 0)
-    return dataclasses.replace(
-        config,
-        preset=plain.preset,
-        lineage=plain.lineage,
-        init=plain.init,
-        noise=plain.noise,
-        size=plain.size,
-        run=plain.run,
-        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
-    )

@@ -6,17 +6,11 @@ the list of work: no step of the computation waits for another device, let alone
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.errors import ConfigError
-
-AXIS = "images"
 
 
 @dataclass(frozen=True)
@@ -80,38 +74,3 @@ def join_fleet(
             "set COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID"
         ) from error
     return Share(jax.process_index(), jax.process_count())
-
-
-def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
-    """A mesh with one axis, over images; of this process's devices by default. None where there is only one."""
-    chosen = list(jax.local_devices() if devices is None else devices)
-    return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))
-
-
-def count_devices(mesh: Mesh | None) -> int:
-    """Devices of a mesh; one where there is none."""
-    return 1 if mesh is None else mesh.devices.size
-
-
-def spread(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> Callable[..., Any]:
-    """The function on each device's own block of lanes.
-
-    The first `shared` arguments are the same everywhere; all others, and the results, have a leading axis of lanes.
-    A `shard_map`, not a sharded `jit`: there XLA would let loops on different devices wait for each other.
-    """
-    if mesh is None:
-        return function
-
-    def mapped(*arguments: Any) -> Any:
-        lanes = PartitionSpec(AXIS)
-        specs = (PartitionSpec(),) * shared + (lanes,) * (len(arguments) - shared)
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=lanes, check_vma=False)(*arguments)
-
-    return mapped
-
-
-def place(tree: Any, mesh: Mesh | None, *, shared: bool = False) -> Any:
-    """Arrays put where `spread` wants them: copies everywhere, or lanes divided among the devices."""
-    if mesh is None:
-        return jax.device_put(tree)
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec() if shared else PartitionSpec(AXIS)))

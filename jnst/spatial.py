@@ -15,21 +15,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arrays import Params
-from jnst.config import Config
+from jnst.config import Config, compile_key
 from jnst.descent import TransferState, init_state
+from jnst.devices import ROWS
 from jnst.extents import Extent
-from jnst.frequencies import ROWS
 from jnst.frozen import plain_params
 from jnst.grids import band_height
-from jnst.objective import (
-    Targets,
-    blend_grams,
-    combine_targets,
-    compile_key,
-    content_maps,
-    loss_weights,
-    style_grams,
-)
+from jnst.objective import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
 from jnst.tiles import tiled_content, tiled_grams
 
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.bands import Band, on_bands
-from jnst.config import Config
+from jnst.config import Config, compile_key
 from jnst.extents import Extent
 from jnst.frozen import plain_params
 from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
@@ -28,7 +28,6 @@ from jnst.objective import (
     Targets,
     blend_grams,
     combine_targets,
-    compile_key,
     feature_maps,
     inverse_or_one,
     layers_of,

@@ -17,10 +17,10 @@ from bench_worker import (
     serve,
 )
 
-from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.descent import advance, init_state
 from jnst.frozen import prepare_params
-from jnst.objective import compile_key, evaluate, make_targets
+from jnst.objective import evaluate, make_targets
 
 
 def make(case: Case, job: dict[str, np.ndarray]) -> Any:

@@ -24,12 +24,12 @@ from tile_proofs import compute_in_double, measure_drift, measure_exactness, pic
 
 from jnst.arrays import LossTerms
 from jnst.bands import Band
-from jnst.config import Config, OptimizerConfig
+from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.descent import _advance_in_place, init_state
 from jnst.frozen import prepare_params
 from jnst.grids import cut_tiles
 from jnst.losses import total_variation
-from jnst.objective import compile_key, evaluate, style_term, weigh
+from jnst.objective import evaluate, style_term, weigh
 from jnst.planning import estimate_memory
 from jnst.presets import PRESETS
 from jnst.runs import load_preset

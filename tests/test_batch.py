@@ -12,13 +12,12 @@ from jnst import painter as painter_room
 from jnst.arrays import LossWeights
 from jnst.batch import stylize_batch
 from jnst.buckets import bucket_side, pad_image
-from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
 from jnst.frozen import prepare_params
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
 from jnst.layers import convolutions, scaled_channels
 from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
-from jnst.objective import compile_key
 from jnst.painter import Painter, Plan
 from jnst.presets import PRESETS
 from jnst.stages import Stage

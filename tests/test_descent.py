@@ -12,19 +12,11 @@ from small import SHALLOW, count_primitives, narrow, picture, relative, shallow,
 
 from jnst import descent
 from jnst.arrays import LossTerms, LossWeights
-from jnst.config import Config, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
+from jnst.config import Config, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.descent import advance, current_picture, init_state, make_descent_optimizer, turn
 from jnst.errors import ConfigError
 from jnst.extents import Extent
-from jnst.objective import (
-    Targets,
-    combine_targets,
-    compile_key,
-    content_maps,
-    evaluate,
-    make_targets,
-    style_grams,
-)
+from jnst.objective import Targets, combine_targets, content_maps, evaluate, make_targets, style_grams
 from jnst.presets import PRESETS
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)

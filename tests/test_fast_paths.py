@@ -10,7 +10,7 @@ from jax import lax
 
 from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Config, LossConfig, NetworkConfig
-from jnst.frequencies import ROWS
+from jnst.devices import ROWS
 from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets

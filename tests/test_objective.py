@@ -15,13 +15,12 @@ from small import SHALLOW, WIDTH, picture, relative, shallow, small_params
 
 from jnst import config as settings
 from jnst.arrays import LossTerms, LossWeights
-from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
+from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError
 from jnst.extents import Extent
 from jnst.objective import (
     blend_grams,
     combine_targets,
-    compile_key,
     content_maps,
     evaluate,
     loss_terms,

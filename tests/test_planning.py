@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import pytest
 
 from jnst.cli import main
-from jnst.config import Config, OptimizerConfig, RunConfig
+from jnst.config import Config, OptimizerConfig, RunConfig, compile_key
 from jnst.descent import _advance_in_place, init_state
 from jnst.frozen import prepare_params
 from jnst.grids import Grid
 from jnst.memory import params_bytes
-from jnst.objective import compile_key
 from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
 from jnst.presets import PRESETS
 from jnst.tiles import prepare_targets

@@ -9,12 +9,12 @@ import material
 import numpy as np
 import pytest
 
-from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.descent import advance, current_picture, init_state
 from jnst.errors import ConfigError
 from jnst.frozen import prepare_params
 from jnst.grids import Grid, halo_size, layer_stride, make_grid
-from jnst.objective import compile_key, evaluate, loss_weights, make_targets
+from jnst.objective import evaluate, loss_weights, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.tiles import evaluate_tiled, prepare_targets

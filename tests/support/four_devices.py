@@ -15,10 +15,10 @@ import material
 import numpy as np
 from small import shallow, small_params
 
-from jnst.config import Config, OptimizerConfig
+from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.descent import _advance_in_place, current_picture, init_state
 from jnst.frozen import prepare_params
-from jnst.objective import compile_key, evaluate, make_targets
+from jnst.objective import evaluate, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.resume import Checkpoint

@@ -1,0 +1,51 @@
+"""The process: how JAX is set up, what Ctrl-C does, which versions run."""
+
+import importlib.metadata
+import platform
+import signal
+from typing import Any
+
+import jax
+
+from jnst.files import cache_directory
+
+
+def configure_jax() -> None:
+    """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once."""
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+class Interruptions:
+    """While open, the first Ctrl-C or SIGTERM is remembered in `signal` and the second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruptions":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: object) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on, by name."""
+    names = ("jnst", "jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
