@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jnst.descent import advance as advance
     from jnst.descent import init_state as init_state
     from jnst.errors import JnstError as JnstError
-    from jnst.frozen import prepare_params as prepare_params
     from jnst.imageio import read_image as read_image
     from jnst.imageio import write_image as write_image
     from jnst.losses import content_loss as content_loss
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     from jnst.styles import write_style as write_style
     from jnst.transfer import Result as Result
     from jnst.transfer import stylize as stylize
-    from jnst.vgg import extract_features as extract_features
+    from jnst.vgg.convolution import prepare_params as prepare_params
+    from jnst.vgg.features import extract_features as extract_features
 
 _ROOMS = {
     "LossTerms": "arrays",
@@ -69,8 +69,8 @@ _ROOMS = {
     "write_style": "styles",
     "Result": "transfer",
     "stylize": "transfer",
-    "extract_features": "vgg",
-    "prepare_params": "frozen",
+    "extract_features": "vgg.features",
+    "prepare_params": "vgg.convolution",
 }
 
 __all__ = sorted(_ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]

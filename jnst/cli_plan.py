@@ -88,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:
     """Parameters, config and notices; random parameters of the right shapes where the weights are not there."""
-    from jnst.frozen import prepare_params
     from jnst.recipes import find_preset
     from jnst.runs import replace_settings, resolve_run
+    from jnst.vgg.convolution import prepare_params
     from jnst.weights import random_weights
 
     try:

@@ -22,7 +22,7 @@ from jnst.downloads import Download, Patience, Progress, fetch, received
 from jnst.errors import WeightsError, describe_unknown
 from jnst.files import check_readable, disk_errors, exclusive
 from jnst.hdf5 import array_shape, find_arrays, is_hdf5, open_hdf5, read_array
-from jnst.layers import convolutions, layer_names
+from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights import (
     Weights,
     WeightsInfo,

@@ -11,12 +11,12 @@ import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
-from jnst.extents import Extent
 from jnst.frequencies import Basis, analyze, make_basis, synthesize
 from jnst.objective import Targets, evaluate, weigh
 from jnst.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.preprocessing import as_unit, decode, encode
 from jnst.tiles import evaluate_tiled
+from jnst.vgg.valid_region import Extent
 
 # Turns that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256

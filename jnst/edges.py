@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Image, Scalar
-from jnst.pools import average_pool
+from jnst.vgg.pooling import average_pool
 
 # Of RGB, as in ITU-R BT.709.
 LUMINANCE = (0.2126, 0.7152, 0.0722)

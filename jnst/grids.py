@@ -9,8 +9,8 @@ from jax import lax
 from jnst.arrays import Image
 from jnst.bands import Band
 from jnst.config import Config, NetworkConfig
-from jnst.extents import Extent
-from jnst.layers import deepest, layer_names
+from jnst.vgg.layers import deepest, layer_names
+from jnst.vgg.valid_region import Extent
 
 
 class Grid(NamedTuple):

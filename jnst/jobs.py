@@ -18,7 +18,6 @@ from jnst.config import Config, from_dict, to_dict
 from jnst.decoding import Picture, read_image
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
-from jnst.frozen import prepare_params
 from jnst.imageio import Bits, check_writable, montage, write_image
 from jnst.progress import Silent
 from jnst.resizing import fit_size
@@ -27,6 +26,7 @@ from jnst.runtime import Interruptions, versions
 from jnst.snapshots import Snapshot
 from jnst.spatial import row_mesh
 from jnst.transfer import Result, stylize
+from jnst.vgg.convolution import prepare_params
 from jnst.weights import Weights
 
 

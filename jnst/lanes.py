@@ -25,8 +25,8 @@ from jnst.descent import (
     turn,
 )
 from jnst.devices import spread
-from jnst.extents import Extent
 from jnst.objective import Targets, combine_targets, content_maps
+from jnst.vgg.valid_region import Extent
 
 # After so many moves taken back in a row there is nowhere left to go.
 MAX_REJECTED = 10

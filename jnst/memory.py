@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from jnst.config import Config
-from jnst.layers import convolutions, deepest, layer_names, scaled_channels
-from jnst.winograd import winograd_pays
+from jnst.vgg.layers import convolutions, deepest, layer_names, scaled_channels
+from jnst.vgg.winograd import winograd_pays
 
 # Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures
 # on CPU for VGG19 and a quarter of its width, history 10 to 100, 256 × 256 and 512 × 384, one to four lanes.

@@ -2,7 +2,7 @@
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
 over the devices. With tiles each device goes over those of its own band (`jnst.bands`). Images of any height are padded
-with rows that count for nothing (see `jnst.extents.Extent`).
+with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from jnst.arrays import Params
 from jnst.config import Config, compile_key
 from jnst.descent import TransferState, init_state
 from jnst.devices import ROWS
-from jnst.extents import Extent
-from jnst.frozen import plain_params
 from jnst.grids import band_height
 from jnst.objective import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
 from jnst.tiles import tiled_content, tiled_grams
+from jnst.vgg.convolution import plain_params
+from jnst.vgg.valid_region import Extent
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:

@@ -19,10 +19,7 @@ from jax import lax
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.bands import Band, on_bands
 from jnst.config import Config, compile_key
-from jnst.extents import Extent
-from jnst.frozen import plain_params
 from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
-from jnst.layers import layer_shape
 from jnst.losses import channel_products, content_loss, divide_products
 from jnst.objective import (
     Targets,
@@ -38,6 +35,9 @@ from jnst.objective import (
     weigh,
 )
 from jnst.preprocessing import as_unit, encode
+from jnst.vgg.convolution import plain_params
+from jnst.vgg.layers import layer_shape
+from jnst.vgg.valid_region import Extent
 
 
 def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:

@@ -18,7 +18,6 @@ from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.errors import ConfigError, ImageError
 from jnst.initial import initial_image
-from jnst.layers import deepest, layer_names, minimum_size
 from jnst.objective import Targets
 from jnst.progress import Progress
 from jnst.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
@@ -26,6 +25,7 @@ from jnst.resume import Checkpoint, restore_state
 from jnst.snapshots import Glance, Snapshot
 from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets
 from jnst.tiles import prepare_targets
+from jnst.vgg.layers import deepest, layer_names, minimum_size
 
 # After so many moves taken back in a row there is nowhere left to go.
 _MAX_REJECTED = 10

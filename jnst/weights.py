@@ -19,7 +19,7 @@ from jnst.config import Architecture, PixelSpace
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import disk_errors, write_atomically
 from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
-from jnst.layers import convolutions, scaled_channels
+from jnst.vgg.layers import convolutions, scaled_channels
 
 FORMAT = "jnst-weights"
 FORMAT_VERSION = 1

@@ -15,13 +15,13 @@ from jnst.config import to_dict
 from jnst.decoding import Picture
 from jnst.entries import Entry
 from jnst.errors import ImageError, JnstError
-from jnst.frozen import prepare_params
 from jnst.painter import Painter, Plan
 from jnst.resizing import resize, to_unit
 from jnst.snapshots import BatchSnapshot
 from jnst.styles import StyleTargets, is_style_file, read_style
 from jnst.tasks import Item, Task, prepare
 from jnst.transfer import Result
+from jnst.vgg.convolution import prepare_params
 from jnst.weights import Weights
 
 # Pictures read ahead of the batch at hand, and pictures that wait for others of their size.

@@ -86,12 +86,12 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     import jax.numpy as jnp
 
     from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
-    from jnst.frozen import prepare_params
     from jnst.lanes import advance_lanes, begin_lanes
     from jnst.memory import compiled_bytes, lane_bytes, params_bytes
     from jnst.stages import Stage
     from jnst.styles import picture_grams
     from jnst.tasks import Task, prepare
+    from jnst.vgg.convolution import prepare_params
     from jnst.weights import random_weights
 
     params = prepare_params(random_weights("vgg19", 1.0, 0))

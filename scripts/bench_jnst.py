@@ -19,8 +19,8 @@ from bench_worker import (
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.descent import advance, init_state
-from jnst.frozen import prepare_params
 from jnst.objective import evaluate, make_targets
+from jnst.vgg.convolution import prepare_params
 
 
 def make(case: Case, job: dict[str, np.ndarray]) -> Any:

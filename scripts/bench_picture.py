@@ -29,12 +29,12 @@ import numpy as np
 from jnst.__main__ import use_large_pages
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
-from jnst.frozen import prepare_params
 from jnst.imageio import montage, read_image, write_image
 from jnst.initial import initial_image
 from jnst.objective import make_targets
 from jnst.resizing import resize, to_unit
 from jnst.runs import resolve_run
+from jnst.vgg.convolution import prepare_params
 
 HERE = Path(__file__).resolve().parent
 BLOCK = 24

@@ -26,7 +26,6 @@ from jnst.arrays import LossTerms
 from jnst.bands import Band
 from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.descent import _advance_in_place, init_state
-from jnst.frozen import prepare_params
 from jnst.grids import cut_tiles
 from jnst.losses import total_variation
 from jnst.objective import evaluate, style_term, weigh
@@ -34,6 +33,7 @@ from jnst.planning import estimate_memory
 from jnst.presets import PRESETS
 from jnst.runs import load_preset
 from jnst.tiles import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
+from jnst.vgg.convolution import prepare_params
 from jnst.weights import random_weights
 
 

@@ -193,9 +193,9 @@ def count_wins(ours: list[Verdict], theirs: list[Verdict]) -> str:
 
 
 def main() -> None:
-    from jnst.frozen import prepare_params
     from jnst.presets import PRESETS
     from jnst.transfer import stylize
+    from jnst.vgg.convolution import prepare_params
     from jnst.weights import load_weights
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -14,13 +14,13 @@ import numpy as np
 
 from jnst.config import Config
 from jnst.descent import advance, current_picture, init_state
-from jnst.frozen import prepare_params
 from jnst.imageio import write_image
 from jnst.objective import evaluate, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.recipes import find_preset
 from jnst.tiles import evaluate_tiled, prepare_targets
+from jnst.vgg.convolution import prepare_params
 from jnst.weights import random_weights
 
 _STEPS = 20

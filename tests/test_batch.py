@@ -14,9 +14,7 @@ from jnst.batch import stylize_batch
 from jnst.buckets import bucket_side, pad_image
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
-from jnst.frozen import prepare_params
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
-from jnst.layers import convolutions, scaled_channels
 from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.painter import Painter, Plan
 from jnst.presets import PRESETS
@@ -24,7 +22,9 @@ from jnst.stages import Stage
 from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare
 from jnst.transfer import stylize
-from jnst.winograd import winograd_pays
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.layers import convolutions, scaled_channels
+from jnst.vgg.winograd import winograd_pays
 
 WIDTH = 1 / 16
 CONFIG = Config(

@@ -14,9 +14,9 @@ from jnst import conversion
 from jnst.config import NetworkConfig
 from jnst.conversion import convert_weights, read_foreign
 from jnst.errors import WeightsError
-from jnst.frozen import prepare_params
-from jnst.layers import convolutions, layer_names
-from jnst.vgg import extract_features
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.features import extract_features
+from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights import describe_weights, random_weights, read_weights, write_weights
 
 WIDTH = 1 / 32

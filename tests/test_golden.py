@@ -10,12 +10,12 @@ import pytest
 from oracles import fingerprint, load_golden, paint, random_params, sample_positions, with_noise
 
 from jnst.config import NetworkConfig, OptimizerConfig, RunConfig
-from jnst.frozen import prepare_params
 from jnst.objective import loss_terms, loss_weights, make_targets, weigh
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.transfer import stylize
-from jnst.vgg import extract_features
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.features import extract_features
 
 FEATURES, RECIPES, TRACES, LBFGS = (load_golden(name) for name in ("features", "presets", "traces", "lbfgs"))
 FEATURE_CASES = [key for key, value in FEATURES["about"].items() if key.startswith("vgg")]

@@ -17,7 +17,6 @@ from jnst import config as settings
 from jnst.arrays import LossTerms, LossWeights
 from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError
-from jnst.extents import Extent
 from jnst.objective import (
     blend_grams,
     combine_targets,
@@ -32,6 +31,7 @@ from jnst.objective import (
 )
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
+from jnst.vgg.valid_region import Extent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

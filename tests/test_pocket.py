@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jnst.config import NetworkConfig
-from jnst.frozen import prepare_params
 from jnst.preprocessing import encode
-from jnst.vgg import extract_features
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.features import extract_features
 from jnst.weights import read_weights
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))

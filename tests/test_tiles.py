@@ -12,13 +12,13 @@ import pytest
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.descent import advance, current_picture, init_state
 from jnst.errors import ConfigError
-from jnst.frozen import prepare_params
 from jnst.grids import Grid, halo_size, layer_stride, make_grid
 from jnst.objective import evaluate, loss_weights, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.tiles import evaluate_tiled, prepare_targets
-from jnst.vgg import extract_features
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.features import extract_features
 
 WIDTH = 1 / 16
 

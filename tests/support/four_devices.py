@@ -17,13 +17,13 @@ from small import shallow, small_params
 
 from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.descent import _advance_in_place, current_picture, init_state
-from jnst.frozen import prepare_params
 from jnst.objective import evaluate, make_targets
 from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.resume import Checkpoint
 from jnst.spatial import crop, over_devices, row_mesh, row_shardings, spread_params, spread_state, spread_targets
 from jnst.transfer import stylize
+from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16
 

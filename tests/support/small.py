@@ -10,8 +10,8 @@ import numpy as np
 from oracles import paint, random_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
-from jnst.frozen import prepare_params
 from jnst.presets import PRESETS
+from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16
 # Three convolutions deep: enough for content, style and a pool, and compiled in a second.

@@ -14,10 +14,10 @@ from jnst.arrays import FeatureMap, Features, Image, Params
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
 from jnst.errors import ConfigError, WeightsError
-from jnst.extents import Extent, beyond_the_border, border, inside
-from jnst.frozen import flip_kernel, frozen_convolution
-from jnst.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
-from jnst.pools import average_pool, max_pool
+from jnst.vgg.convolution import flip_kernel, frozen_convolution
+from jnst.vgg.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
+from jnst.vgg.pooling import average_pool, max_pool
+from jnst.vgg.valid_region import Extent, beyond_the_border, border, inside
 
 
 class VGG(nn.Module):

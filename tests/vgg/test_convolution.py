@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.devices import ROWS
-from jnst.frozen import flip_kernel, frozen_convolution, prepare_params
 from jnst.losses import channel_products
 from jnst.objective import evaluate, make_targets
-from jnst.products import convolve_by_products, products_pay
-from jnst.winograd import transform_kernel, winograd_convolution, winograd_pays
+from jnst.vgg.convolution import flip_kernel, frozen_convolution, prepare_params
+from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
+from jnst.vgg.row_matmul import convolve_by_products, products_pay
+from jnst.vgg.winograd import transform_kernel, winograd_convolution, winograd_pays
 
 RNG = np.random.default_rng(5)
 
@@ -148,7 +148,7 @@ def test_narrow_layers_alone_take_several_columns():
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9, 4)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.03)])
 def test_products_are_the_plain_convolution(shape, dtype, tolerance, strip, monkeypatch):
-    monkeypatch.setattr("jnst.products._STRIP_PIXELS", strip)
+    monkeypatch.setattr("jnst.vgg.row_matmul._STRIP_PIXELS", strip)
     x, kernel = jnp.asarray(RNG.normal(size=shape), dtype), jnp.asarray(kernels(shape[2], 5), dtype)
     expected = plain_convolution(x, np.asarray(kernel))
     together = jax.vmap(convolve_by_products, (0, None))(jnp.stack([-x, x]), kernel)[1]

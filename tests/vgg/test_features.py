@@ -16,12 +16,12 @@ from small import WIDTH, count_primitives, picture, relative, small_params
 from jnst import config
 from jnst.config import NetworkConfig
 from jnst.errors import ConfigError, JnstError, WeightsError
-from jnst.extents import Extent, beyond_the_border
-from jnst.frozen import frozen_convolution, prepare_params
-from jnst.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels
 from jnst.losses import gram_matrix
-from jnst.pools import average_pool, max_pool
-from jnst.vgg import VGG, extract_features
+from jnst.vgg.convolution import frozen_convolution, prepare_params
+from jnst.vgg.features import VGG, extract_features
+from jnst.vgg.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels
+from jnst.vgg.pooling import average_pool, max_pool
+from jnst.vgg.valid_region import Extent, beyond_the_border
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from jnst.arrays import FeatureMap
 from jnst.config import PoolRounding
-from jnst.extents import Extent
-from jnst.layers import halve
+from jnst.vgg.layers import halve
+from jnst.vgg.valid_region import Extent
 
 
 def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:

@@ -10,12 +10,12 @@ import numpy as np
 from jax import lax
 
 from jnst.arrays import FeatureMap, Params
-from jnst.columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.config import Precision
 from jnst.devices import row_parts
 from jnst.errors import JnstError
-from jnst.products import convolve_by_products, products_pay
-from jnst.winograd import transform_kernels, winograd_convolution, winograd_pays
+from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
+from jnst.vgg.row_matmul import convolve_by_products, products_pay
+from jnst.vgg.winograd import transform_kernels, winograd_convolution, winograd_pays
 
 
 def flip_kernel(kernel: Any) -> Any:
@@ -44,7 +44,7 @@ def prepare_params(
         winograd: whether wide convolutions of blocks 2 to 4 also get kernels for Winograd's form, which float32 then
             uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
 
-    On CPU, narrow convolutions also get kernels for several columns at once (`jnst.columns`).
+    On CPU, narrow convolutions also get kernels for several columns at once (`jnst.vgg.packed_columns`).
     """
     on_cpu = jax.default_backend() == "cpu"
     if winograd is None:
