@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.fft import dctn, idctn
 
-from jnst.frequencies import analyze, make_basis, synthesize
+from jnst.optim.preconditioner import analyze, make_basis, synthesize
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

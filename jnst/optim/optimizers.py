@@ -14,7 +14,7 @@ import optax
 
 from jnst.arrays import Image, LossTerms, Scalar
 from jnst.config import OptimizerConfig
-from jnst.pairs import Pairs, apply_inverse, no_pairs, remember, settle_pairs
+from jnst.optim.lbfgs_memory import Pairs, apply_inverse, no_pairs, remember, settle_pairs
 
 
 class Evaluation(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from jnst.config import OptimizerConfig
 from jnst.errors import ConfigError
-from jnst.pairs import _pack, _unpack, apply_inverse, no_pairs, remember, settle_pairs
+from jnst.optim.lbfgs_memory import _pack, _unpack, apply_inverse, no_pairs, remember, settle_pairs
 
 
 def test_numbers_survive_as_bfloat16():

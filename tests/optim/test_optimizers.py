@@ -13,7 +13,7 @@ from optax import contrib
 
 from jnst.arrays import LossTerms
 from jnst.config import OptimizerConfig
-from jnst.optimizers import Evaluation, make_optimizer, optax_optimizer
+from jnst.optim.optimizers import Evaluation, make_optimizer, optax_optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
