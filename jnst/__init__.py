@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from jnst.descent import advance as advance
     from jnst.descent import init_state as init_state
     from jnst.errors import JnstError as JnstError
-    from jnst.imageio import read_image as read_image
-    from jnst.imageio import write_image as write_image
+    from jnst.images.pixel_space import decode as decode
+    from jnst.images.pixel_space import encode as encode
+    from jnst.images.reading import read_image as read_image
+    from jnst.images.writing import write_image as write_image
     from jnst.losses import content_loss as content_loss
     from jnst.losses import gram_matrix as gram_matrix
     from jnst.losses import style_loss as style_loss
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from jnst.objective import loss_terms as loss_terms
     from jnst.objective import make_targets as make_targets
     from jnst.objective import weigh as weigh
-    from jnst.preprocessing import decode as decode
-    from jnst.preprocessing import encode as encode
     from jnst.presets import PRESETS as PRESETS
     from jnst.runs import load_params as load_params
     from jnst.runs import load_preset as load_preset
@@ -48,8 +48,8 @@ _ROOMS = {
     "advance": "descent",
     "init_state": "descent",
     "JnstError": "errors",
-    "read_image": "imageio",
-    "write_image": "imageio",
+    "read_image": "images.reading",
+    "write_image": "images.writing",
     "content_loss": "losses",
     "gram_matrix": "losses",
     "style_loss": "losses",
@@ -58,8 +58,8 @@ _ROOMS = {
     "loss_terms": "objective",
     "make_targets": "objective",
     "weigh": "objective",
-    "decode": "preprocessing",
-    "encode": "preprocessing",
+    "decode": "images.pixel_space",
+    "encode": "images.pixel_space",
     "PRESETS": "presets",
     "load_params": "runs",
     "load_preset": "runs",

@@ -159,7 +159,7 @@ def _entries(arguments: argparse.Namespace, config: Config, override: Any) -> Se
         )
         entries += combine(found.items(), styles, config, template=arguments.name, seed=arguments.seed)
     check_names(entries)
-    from jnst.imageio import SUFFIXES
+    from jnst.images.writing import SUFFIXES
 
     for entry in entries:
         suffix = name_parts(entry.name)[1].lower()

@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     import jax
 
-    from jnst.decoding import read_image
+    from jnst.images.reading import read_image
+    from jnst.images.resizing import fit_size, scale_sizes
     from jnst.planning import describe_plan, expected_seconds, measure_pace, plan_run
-    from jnst.resizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer import smallest_scale
 

@@ -11,10 +11,10 @@ import optax
 
 from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
+from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.objective import Targets, evaluate, weigh
 from jnst.optim.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
-from jnst.preprocessing import as_unit, decode, encode
 from jnst.tiles import evaluate_tiled
 from jnst.vgg.valid_region import Extent
 

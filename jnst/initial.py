@@ -6,7 +6,7 @@ from jax import lax
 
 from jnst.arrays import Image, StyleImage
 from jnst.config import Init, PixelSpace
-from jnst.preprocessing import decode, translate
+from jnst.images.pixel_space import decode, translate
 
 
 def _product(subscripts: str, *operands: jax.Array) -> jax.Array:

@@ -15,12 +15,13 @@ import jax
 import numpy as np
 
 from jnst.config import Config, from_dict, to_dict
-from jnst.decoding import Picture, read_image
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
-from jnst.imageio import Bits, check_writable, montage, write_image
+from jnst.images.montage import montage
+from jnst.images.reading import Picture, read_image
+from jnst.images.resizing import fit_size
+from jnst.images.writing import Bits, check_writable, write_image
 from jnst.progress import Silent
-from jnst.resizing import fit_size
 from jnst.resume import Checkpoint, read_about
 from jnst.runtime import Interruptions, versions
 from jnst.snapshots import Snapshot
@@ -67,7 +68,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         JnstError: where there is no such file or it holds no record.
     """
-    from jnst.imageio import read_metadata
+    from jnst.images.writing import read_metadata
 
     if path.suffix.lower() == ".json":
         try:
@@ -298,7 +299,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:
-    from jnst.resizing import resize, to_unit
+    from jnst.images.resizing import resize, to_unit
 
     planes = np.repeat(to_unit(alpha[..., None]), 3, axis=2)
     return np.clip(resize(planes, size[0], size[1], "pillow-bilinear")[..., 0], 0, 1)

@@ -13,8 +13,8 @@ from jnst.arrays import FeatureMap, Gram, Image, LossTerms, LossWeights, Params,
 from jnst.config import Config, compile_key
 from jnst.edges import edge_loss, outline
 from jnst.errors import ConfigError
+from jnst.images.pixel_space import as_unit, decode, encode, translate
 from jnst.losses import content_loss, gram_matrix, style_loss, total_variation
-from jnst.preprocessing import as_unit, decode, encode, translate
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import layer_shape
 from jnst.vgg.valid_region import Extent

@@ -11,11 +11,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.buckets import bucket_size
 from jnst.config import compile_key
 from jnst.descent import CAPACITY
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
+from jnst.images.padding import bucket_size
 from jnst.lanes import RUNNING, Lane, advance_lanes, begin_lanes
 from jnst.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.objective import blend_grams

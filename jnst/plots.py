@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from jnst.errors import JnstError
 from jnst.files import check_writable_file, write_atomically
-from jnst.imageio import montage, write_image
+from jnst.images.montage import montage
+from jnst.images.writing import write_image
 
 _TERMS = (
     ("content", "content", "#0b6e99"),

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jnst.decoding import Picture, read_image
 from jnst.errors import ConfigError, ImageError
 from jnst.files import write_atomically
-from jnst.imageio import read_metadata, write_image
+from jnst.images.reading import Picture, read_image
+from jnst.images.writing import read_metadata, write_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".ppm")
 

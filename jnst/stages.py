@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.buckets import bucket_size, pad_image
 from jnst.config import compile_key
 from jnst.descent import Trace
+from jnst.images.padding import bucket_size, pad_image
+from jnst.images.resizing import finish
 from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
 from jnst.objective import loss_weights
 from jnst.progress import Progress
-from jnst.resizing import finish
 from jnst.tasks import Item, content_at_scale
 from jnst.transfer import Result, at_scale
 from jnst.vgg.valid_region import Extent

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.buckets import bucket_size
 from jnst.config import Config, compile_key
+from jnst.images.padding import bucket_size
+from jnst.images.resizing import fit, resize, scale_sizes, to_unit
 from jnst.initial import initial_image
-from jnst.resizing import fit, resize, scale_sizes, to_unit
 from jnst.styles import StyleTargets, check_style_targets
 from jnst.transfer import check_size, smallest_scale
 

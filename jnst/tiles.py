@@ -20,6 +20,7 @@ from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.bands import Band, on_bands
 from jnst.config import Config, compile_key
 from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
+from jnst.images.pixel_space import as_unit, encode
 from jnst.losses import channel_products, content_loss, divide_products
 from jnst.objective import (
     Targets,
@@ -34,7 +35,6 @@ from jnst.objective import (
     style_term,
     weigh,
 )
-from jnst.preprocessing import as_unit, encode
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
 from jnst.vgg.valid_region import Extent

@@ -17,10 +17,10 @@ from jnst.arrays import Params
 from jnst.config import Config
 from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.errors import ConfigError, ImageError
+from jnst.images.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.initial import initial_image
 from jnst.objective import Targets
 from jnst.progress import Progress
-from jnst.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.resume import Checkpoint, restore_state
 from jnst.snapshots import Glance, Snapshot
 from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets

@@ -12,11 +12,11 @@ import numpy as np
 
 from jnst import remote
 from jnst.config import to_dict
-from jnst.decoding import Picture
 from jnst.entries import Entry
 from jnst.errors import ImageError, JnstError
+from jnst.images.reading import Picture
+from jnst.images.resizing import resize, to_unit
 from jnst.painter import Painter, Plan
-from jnst.resizing import resize, to_unit
 from jnst.snapshots import BatchSnapshot
 from jnst.styles import StyleTargets, is_style_file, read_style
 from jnst.tasks import Item, Task, prepare

@@ -29,10 +29,12 @@ import numpy as np
 from jnst.__main__ import use_large_pages
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import advance, current_picture, init_state
-from jnst.imageio import montage, read_image, write_image
+from jnst.images.montage import montage
+from jnst.images.reading import read_image
+from jnst.images.resizing import resize, to_unit
+from jnst.images.writing import write_image
 from jnst.initial import initial_image
 from jnst.objective import make_targets
-from jnst.resizing import resize, to_unit
 from jnst.runs import resolve_run
 from jnst.vgg.convolution import prepare_params
 

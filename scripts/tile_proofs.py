@@ -14,9 +14,9 @@ import numpy as np
 
 from jnst.config import Config
 from jnst.descent import advance, current_picture, init_state
-from jnst.imageio import write_image
+from jnst.images.pixel_space import encode
+from jnst.images.writing import write_image
 from jnst.objective import evaluate, make_targets
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.recipes import find_preset
 from jnst.tiles import evaluate_tiled, prepare_targets

@@ -11,9 +11,9 @@ from material import paint, random_params
 from jnst import painter as painter_room
 from jnst.arrays import LossWeights
 from jnst.batch import stylize_batch
-from jnst.buckets import bucket_side, pad_image
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
+from jnst.images.padding import bucket_side, pad_image
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
 from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.painter import Painter, Plan

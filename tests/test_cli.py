@@ -14,8 +14,8 @@ from PIL import Image
 
 import jnst.__main__
 from jnst.cli import main
-from jnst.imageio import read_metadata
-from jnst.resizing import resize
+from jnst.images.resizing import resize
+from jnst.images.writing import read_metadata
 from jnst.weights import describe_weights, random_weights, write_weights
 
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
@@ -201,17 +201,17 @@ class TestErrors:
     def test_a_full_disk_loses_nothing(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        import jnst.imageio
+        import jnst.images.writing
         import jnst.jobs
 
-        write = jnst.imageio.write_atomically
+        write = jnst.images.writing.write_atomically
 
         def full(path: Path, data: bytes) -> None:
             if Path(path).name == "full.png":
                 raise OSError(28, "No space left on device")
             write(path, data)
 
-        monkeypatch.setattr(jnst.imageio, "write_atomically", full)
+        monkeypatch.setattr(jnst.images.writing, "write_atomically", full)
         monkeypatch.setattr(jnst.jobs.tempfile, "gettempdir", lambda: str(tmp_path))
         assert stylize(output="full.png") == 2
         assert "No space left on device; the picture was saved as" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from jnst.cli import main
 from jnst.entries import combine
 from jnst.errors import ImageError, TargetsError
 from jnst.folders import FolderJob, run_folder
-from jnst.imageio import read_metadata
+from jnst.images.writing import read_metadata
 from jnst.manifest import latest, read_records
 from jnst.progress import Silent
 from jnst.runs import resolve_run

@@ -10,8 +10,8 @@ import pytest
 from oracles import fingerprint, load_golden, paint, random_params, sample_positions, with_noise
 
 from jnst.config import NetworkConfig, OptimizerConfig, RunConfig
+from jnst.images.pixel_space import encode
 from jnst.objective import loss_terms, loss_weights, make_targets, weigh
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.transfer import stylize
 from jnst.vgg.convolution import prepare_params

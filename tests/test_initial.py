@@ -7,8 +7,8 @@ import pytest
 from small import picture
 
 from jnst.config import PixelSpace
+from jnst.images.pixel_space import encode
 from jnst.initial import initial_image, recolor
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

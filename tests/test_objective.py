@@ -17,6 +17,7 @@ from jnst import config as settings
 from jnst.arrays import LossTerms, LossWeights
 from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError
+from jnst.images.pixel_space import encode
 from jnst.objective import (
     blend_grams,
     combine_targets,
@@ -29,7 +30,6 @@ from jnst.objective import (
     style_term,
     weigh,
 )
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 

@@ -120,7 +120,7 @@ def test_expected_time_counts_every_scale_and_the_first_evaluation():
 
 
 def test_the_command_says_what_would_make_it_fit(tmp_path, capsys):
-    from jnst.imageio import write_image
+    from jnst.images.writing import write_image
 
     path = tmp_path / "photo.png"
     write_image(path, jnp.zeros((30, 40, 3)))

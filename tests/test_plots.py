@@ -7,7 +7,7 @@ import pytest
 
 from jnst import plots
 from jnst.errors import ImageError, JnstError
-from jnst.imageio import read_image
+from jnst.images.reading import read_image
 from jnst.plots import plot_losses, write_sheet
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jnst.config import NetworkConfig
-from jnst.preprocessing import encode
+from jnst.images.pixel_space import encode
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 from jnst.weights import read_weights

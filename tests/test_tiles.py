@@ -13,8 +13,8 @@ from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, comp
 from jnst.descent import advance, current_picture, init_state
 from jnst.errors import ConfigError
 from jnst.grids import Grid, halo_size, layer_stride, make_grid
+from jnst.images.pixel_space import encode
 from jnst.objective import evaluate, loss_weights, make_targets
-from jnst.preprocessing import encode
 from jnst.presets import PRESETS
 from jnst.tiles import evaluate_tiled, prepare_targets
 from jnst.vgg.convolution import prepare_params

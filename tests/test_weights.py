@@ -14,7 +14,7 @@ import pytest
 from jnst import weights as rooms
 from jnst.catalogue import CATALOGUE, list_weights, locate_weights, resolve_weights
 from jnst.errors import WeightsError
-from jnst.preprocessing import encode
+from jnst.images.pixel_space import encode
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions
 from jnst.weights import (

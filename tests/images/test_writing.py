@@ -12,11 +12,13 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from jnst import files, imageio
-from jnst.decoding import srgb_profile
+from jnst import files
 from jnst.errors import ImageError
-from jnst.imageio import check_writable, montage, quantize, read_image, read_metadata, write_image
-from jnst.png16 import encode_png16
+from jnst.images import writing as imageio
+from jnst.images.montage import montage
+from jnst.images.png16 import encode_png16
+from jnst.images.reading import read_image, srgb_profile
+from jnst.images.writing import check_writable, quantize, read_metadata, write_image
 
 HEIGHT, WIDTH = 13, 17
 

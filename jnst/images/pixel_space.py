@@ -17,7 +17,7 @@ def _per_channel(values: tuple[float, float, float]) -> jax.Array:
 def as_unit(image: Any) -> jax.Array:
     """RGB in [0, 1] as float32: whole numbers, such as a file's, are divided by the largest of their type.
 
-    As `jnst.resizing.to_unit`, but in JAX, so that it can be part of a compiled program.
+    As `jnst.images.resizing.to_unit`, but in JAX, so that it can be part of a compiled program.
 
     Raises:
         ImageError: for numbers that are neither floating point nor 8 or 16 bits.

@@ -7,9 +7,9 @@ import pytest
 
 from jnst.config import PixelSpace
 from jnst.errors import ImageError
-from jnst.preprocessing import as_unit, decode, encode, translate
+from jnst.images.pixel_space import as_unit, decode, encode, translate
+from jnst.images.resizing import to_unit
 from jnst.presets import CAFFE, PRESETS, TORCHVISION
-from jnst.resizing import to_unit
 
 IMAGE = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
 SPACES = {

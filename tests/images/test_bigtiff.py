@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from jnst import bigtiff, imageio
 from jnst.errors import ImageError
-from jnst.imageio import quantize, read_image, read_metadata, write_image
+from jnst.images import bigtiff
+from jnst.images import writing as imageio
+from jnst.images.reading import read_image
+from jnst.images.writing import quantize, read_metadata, write_image
 
 
 @pytest.fixture(autouse=True)
