@@ -91,7 +91,7 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
     from jnst.recipes import find_preset
     from jnst.runs import replace_settings, resolve_run
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights import random_weights
+    from jnst.weights.store import random_weights
 
     try:
         resolved = resolve_run(

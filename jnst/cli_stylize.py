@@ -158,8 +158,8 @@ def _resolve(
         )
     if arguments.preset or arguments.network:
         raise ConfigError("--config holds a whole recipe; leave out --preset and --network, or leave out --config")
-    from jnst.catalogue import resolve_weights
-    from jnst.weights import read_weights
+    from jnst.weights.registry import resolve_weights
+    from jnst.weights.store import read_weights
 
     stored = record.get("weights", {})
     source = arguments.weights or stored.get("source") or "auto"

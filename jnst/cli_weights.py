@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.catalogue import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ class _Meter:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from jnst.conversion import fetch_weights
+    from jnst.weights.convert import fetch_weights
 
     catalogue = dict(CATALOGUE)
     if arguments.url and arguments.name in catalogue:
@@ -84,7 +84,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from jnst.conversion import convert_weights
+    from jnst.weights.convert import convert_weights
 
     source = Path(arguments.file)
     output = Path(arguments.output) if arguments.output else source.with_name(f"{source.stem}-jnst.h5")
@@ -98,7 +98,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from jnst.weights import verify_weights
+    from jnst.weights.store import verify_weights
 
     path = resolve_weights(arguments.file).path
     info = verify_weights(path)
@@ -107,7 +107,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from jnst.weights import read_info
+    from jnst.weights.store import read_info
 
     path = resolve_weights(arguments.file).path
     print(json.dumps(_plain(asdict(read_info(path))), indent=1))

@@ -12,7 +12,7 @@ from typing import Any
 
 from jnst.entries import Entry
 from jnst.errors import ConfigError
-from jnst.weights import Weights
+from jnst.weights.store import Weights
 from jnst.workshop import Deliver, Options, Workshop, recover
 
 _ENTRIES_AT_ONCE = 32

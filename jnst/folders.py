@@ -20,7 +20,7 @@ from jnst.progress import Progress, Silent
 from jnst.runtime import Interruptions, versions
 from jnst.sharding import Share
 from jnst.snapshots import BatchSnapshot
-from jnst.weights import Weights
+from jnst.weights.store import Weights
 from jnst.workshop import Deliver, Options, Record, Workshop, recover
 
 

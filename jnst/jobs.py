@@ -28,7 +28,7 @@ from jnst.snapshots import Snapshot
 from jnst.spatial import row_mesh
 from jnst.transfer import Result, stylize
 from jnst.vgg.convolution import prepare_params
-from jnst.weights import Weights
+from jnst.weights.store import Weights
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from jnst.arrays import Gram, Params
 from jnst.config import Config, compile_key, to_dict
 from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
-from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.objective import blend_grams, style_grams
 from jnst.vgg.valid_region import Extent
+from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 
 FORMAT = "jnst-style"
 FORMAT_VERSION = 1

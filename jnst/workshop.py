@@ -22,7 +22,7 @@ from jnst.styles import StyleTargets, is_style_file, read_style
 from jnst.tasks import Item, Task, prepare
 from jnst.transfer import Result
 from jnst.vgg.convolution import prepare_params
-from jnst.weights import Weights
+from jnst.weights.store import Weights
 
 # Pictures read ahead of the batch at hand, and pictures that wait for others of their size.
 _READ_AHEAD = 8

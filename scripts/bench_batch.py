@@ -92,7 +92,7 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     from jnst.styles import picture_grams
     from jnst.tasks import Task, prepare
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights import random_weights
+    from jnst.weights.store import random_weights
 
     params = prepare_params(random_weights("vgg19", 1.0, 0))
     config = Config(size=SizeConfig(rule="keep"), optimizer=OptimizerConfig(), loss=LossConfig(style_weight=100.0))

@@ -34,7 +34,7 @@ from jnst.presets import PRESETS
 from jnst.runs import load_preset
 from jnst.tiles import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
 from jnst.vgg.convolution import prepare_params
-from jnst.weights import random_weights
+from jnst.weights.store import random_weights
 
 
 def step_bytes(config: Config, side: int) -> int:

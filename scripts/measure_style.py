@@ -196,7 +196,7 @@ def main() -> None:
     from jnst.presets import PRESETS
     from jnst.transfer import stylize
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights import load_weights
+    from jnst.weights.store import load_weights
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(

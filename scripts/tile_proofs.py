@@ -21,7 +21,7 @@ from jnst.presets import PRESETS
 from jnst.recipes import find_preset
 from jnst.tiles import evaluate_tiled, prepare_targets
 from jnst.vgg.convolution import prepare_params
-from jnst.weights import random_weights
+from jnst.weights.store import random_weights
 
 _STEPS = 20
 # Differences in the pictures are shown so many times as large, around grey.

@@ -403,7 +403,7 @@ def finish(config: Training, state: TrainState) -> dict[str, dict]:
 
 
 def write(path: Path, config: Training, params: dict, accuracy: float) -> None:
-    from jnst.weights import WeightsInfo, write_weights
+    from jnst.weights.store import WeightsInfo, write_weights
 
     info = WeightsInfo(
         name="pocket",

@@ -16,7 +16,7 @@ import jnst.__main__
 from jnst.cli import main
 from jnst.images.resizing import resize
 from jnst.images.writing import read_metadata
-from jnst.weights import describe_weights, random_weights, write_weights
+from jnst.weights.store import describe_weights, random_weights, write_weights
 
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
 

@@ -15,7 +15,7 @@ from jnst.planning import describe_plan, estimate_memory, expected_seconds, over
 from jnst.presets import PRESETS
 from jnst.tiles import prepare_targets
 from jnst.vgg.convolution import prepare_params
-from jnst.weights import random_weights
+from jnst.weights.store import random_weights
 
 ADAM = OptimizerConfig(method="adam")
 COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5)

@@ -12,7 +12,7 @@ from jnst.config import NetworkConfig
 from jnst.images.pixel_space import encode
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
-from jnst.weights import read_weights
+from jnst.weights.store import read_weights
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import painted_pictures

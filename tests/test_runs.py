@@ -9,7 +9,7 @@ from jnst.errors import ConfigError, WeightsError
 from jnst.presets import PRESETS, TORCHVISION
 from jnst.recipes import find_preset
 from jnst.runs import load_preset, replace_settings, resolve_run, setting_paths
-from jnst.weights import describe_weights, random_weights, write_weights
+from jnst.weights.store import describe_weights, random_weights, write_weights
 
 
 @pytest.fixture

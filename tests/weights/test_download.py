@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from golden_weights import LEGACY, ZIP
 
-from jnst.catalogue import CATALOGUE, list_weights, locate_weights
-from jnst.conversion import fetch_weights
-from jnst.downloads import Download, Patience, fetch, is_offline, received
 from jnst.errors import WeightsError
 from jnst.files import cache_directory, exclusive
-from jnst.weights import read_info, read_weights
+from jnst.weights.convert import fetch_weights
+from jnst.weights.download import Download, Patience, fetch, is_offline, received
+from jnst.weights.registry import CATALOGUE, list_weights, locate_weights
+from jnst.weights.store import read_info, read_weights
 
 DATA = bytes(range(256)) * 1200
 SHA256 = hashlib.sha256(DATA).hexdigest()

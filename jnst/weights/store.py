@@ -14,12 +14,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from jnst.catalogue import INPUT_SPACES, WeightsLineage, resolve_weights
 from jnst.config import Architecture, PixelSpace
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import disk_errors, write_atomically
-from jnst.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 from jnst.vgg.layers import convolutions, scaled_channels
+from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
+from jnst.weights.registry import INPUT_SPACES, WeightsLineage, resolve_weights
 
 FORMAT = "jnst-weights"
 FORMAT_VERSION = 1

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from golden_weights import CHECKPOINT, GOLDEN, LEGACY, ZIP, fill
 
-from jnst import conversion
 from jnst.config import NetworkConfig
-from jnst.conversion import convert_weights, read_foreign
 from jnst.errors import WeightsError
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import convolutions, layer_names
-from jnst.weights import describe_weights, random_weights, read_weights, write_weights
+from jnst.weights import convert as conversion
+from jnst.weights.convert import convert_weights, read_foreign
+from jnst.weights.store import describe_weights, random_weights, read_weights, write_weights
 
 WIDTH = 1 / 32
 

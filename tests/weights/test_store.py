@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnst import weights as rooms
-from jnst.catalogue import CATALOGUE, list_weights, locate_weights, resolve_weights
 from jnst.errors import WeightsError
 from jnst.images.pixel_space import encode
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions
-from jnst.weights import (
+from jnst.weights import store as rooms
+from jnst.weights.registry import CATALOGUE, list_weights, locate_weights, resolve_weights
+from jnst.weights.store import (
     describe_weights,
     hash_layer,
     load_weights,

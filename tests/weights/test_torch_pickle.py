@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from golden_weights import CHECKPOINT, LEGACY, ZIP, fill
 
-from jnst.checkpoints import read_pytorch
 from jnst.errors import WeightsError
-from jnst.pickles import Interpreter, Tensor
+from jnst.weights.foreign_files import read_pytorch
+from jnst.weights.torch_pickle import Interpreter, Tensor
 
 
 def run(data):

@@ -15,15 +15,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jnst.catalogue import CATALOGUE, Entry, WeightsLineage, find_entry, locate_weights
-from jnst.checkpoints import StoredTensor, read_pytorch, read_safetensors
 from jnst.config import Architecture
-from jnst.downloads import Download, Patience, Progress, fetch, received
 from jnst.errors import WeightsError, describe_unknown
 from jnst.files import check_readable, disk_errors, exclusive
-from jnst.hdf5 import array_shape, find_arrays, is_hdf5, open_hdf5, read_array
 from jnst.vgg.layers import convolutions, layer_names
-from jnst.weights import (
+from jnst.weights.download import Download, Patience, Progress, fetch, received
+from jnst.weights.foreign_files import StoredTensor, read_pytorch, read_safetensors
+from jnst.weights.hdf5 import array_shape, find_arrays, is_hdf5, open_hdf5, read_array
+from jnst.weights.registry import CATALOGUE, Entry, WeightsLineage, find_entry, locate_weights
+from jnst.weights.store import (
     Weights,
     WeightsInfo,
     check_layers,
@@ -101,7 +101,7 @@ def fetch_weights(
         patience: with a slow or failing server.
 
     Raises:
-        WeightsError: for an unknown name, or as `jnst.downloads.fetch` and `convert_weights` do.
+        WeightsError: for an unknown name, or as `jnst.weights.download.fetch` and `convert_weights` do.
     """
     entry = find_entry(name, catalogue)
     target = locate_weights(entry, cache_dir)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import WeightsError
-from jnst.pickles import ELEMENT_TYPES, Interpreter, Storage, Tensor
+from jnst.weights.torch_pickle import ELEMENT_TYPES, Interpreter, Storage, Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
