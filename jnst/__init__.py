@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from jnst.images.pixel_space import encode as encode
     from jnst.images.reading import read_image as read_image
     from jnst.images.writing import write_image as write_image
-    from jnst.losses import content_loss as content_loss
-    from jnst.losses import gram_matrix as gram_matrix
-    from jnst.losses import style_loss as style_loss
-    from jnst.losses import total_variation as total_variation
-    from jnst.objective import Targets as Targets
-    from jnst.objective import loss_terms as loss_terms
-    from jnst.objective import make_targets as make_targets
-    from jnst.objective import weigh as weigh
+    from jnst.loss.objective import loss_terms as loss_terms
+    from jnst.loss.objective import weigh as weigh
+    from jnst.loss.targets import Targets as Targets
+    from jnst.loss.targets import make_targets as make_targets
+    from jnst.loss.terms import content_loss as content_loss
+    from jnst.loss.terms import gram_matrix as gram_matrix
+    from jnst.loss.terms import style_loss as style_loss
+    from jnst.loss.terms import total_variation as total_variation
     from jnst.presets import PRESETS as PRESETS
     from jnst.runs import load_params as load_params
     from jnst.runs import load_preset as load_preset
@@ -50,14 +50,14 @@ _ROOMS = {
     "JnstError": "errors",
     "read_image": "images.reading",
     "write_image": "images.writing",
-    "content_loss": "losses",
-    "gram_matrix": "losses",
-    "style_loss": "losses",
-    "total_variation": "losses",
-    "Targets": "objective",
-    "loss_terms": "objective",
-    "make_targets": "objective",
-    "weigh": "objective",
+    "content_loss": "loss.terms",
+    "gram_matrix": "loss.terms",
+    "style_loss": "loss.terms",
+    "total_variation": "loss.terms",
+    "Targets": "loss.targets",
+    "loss_terms": "loss.objective",
+    "make_targets": "loss.targets",
+    "weigh": "loss.objective",
     "decode": "images.pixel_space",
     "encode": "images.pixel_space",
     "PRESETS": "presets",

@@ -12,10 +12,11 @@ import optax
 from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.images.pixel_space import as_unit, decode, encode
-from jnst.objective import Targets, evaluate, weigh
+from jnst.loss.objective import evaluate, weigh
+from jnst.loss.targets import Targets
+from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.optimizers import Evaluation, Optimizer, make_optimizer
 from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
-from jnst.tiles import evaluate_tiled
 from jnst.vgg.valid_region import Extent
 
 # Turns that one call of the compiled loop can record; longer runs call it again.

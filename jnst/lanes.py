@@ -25,7 +25,7 @@ from jnst.descent import (
     turn,
 )
 from jnst.devices import spread
-from jnst.objective import Targets, combine_targets, content_maps
+from jnst.loss.targets import Targets, combine_targets, content_maps
 from jnst.vgg.valid_region import Extent
 
 # After so many moves taken back in a row there is nowhere left to go.

@@ -17,8 +17,8 @@ from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
 from jnst.lanes import RUNNING, Lane, advance_lanes, begin_lanes
+from jnst.loss.targets import blend_grams
 from jnst.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
-from jnst.objective import blend_grams
 from jnst.snapshots import BatchSnapshot, Glance, Snapshot
 from jnst.stages import Stage
 from jnst.styles import StyleTargets, check_style_targets, pick_grams, picture_grams

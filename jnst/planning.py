@@ -16,9 +16,10 @@ import jax.numpy as jnp
 
 from jnst.arrays import Params
 from jnst.config import Config, LayerWeights, OptimizerConfig, compile_key
-from jnst.grids import Grid, band_height, layer_stride, tile_grid
+from jnst.loss.objective import evaluate
+from jnst.loss.targets import make_targets
+from jnst.loss.tiling import Grid, band_height, layer_stride, tile_grid
 from jnst.memory import available_bytes, kept_channels, params_bytes
-from jnst.objective import evaluate, make_targets
 from jnst.vgg.layers import convolutions, deepest, layer_names, scaled_channels
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.

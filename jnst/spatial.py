@@ -1,7 +1,7 @@
 """One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's memory.
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
-over the devices. With tiles each device goes over those of its own band (`jnst.bands`). Images of any height are padded
+over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any height are padded
 with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
 """
 
@@ -18,9 +18,9 @@ from jnst.arrays import Params
 from jnst.config import Config, compile_key
 from jnst.descent import TransferState, init_state
 from jnst.devices import ROWS
-from jnst.grids import band_height
-from jnst.objective import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
-from jnst.tiles import tiled_content, tiled_grams
+from jnst.loss.targets import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
+from jnst.loss.tiled import tiled_content, tiled_grams
+from jnst.loss.tiling import band_height
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.valid_region import Extent
 

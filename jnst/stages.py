@@ -11,7 +11,7 @@ from jnst.descent import Trace
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
 from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
-from jnst.objective import loss_weights
+from jnst.loss.targets import loss_weights
 from jnst.progress import Progress
 from jnst.tasks import Item, content_at_scale
 from jnst.transfer import Result, at_scale

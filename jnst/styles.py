@@ -22,7 +22,7 @@ from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
-from jnst.objective import blend_grams, style_grams
+from jnst.loss.targets import blend_grams, style_grams
 from jnst.vgg.valid_region import Extent
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 

@@ -19,12 +19,12 @@ from jnst.descent import CAPACITY, Trace, TransferState, advance, current_pictur
 from jnst.errors import ConfigError, ImageError
 from jnst.images.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
 from jnst.initial import initial_image
-from jnst.objective import Targets
+from jnst.loss.targets import Targets
+from jnst.loss.tiled import prepare_targets
 from jnst.progress import Progress
 from jnst.resume import Checkpoint, restore_state
 from jnst.snapshots import Glance, Snapshot
 from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets
-from jnst.tiles import prepare_targets
 from jnst.vgg.layers import deepest, layer_names, minimum_size
 
 # After so many moves taken back in a row there is nowhere left to go.

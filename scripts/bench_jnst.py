@@ -19,7 +19,8 @@ from bench_worker import (
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.descent import advance, init_state
-from jnst.objective import evaluate, make_targets
+from jnst.loss.objective import evaluate
+from jnst.loss.targets import make_targets
 from jnst.vgg.convolution import prepare_params
 
 

@@ -23,16 +23,16 @@ from jax import lax
 from tile_proofs import compute_in_double, measure_drift, measure_exactness, picture
 
 from jnst.arrays import LossTerms
-from jnst.bands import Band
 from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.descent import _advance_in_place, init_state
-from jnst.grids import cut_tiles
-from jnst.losses import total_variation
-from jnst.objective import evaluate, style_term, weigh
+from jnst.loss.halo_exchange import Band
+from jnst.loss.objective import evaluate, style_term, weigh
+from jnst.loss.terms import total_variation
+from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
+from jnst.loss.tiling import cut_tiles
 from jnst.planning import estimate_memory
 from jnst.presets import PRESETS
 from jnst.runs import load_preset
-from jnst.tiles import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

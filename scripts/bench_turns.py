@@ -17,7 +17,7 @@ import numpy as np
 
 from jnst.config import Config, OptimizerConfig
 from jnst.descent import TransferState, advance, init_state
-from jnst.objective import make_targets
+from jnst.loss.targets import make_targets
 from jnst.runs import resolve_run
 from jnst.vgg.convolution import prepare_params
 

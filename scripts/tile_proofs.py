@@ -16,10 +16,11 @@ from jnst.config import Config
 from jnst.descent import advance, current_picture, init_state
 from jnst.images.pixel_space import encode
 from jnst.images.writing import write_image
-from jnst.objective import evaluate, make_targets
+from jnst.loss.objective import evaluate
+from jnst.loss.targets import make_targets
+from jnst.loss.tiled import evaluate_tiled, prepare_targets
 from jnst.presets import PRESETS
 from jnst.recipes import find_preset
-from jnst.tiles import evaluate_tiled, prepare_targets
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

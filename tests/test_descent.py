@@ -15,7 +15,8 @@ from jnst.arrays import LossTerms, LossWeights
 from jnst.config import Config, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.descent import advance, current_picture, init_state, make_descent_optimizer, turn
 from jnst.errors import ConfigError
-from jnst.objective import Targets, combine_targets, content_maps, evaluate, make_targets, style_grams
+from jnst.loss.objective import evaluate
+from jnst.loss.targets import Targets, combine_targets, content_maps, make_targets, style_grams
 from jnst.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 

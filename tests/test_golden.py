@@ -11,7 +11,8 @@ from oracles import fingerprint, load_golden, paint, random_params, sample_posit
 
 from jnst.config import NetworkConfig, OptimizerConfig, RunConfig
 from jnst.images.pixel_space import encode
-from jnst.objective import loss_terms, loss_weights, make_targets, weigh
+from jnst.loss.objective import loss_terms, weigh
+from jnst.loss.targets import loss_weights, make_targets
 from jnst.presets import PRESETS
 from jnst.transfer import stylize
 from jnst.vgg.convolution import prepare_params

@@ -9,11 +9,11 @@ import pytest
 from jnst.cli import main
 from jnst.config import Config, OptimizerConfig, RunConfig, compile_key
 from jnst.descent import _advance_in_place, init_state
-from jnst.grids import Grid
+from jnst.loss.tiled import prepare_targets
+from jnst.loss.tiling import Grid
 from jnst.memory import params_bytes
 from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
 from jnst.presets import PRESETS
-from jnst.tiles import prepare_targets
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -16,7 +16,7 @@ from small import shallow, small_params
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.grids import band_height
+from jnst.loss.tiling import band_height
 from jnst.spatial import padded_height, row_mesh
 from jnst.transfer import stylize
 

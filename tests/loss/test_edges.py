@@ -7,7 +7,7 @@ import oracles
 import pytest
 from material import paint
 
-from jnst.edges import edge_loss, outline
+from jnst.loss.edges import edge_loss, outline
 
 PHOTO, PICTURE = paint("shapes", 21, 30), paint("weave", 21, 30, 1)
 

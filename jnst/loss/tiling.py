@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnst.arrays import Image
-from jnst.bands import Band
 from jnst.config import Config, NetworkConfig
+from jnst.loss.halo_exchange import Band
 from jnst.vgg.layers import deepest, layer_names
 from jnst.vgg.valid_region import Extent
 

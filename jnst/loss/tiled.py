@@ -4,7 +4,7 @@ Not an approximation: a tile carries as many pixels around it as its feature map
 summed over all tiles before they are compared, and zero padding exists at the true border only. Two passes: the first
 sums the products of which Gram matrices are made; the second pulls their gradient back through each tile, whose halo
 adds to its neighbours' gradient. Where the image's rows are divided among devices, each goes over the tiles of its own
-band (`jnst.bands`).
+band (`jnst.loss.halo_exchange`).
 """
 
 import functools
@@ -17,12 +17,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
-from jnst.bands import Band, on_bands
 from jnst.config import Config, compile_key
-from jnst.grids import Grid, Tiles, cut_tiles, layer_stride
 from jnst.images.pixel_space import as_unit, encode
-from jnst.losses import channel_products, content_loss, divide_products
-from jnst.objective import (
+from jnst.loss.halo_exchange import Band, on_bands
+from jnst.loss.objective import picture_terms, style_term, weigh
+from jnst.loss.targets import (
     Targets,
     blend_grams,
     combine_targets,
@@ -31,10 +30,9 @@ from jnst.objective import (
     layers_of,
     loss_weights,
     make_targets,
-    picture_terms,
-    style_term,
-    weigh,
 )
+from jnst.loss.terms import channel_products, content_loss, divide_products
+from jnst.loss.tiling import Grid, Tiles, cut_tiles, layer_stride
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
 from jnst.vgg.valid_region import Extent
@@ -90,7 +88,7 @@ def _divide(products: dict[str, Gram], size: tuple[Any, Any], config: Config) ->
 
 
 def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Config) -> Any:
-    """What `jnst.objective.evaluate` returns, up to rounding, in the memory of one tile of `config.tile` pixels a side.
+    """What `jnst.loss.objective.evaluate` returns, up to rounding, in the memory of one tile of `config.tile` pixels a side.
 
     Args:
         params: from `prepare_params`.

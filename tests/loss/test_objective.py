@@ -18,18 +18,8 @@ from jnst.arrays import LossTerms, LossWeights
 from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import encode
-from jnst.objective import (
-    blend_grams,
-    combine_targets,
-    content_maps,
-    evaluate,
-    loss_terms,
-    loss_weights,
-    make_targets,
-    style_grams,
-    style_term,
-    weigh,
-)
+from jnst.loss.objective import evaluate, loss_terms, style_term, weigh
+from jnst.loss.targets import blend_grams, combine_targets, content_maps, loss_weights, make_targets, style_grams
 from jnst.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 
