@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from jnst.loss.terms import gram_matrix as gram_matrix
     from jnst.loss.terms import style_loss as style_loss
     from jnst.loss.terms import total_variation as total_variation
-    from jnst.presets import PRESETS as PRESETS
-    from jnst.runs import load_params as load_params
-    from jnst.runs import load_preset as load_preset
+    from jnst.presets.recipes import PRESETS as PRESETS
+    from jnst.presets.resolve import load_params as load_params
+    from jnst.presets.resolve import load_preset as load_preset
     from jnst.styles import StyleTargets as StyleTargets
     from jnst.styles import prepare_style as prepare_style
     from jnst.styles import read_style as read_style
@@ -60,9 +60,9 @@ _ROOMS = {
     "weigh": "loss.objective",
     "decode": "images.pixel_space",
     "encode": "images.pixel_space",
-    "PRESETS": "presets",
-    "load_params": "runs",
-    "load_preset": "runs",
+    "PRESETS": "presets.recipes",
+    "load_params": "presets.resolve",
+    "load_preset": "presets.resolve",
     "StyleTargets": "styles",
     "prepare_style": "styles",
     "read_style": "styles",

@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.shard is not None:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.folders import FolderJob, run_folder
+    from jnst.presets.resolve import replace_settings, resolve_run
     from jnst.progress import ProgressBar, Silent
-    from jnst.runs import replace_settings, resolve_run
     from jnst.runtime import configure_jax
     from jnst.workshop import Options
 

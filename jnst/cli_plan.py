@@ -88,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:
     """Parameters, config and notices; random parameters of the right shapes where the weights are not there."""
-    from jnst.recipes import find_preset
-    from jnst.runs import replace_settings, resolve_run
+    from jnst.presets.resolve import replace_settings, resolve_run
+    from jnst.presets.select import find_preset
     from jnst.vgg.convolution import prepare_params
     from jnst.weights.store import random_weights
 

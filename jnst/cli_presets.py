@@ -5,8 +5,8 @@ import json
 import textwrap
 
 from jnst.config import to_dict
-from jnst.presets import NOTES, PRESETS
-from jnst.recipes import find_preset
+from jnst.presets.recipes import NOTES, PRESETS
+from jnst.presets.select import find_preset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

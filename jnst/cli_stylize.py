@@ -143,7 +143,7 @@ def _resolve(
     arguments: argparse.Namespace, record: dict[str, Any] | None, settings: dict[str, Any], *, init: str | None
 ) -> Any:
     from jnst.jobs import record_config
-    from jnst.runs import Run, adapt_to_weights, replace_settings, resolve_run
+    from jnst.presets.resolve import Run, adapt_to_weights, replace_settings, resolve_run
 
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))

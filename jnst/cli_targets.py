@@ -33,8 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
     from jnst.files import check_writable_file
+    from jnst.presets.resolve import resolve_run
     from jnst.remote import read_picture
-    from jnst.runs import resolve_run
     from jnst.runtime import configure_jax
     from jnst.styles import is_style_file, prepare_style, write_style
     from jnst.vgg.convolution import prepare_params

@@ -162,7 +162,7 @@ def bench_commands(side: int, count: int, steps: int) -> None:
 def bench_searches(side: int, count: int, steps: int) -> None:
     """L-BFGS's forms: own evaluations per image, evaluations that a batch in lock-step pays, and the loss reached."""
     from jnst.batch import stylize_batch
-    from jnst.runs import load_preset
+    from jnst.presets.resolve import load_preset
     from jnst.transfer import stylize
 
     style = picture(99, side)

@@ -35,7 +35,7 @@ from jnst.images.resizing import resize, to_unit
 from jnst.images.writing import write_image
 from jnst.initial import initial_image
 from jnst.loss.targets import make_targets
-from jnst.runs import resolve_run
+from jnst.presets.resolve import resolve_run
 from jnst.vgg.convolution import prepare_params
 
 HERE = Path(__file__).resolve().parent

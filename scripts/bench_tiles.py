@@ -31,8 +31,8 @@ from jnst.loss.terms import total_variation
 from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
 from jnst.loss.tiling import cut_tiles
 from jnst.planning import estimate_memory
-from jnst.presets import PRESETS
-from jnst.runs import load_preset
+from jnst.presets.recipes import PRESETS
+from jnst.presets.resolve import load_preset
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

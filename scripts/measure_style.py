@@ -193,7 +193,7 @@ def count_wins(ours: list[Verdict], theirs: list[Verdict]) -> str:
 
 
 def main() -> None:
-    from jnst.presets import PRESETS
+    from jnst.presets.recipes import PRESETS
     from jnst.transfer import stylize
     from jnst.vgg.convolution import prepare_params
     from jnst.weights.store import load_weights

@@ -19,8 +19,8 @@ from jnst.images.writing import write_image
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiled import evaluate_tiled, prepare_targets
-from jnst.presets import PRESETS
-from jnst.recipes import find_preset
+from jnst.presets.recipes import PRESETS
+from jnst.presets.select import find_preset
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -17,7 +17,7 @@ from jnst.images.padding import bucket_side, pad_image
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
 from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.painter import Painter, Plan
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.stages import Stage
 from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare

@@ -19,7 +19,7 @@ from jnst.config import (
     to_dict,
 )
 from jnst.errors import ConfigError
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 
 KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, RunConfig, Config]
 

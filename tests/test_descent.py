@@ -17,7 +17,7 @@ from jnst.descent import advance, current_picture, init_state, make_descent_opti
 from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import Targets, combine_targets, content_maps, make_targets, style_grams
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.vgg.valid_region import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)

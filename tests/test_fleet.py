@@ -6,7 +6,7 @@ import pytest
 
 from jnst.errors import ConfigError
 from jnst.fleet import ray_engine
-from jnst.runs import resolve_run
+from jnst.presets.resolve import resolve_run
 from jnst.workshop import Options
 
 

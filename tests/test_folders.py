@@ -22,8 +22,8 @@ from jnst.errors import ImageError, TargetsError
 from jnst.folders import FolderJob, run_folder
 from jnst.images.writing import read_metadata
 from jnst.manifest import latest, read_records
+from jnst.presets.resolve import resolve_run
 from jnst.progress import Silent
-from jnst.runs import resolve_run
 from jnst.styles import read_style
 from jnst.tasks import Item
 from jnst.transfer import Result

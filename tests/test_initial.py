@@ -9,7 +9,7 @@ from small import picture
 from jnst.config import PixelSpace
 from jnst.images.pixel_space import encode
 from jnst.initial import initial_image, recolor
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -10,8 +10,8 @@ from jnst.entries import combine, fill_template, read_pairs
 from jnst.errors import ConfigError
 from jnst.flags import parse_setting
 from jnst.manifest import Manifest, latest, manifest_name, read_records
+from jnst.presets.resolve import replace_settings
 from jnst.remote import join, list_pictures
-from jnst.runs import replace_settings
 from jnst.sharding import Share
 
 

@@ -13,7 +13,7 @@ from jnst.loss.tiled import prepare_targets
 from jnst.loss.tiling import Grid
 from jnst.memory import params_bytes
 from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -20,7 +20,7 @@ from jnst.errors import ConfigError
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate, loss_terms, style_term, weigh
 from jnst.loss.targets import blend_grams, combine_targets, content_maps, loss_weights, make_targets, style_grams
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.vgg.valid_region import Extent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -17,7 +17,7 @@ from jnst.loss.objective import evaluate
 from jnst.loss.targets import loss_weights, make_targets
 from jnst.loss.tiled import evaluate_tiled, prepare_targets
 from jnst.loss.tiling import Grid, halo_size, layer_stride, make_grid
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 

@@ -15,9 +15,9 @@ from jnst.entries import combine
 from jnst.fleet import ray_engine
 from jnst.folders import FolderJob, run_folder
 from jnst.manifest import latest, read_records
+from jnst.presets.resolve import resolve_run
 from jnst.progress import Silent
 from jnst.remote import list_pictures
-from jnst.runs import resolve_run
 from jnst.workshop import Options
 
 SETTINGS = {

@@ -20,7 +20,7 @@ from jnst.descent import _advance_in_place, current_picture, init_state
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.resume import Checkpoint
 from jnst.spatial import crop, over_devices, row_mesh, row_shardings, spread_params, spread_state, spread_targets
 from jnst.transfer import stylize

@@ -10,7 +10,7 @@ import numpy as np
 from oracles import paint, random_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16

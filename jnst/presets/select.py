@@ -4,7 +4,7 @@ import dataclasses
 
 from jnst.config import Config, Init, Method, PixelSpace
 from jnst.errors import ConfigError, describe_unknown
-from jnst.presets import PRESETS
+from jnst.presets.recipes import PRESETS
 
 # The author's table: weights (content, style, total variation) for each optimiser and initial image.
 _GORDIC_WEIGHTS: dict[tuple[str, str], tuple[float, float, float]] = {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jnst.arrays import Params
 from jnst.config import Config, Init, Method, from_dict, to_dict
 from jnst.errors import ConfigError, describe_unknown
-from jnst.recipes import adapt_preset, find_preset
+from jnst.presets.select import adapt_preset, find_preset
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.registry import resolve_weights
 from jnst.weights.store import Weights, WeightsInfo, read_weights

@@ -6,9 +6,9 @@ import pytest
 
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError
-from jnst.presets import PRESETS, TORCHVISION
-from jnst.recipes import find_preset
-from jnst.runs import load_preset, replace_settings, resolve_run, setting_paths
+from jnst.presets.recipes import PRESETS, TORCHVISION
+from jnst.presets.resolve import load_preset, replace_settings, resolve_run, setting_paths
+from jnst.presets.select import find_preset
 from jnst.weights.store import describe_weights, random_weights, write_weights
 
 

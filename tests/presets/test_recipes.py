@@ -9,8 +9,8 @@ from small import WIDTH, narrow, picture, small_params
 
 from jnst.config import Config, Init, Lineage, NetworkConfig, PixelSpace
 from jnst.errors import ConfigError
-from jnst.presets import CAFFE, NOTES, PRESETS, TORCHVISION
-from jnst.recipes import adapt_preset, find_preset
+from jnst.presets.recipes import CAFFE, NOTES, PRESETS, TORCHVISION
+from jnst.presets.select import adapt_preset, find_preset
 from jnst.transfer import stylize
 from jnst.vgg.layers import deepest, layer_names
 

@@ -1,0 +1,1 @@
+"""Named recipes and how they become one configuration."""
