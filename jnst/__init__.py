@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from jnst.arrays import LossWeights as LossWeights
     from jnst.batch import stylize_batch as stylize_batch
     from jnst.config import Config as Config
-    from jnst.descent import TransferState as TransferState
-    from jnst.descent import advance as advance
-    from jnst.descent import init_state as init_state
     from jnst.errors import JnstError as JnstError
     from jnst.images.pixel_space import decode as decode
     from jnst.images.pixel_space import encode as encode
@@ -30,12 +27,15 @@ if TYPE_CHECKING:
     from jnst.presets.recipes import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset
-    from jnst.styles import StyleTargets as StyleTargets
-    from jnst.styles import prepare_style as prepare_style
-    from jnst.styles import read_style as read_style
-    from jnst.styles import write_style as write_style
-    from jnst.transfer import Result as Result
-    from jnst.transfer import stylize as stylize
+    from jnst.transfer.driver import Result as Result
+    from jnst.transfer.driver import stylize as stylize
+    from jnst.transfer.loop import TransferState as TransferState
+    from jnst.transfer.loop import advance as advance
+    from jnst.transfer.loop import init_state as init_state
+    from jnst.transfer.style_targets import StyleTargets as StyleTargets
+    from jnst.transfer.style_targets import prepare_style as prepare_style
+    from jnst.transfer.style_targets import read_style as read_style
+    from jnst.transfer.style_targets import write_style as write_style
     from jnst.vgg.convolution import prepare_params as prepare_params
     from jnst.vgg.features import extract_features as extract_features
 
@@ -44,9 +44,9 @@ _ROOMS = {
     "LossWeights": "arrays",
     "stylize_batch": "batch",
     "Config": "config",
-    "TransferState": "descent",
-    "advance": "descent",
-    "init_state": "descent",
+    "TransferState": "transfer.loop",
+    "advance": "transfer.loop",
+    "init_state": "transfer.loop",
     "JnstError": "errors",
     "read_image": "images.reading",
     "write_image": "images.writing",
@@ -63,12 +63,12 @@ _ROOMS = {
     "PRESETS": "presets.recipes",
     "load_params": "presets.resolve",
     "load_preset": "presets.resolve",
-    "StyleTargets": "styles",
-    "prepare_style": "styles",
-    "read_style": "styles",
-    "write_style": "styles",
-    "Result": "transfer",
-    "stylize": "transfer",
+    "StyleTargets": "transfer.style_targets",
+    "prepare_style": "transfer.style_targets",
+    "read_style": "transfer.style_targets",
+    "write_style": "transfer.style_targets",
+    "Result": "transfer.driver",
+    "stylize": "transfer.driver",
     "extract_features": "vgg.features",
     "prepare_params": "vgg.convolution",
 }

@@ -14,9 +14,9 @@ from jnst.arrays import Params
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.painter import Callback, Painter
-from jnst.styles import StyleTargets
 from jnst.tasks import Task, prepare
-from jnst.transfer import Result
+from jnst.transfer.driver import Result
+from jnst.transfer.style_targets import StyleTargets
 
 
 def stylize_batch(

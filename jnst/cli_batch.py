@@ -76,8 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.folders import FolderJob, run_folder
     from jnst.presets.resolve import replace_settings, resolve_run
-    from jnst.progress import ProgressBar, Silent
+    from jnst.progress import ProgressBar
     from jnst.runtime import configure_jax
+    from jnst.transfer.callbacks import Silent
     from jnst.workshop import Options
 
     configure_jax()
@@ -140,7 +141,7 @@ def _entries(arguments: argparse.Namespace, config: Config, override: Any) -> Se
     """The list of work; every style named on the command line is looked at before anything begins."""
     from jnst.entries import check_names, combine, read_pairs
     from jnst.remote import list_pictures, name_parts, read_picture
-    from jnst.styles import check_style_targets, is_style_file, read_style
+    from jnst.transfer.style_targets import check_style_targets, is_style_file, read_style
 
     styles = [path for pattern in arguments.styles for path in _expand_style(pattern, list_pictures)]
     for style in styles:
@@ -169,6 +170,6 @@ def _entries(arguments: argparse.Namespace, config: Config, override: Any) -> Se
 
 
 def _expand_style(pattern: str, list_pictures: Any) -> list[str]:
-    from jnst.styles import is_style_file
+    from jnst.transfer.style_targets import is_style_file
 
     return [pattern] if is_style_file(pattern) else [path for path, _ in list_pictures(pattern)]

@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jnst.images.reading import read_image
     from jnst.images.resizing import fit_size, scale_sizes
-    from jnst.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.runtime import configure_jax
-    from jnst.transfer import smallest_scale
+    from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
+    from jnst.transfer.scales import smallest_scale
 
     configure_jax()
     params, config, notice = _recipe(arguments, settings)

@@ -56,9 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
-    from jnst.jobs import Job, check_outputs, read_record, record_path, run_job
-    from jnst.progress import ProgressBar, Silent
+    from jnst.progress import ProgressBar
     from jnst.runtime import configure_jax
+    from jnst.transfer.callbacks import Silent
+    from jnst.transfer.job import check_outputs, run_job
+    from jnst.transfer.record import Job, read_record, record_path
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     content, styles, blend = _inputs(arguments, record)
@@ -142,8 +144,8 @@ def _inputs(
 def _resolve(
     arguments: argparse.Namespace, record: dict[str, Any] | None, settings: dict[str, Any], *, init: str | None
 ) -> Any:
-    from jnst.jobs import record_config
     from jnst.presets.resolve import Run, adapt_to_weights, replace_settings, resolve_run
+    from jnst.transfer.record import record_config
 
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))

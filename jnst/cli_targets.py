@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.presets.resolve import resolve_run
     from jnst.remote import read_picture
     from jnst.runtime import configure_jax
-    from jnst.styles import is_style_file, prepare_style, write_style
+    from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
     from jnst.vgg.convolution import prepare_params
 
     if not is_style_file(output):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# Mesh axis over which an image's rows are divided, where they are (`jnst.spatial`).
+# Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
 ROWS = "rows"
 # Mesh axis over which the images of a batch are divided.
 AXIS = "images"

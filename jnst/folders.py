@@ -16,10 +16,9 @@ from jnst.entries import Entry
 from jnst.errors import ConfigError
 from jnst.manifest import Manifest, latest, read_records
 from jnst.painter import Plan
-from jnst.progress import Progress, Silent
 from jnst.runtime import Interruptions, versions
 from jnst.sharding import Share
-from jnst.snapshots import BatchSnapshot
+from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 from jnst.weights.store import Weights
 from jnst.workshop import Deliver, Options, Record, Workshop, recover
 

@@ -14,7 +14,9 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
-from jnst.descent import (
+from jnst.devices import spread
+from jnst.loss.targets import Targets, combine_targets, content_maps
+from jnst.transfer.loop import (
     CAPACITY,
     Trace,
     TransferState,
@@ -24,8 +26,6 @@ from jnst.descent import (
     to_picture,
     turn,
 )
-from jnst.devices import spread
-from jnst.loss.targets import Targets, combine_targets, content_maps
 from jnst.vgg.valid_region import Extent
 
 # After so many moves taken back in a row there is nowhere left to go.

@@ -12,18 +12,19 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.config import compile_key
-from jnst.descent import CAPACITY
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
 from jnst.lanes import RUNNING, Lane, advance_lanes, begin_lanes
 from jnst.loss.targets import blend_grams
-from jnst.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
-from jnst.snapshots import BatchSnapshot, Glance, Snapshot
 from jnst.stages import Stage
-from jnst.styles import StyleTargets, check_style_targets, pick_grams, picture_grams
 from jnst.tasks import Item, first_picture
-from jnst.transfer import Result, check_size, style_at_scale, stylize
+from jnst.transfer.callbacks import BatchSnapshot, Glance, Snapshot
+from jnst.transfer.driver import Result, stylize
+from jnst.transfer.loop import CAPACITY
+from jnst.transfer.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.transfer.scales import check_size, style_at_scale
+from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
 
 _REMEMBERED_STYLES = 256
 

@@ -6,79 +6,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self, TextIO
+from typing import TextIO
 
-_NAN = math.nan
+from jnst.transfer.callbacks import Progress, Silent
+
 _REDRAW = 0.1  # seconds between two drawings of the bar
 _LINE_EVERY = 10.0  # seconds, or a tenth of the work, between two plain lines
 _RECENT = 9  # steps of the clock that the speed is taken from
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the host knows after a chunk of steps.
-
-    Attributes:
-        step: steps done, over all scales, out of `steps`.
-        evaluations: of the loss and its gradient, over all scales.
-        scale: number of the present size, from 1, out of `scales`.
-        size: height and width of the picture in pixels.
-        total: weighted loss.
-        content: unweighted term of the loss, and so are `style`, `total_variation` and `edges`.
-        best: lowest weighted loss so far at this size.
-        seconds: since the run began, compilation included.
-        compile_seconds: the part of them spent compiling, as far as known.
-        work: share of the whole work that is done, from 0 to 1, where steps cost differently (small scales cost
-            less); None takes step / steps.
-        label: which picture, where there are several.
-    """
-
-    step: int
-    steps: int
-    evaluations: int = 0
-    scale: int = 1
-    scales: int = 1
-    size: tuple[int, int] = (0, 0)
-    total: float = _NAN
-    content: float = _NAN
-    style: float = _NAN
-    total_variation: float = _NAN
-    edges: float = _NAN
-    best: float = _NAN
-    seconds: float = 0.0
-    compile_seconds: float = 0.0
-    work: float | None = None
-    label: str = ""
-
-    @property
-    def fraction(self) -> float:
-        """Share of the work that is done, from 0 to 1.
-
-        >>> Progress(step=75, steps=300).fraction
-        0.25
-        """
-        share = self.work if self.work is not None else self.step / self.steps if self.steps else 1.0
-        return min(max(share, 0.0), 1.0)
-
-
-class Silent:
-    """Shows nothing. Every printer takes records by a call, notes by `note`, and ends by `close` or a `with` block."""
-
-    def __call__(self, progress: Progress) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.close()
 
 
 class Pace:

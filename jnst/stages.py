@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnst.config import compile_key
-from jnst.descent import Trace
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
 from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
 from jnst.loss.targets import loss_weights
-from jnst.progress import Progress
 from jnst.tasks import Item, content_at_scale
-from jnst.transfer import Result, at_scale
+from jnst.transfer.callbacks import Progress
+from jnst.transfer.driver import Result
+from jnst.transfer.loop import Trace
+from jnst.transfer.scales import at_scale
 from jnst.vgg.valid_region import Extent
 
 

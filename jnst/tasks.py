@@ -12,9 +12,9 @@ import numpy as np
 from jnst.config import Config, compile_key
 from jnst.images.padding import bucket_size
 from jnst.images.resizing import fit, resize, scale_sizes, to_unit
-from jnst.initial import initial_image
-from jnst.styles import StyleTargets, check_style_targets
-from jnst.transfer import check_size, smallest_scale
+from jnst.transfer.initial import initial_image
+from jnst.transfer.scales import check_size, smallest_scale
+from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ from jnst.errors import ImageError, JnstError
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
 from jnst.painter import Painter, Plan
-from jnst.snapshots import BatchSnapshot
-from jnst.styles import StyleTargets, is_style_file, read_style
 from jnst.tasks import Item, Task, prepare
-from jnst.transfer import Result
+from jnst.transfer.callbacks import BatchSnapshot
+from jnst.transfer.driver import Result
+from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
 

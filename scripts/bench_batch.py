@@ -87,10 +87,10 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
 
     from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
     from jnst.lanes import advance_lanes, begin_lanes
-    from jnst.memory import compiled_bytes, lane_bytes, params_bytes
     from jnst.stages import Stage
-    from jnst.styles import picture_grams
     from jnst.tasks import Task, prepare
+    from jnst.transfer.memory import compiled_bytes, lane_bytes, params_bytes
+    from jnst.transfer.style_targets import picture_grams
     from jnst.vgg.convolution import prepare_params
     from jnst.weights.store import random_weights
 
@@ -163,7 +163,7 @@ def bench_searches(side: int, count: int, steps: int) -> None:
     """L-BFGS's forms: own evaluations per image, evaluations that a batch in lock-step pays, and the loss reached."""
     from jnst.batch import stylize_batch
     from jnst.presets.resolve import load_preset
-    from jnst.transfer import stylize
+    from jnst.transfer.driver import stylize
 
     style = picture(99, side)
     contents = [picture(seed, side) for seed in range(count)]

@@ -18,9 +18,9 @@ from bench_worker import (
 )
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
-from jnst.descent import advance, init_state
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
+from jnst.transfer.loop import advance, init_state
 from jnst.vgg.convolution import prepare_params
 
 

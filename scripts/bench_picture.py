@@ -28,14 +28,14 @@ import numpy as np
 
 from jnst.__main__ import use_large_pages
 from jnst.config import Config, OptimizerConfig
-from jnst.descent import advance, current_picture, init_state
 from jnst.images.montage import montage
 from jnst.images.reading import read_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.writing import write_image
-from jnst.initial import initial_image
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import resolve_run
+from jnst.transfer.initial import initial_image
+from jnst.transfer.loop import advance, current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 
 HERE = Path(__file__).resolve().parent

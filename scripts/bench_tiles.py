@@ -24,15 +24,15 @@ from tile_proofs import compute_in_double, measure_drift, measure_exactness, pic
 
 from jnst.arrays import LossTerms
 from jnst.config import Config, OptimizerConfig, compile_key
-from jnst.descent import _advance_in_place, init_state
 from jnst.loss.halo_exchange import Band
 from jnst.loss.objective import evaluate, style_term, weigh
 from jnst.loss.terms import total_variation
 from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
 from jnst.loss.tiling import cut_tiles
-from jnst.planning import estimate_memory
 from jnst.presets.recipes import PRESETS
 from jnst.presets.resolve import load_preset
+from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.transfer.memory import estimate_memory
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

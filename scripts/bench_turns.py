@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from jnst.config import Config, OptimizerConfig
-from jnst.descent import TransferState, advance, init_state
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import resolve_run
+from jnst.transfer.loop import TransferState, advance, init_state
 from jnst.vgg.convolution import prepare_params
 
 TURNS = 10

@@ -194,7 +194,7 @@ def count_wins(ours: list[Verdict], theirs: list[Verdict]) -> str:
 
 def main() -> None:
     from jnst.presets.recipes import PRESETS
-    from jnst.transfer import stylize
+    from jnst.transfer.driver import stylize
     from jnst.vgg.convolution import prepare_params
     from jnst.weights.store import load_weights
 

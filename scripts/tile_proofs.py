@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnst.config import Config
-from jnst.descent import advance, current_picture, init_state
 from jnst.images.pixel_space import encode
 from jnst.images.writing import write_image
 from jnst.loss.objective import evaluate
@@ -21,6 +20,7 @@ from jnst.loss.targets import make_targets
 from jnst.loss.tiled import evaluate_tiled, prepare_targets
 from jnst.presets.recipes import PRESETS
 from jnst.presets.select import find_preset
+from jnst.transfer.loop import advance, current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

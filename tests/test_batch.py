@@ -15,13 +15,13 @@ from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunC
 from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
 from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
-from jnst.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.painter import Painter, Plan
 from jnst.presets.recipes import PRESETS
 from jnst.stages import Stage
-from jnst.styles import picture_grams
 from jnst.tasks import Task, prepare
-from jnst.transfer import stylize
+from jnst.transfer.driver import stylize
+from jnst.transfer.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.transfer.style_targets import picture_grams
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions, scaled_channels
 from jnst.vgg.winograd import winograd_pays

@@ -202,7 +202,7 @@ class TestErrors:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         import jnst.images.writing
-        import jnst.jobs
+        import jnst.transfer.job
 
         write = jnst.images.writing.write_atomically
 
@@ -212,7 +212,7 @@ class TestErrors:
             write(path, data)
 
         monkeypatch.setattr(jnst.images.writing, "write_atomically", full)
-        monkeypatch.setattr(jnst.jobs.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(jnst.transfer.job.tempfile, "gettempdir", lambda: str(tmp_path))
         assert stylize(output="full.png") == 2
         assert "No space left on device; the picture was saved as" in capsys.readouterr().err
         assert pixels(tmp_path / "jnst-rescued-full.png").shape == (20, 28, 3)

@@ -23,10 +23,10 @@ from jnst.folders import FolderJob, run_folder
 from jnst.images.writing import read_metadata
 from jnst.manifest import latest, read_records
 from jnst.presets.resolve import resolve_run
-from jnst.progress import Silent
-from jnst.styles import read_style
 from jnst.tasks import Item
-from jnst.transfer import Result
+from jnst.transfer.callbacks import Silent
+from jnst.transfer.driver import Result
+from jnst.transfer.style_targets import read_style
 from jnst.workshop import Options, Workshop
 
 SETTINGS = {

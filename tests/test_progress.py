@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from jnst import progress
-from jnst.progress import Pace, Progress, ProgressBar, Silent, describe, draw_bar, format_duration
+from jnst.progress import Pace, ProgressBar, describe, draw_bar, format_duration
+from jnst.transfer.callbacks import Progress, Silent
 
 
 class Terminal(io.StringIO):

@@ -101,7 +101,7 @@ def locate_weights(entry: Entry, cache_dir: Path | None = None) -> Path:
     """Where an entry's weights file lies, or will lie once it has been fetched."""
     if entry.url:
         return (cache_dir or cache_directory()) / "weights" / f"{entry.name}.h5"
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "data" / "weights" / f"{entry.name}.h5"
     return installed if installed.exists() else package.parent / "weights" / f"{entry.name}.h5"
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
-from jnst.descent import advance, current_picture, init_state
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
@@ -18,6 +17,7 @@ from jnst.loss.targets import loss_weights, make_targets
 from jnst.loss.tiled import evaluate_tiled, prepare_targets
 from jnst.loss.tiling import Grid, halo_size, layer_stride, make_grid
 from jnst.presets.recipes import PRESETS
+from jnst.transfer.loop import advance, current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 

@@ -11,7 +11,7 @@ from jnst.config import Config, Init, Lineage, NetworkConfig, PixelSpace
 from jnst.errors import ConfigError
 from jnst.presets.recipes import CAFFE, NOTES, PRESETS, TORCHVISION
 from jnst.presets.select import adapt_preset, find_preset
-from jnst.transfer import stylize
+from jnst.transfer.driver import stylize
 from jnst.vgg.layers import deepest, layer_names
 
 

@@ -16,8 +16,8 @@ from jnst.fleet import ray_engine
 from jnst.folders import FolderJob, run_folder
 from jnst.manifest import latest, read_records
 from jnst.presets.resolve import resolve_run
-from jnst.progress import Silent
 from jnst.remote import list_pictures
+from jnst.transfer.callbacks import Silent
 from jnst.workshop import Options
 
 SETTINGS = {

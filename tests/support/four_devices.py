@@ -16,14 +16,22 @@ import numpy as np
 from small import shallow, small_params
 
 from jnst.config import Config, OptimizerConfig, compile_key
-from jnst.descent import _advance_in_place, current_picture, init_state
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.presets.recipes import PRESETS
-from jnst.resume import Checkpoint
-from jnst.spatial import crop, over_devices, row_mesh, row_shardings, spread_params, spread_state, spread_targets
-from jnst.transfer import stylize
+from jnst.transfer.checkpoint import Checkpoint
+from jnst.transfer.driver import stylize
+from jnst.transfer.loop import _advance_in_place, current_picture, init_state
+from jnst.transfer.row_sharding import (
+    crop,
+    over_devices,
+    row_mesh,
+    row_shardings,
+    spread_params,
+    spread_state,
+    spread_targets,
+)
 from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16

@@ -16,11 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arrays import Params
 from jnst.config import Config, compile_key
-from jnst.descent import TransferState, init_state
 from jnst.devices import ROWS
 from jnst.loss.targets import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
 from jnst.loss.tiled import tiled_content, tiled_grams
 from jnst.loss.tiling import band_height
+from jnst.transfer.loop import TransferState, init_state
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.valid_region import Extent
 

@@ -8,12 +8,12 @@ import pytest
 
 from jnst.cli import main
 from jnst.config import Config, OptimizerConfig, RunConfig, compile_key
-from jnst.descent import _advance_in_place, init_state
 from jnst.loss.tiled import prepare_targets
 from jnst.loss.tiling import Grid
-from jnst.memory import params_bytes
-from jnst.planning import describe_plan, estimate_memory, expected_seconds, overhead, plan_run
 from jnst.presets.recipes import PRESETS
+from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.transfer.memory import estimate_memory, params_bytes
+from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -1,7 +1,6 @@
 """Style transfer of one image: the host's loop of scales and chunks around the compiled descent."""
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -15,17 +14,16 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.config import Config
-from jnst.descent import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.errors import ConfigError, ImageError
-from jnst.images.resizing import finish, fit, fit_style, resize, scale_sizes, to_unit
-from jnst.initial import initial_image
+from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
 from jnst.loss.targets import Targets
 from jnst.loss.tiled import prepare_targets
-from jnst.progress import Progress
-from jnst.resume import Checkpoint, restore_state
-from jnst.snapshots import Glance, Snapshot
-from jnst.spatial import crop, over_devices, spread_params, spread_state, spread_targets
-from jnst.vgg.layers import deepest, layer_names, minimum_size
+from jnst.transfer.callbacks import Glance, Progress, Snapshot
+from jnst.transfer.checkpoint import Checkpoint, restore_state
+from jnst.transfer.initial import initial_image
+from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
+from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state, spread_targets
+from jnst.transfer.scales import at_scale, check_size, smallest_scale, style_at_scale
 
 # After so many moves taken back in a row there is nowhere left to go.
 _MAX_REJECTED = 10
@@ -176,7 +174,7 @@ def stylize(
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
-        mesh: devices to divide the image's rows among (`jnst.spatial.row_mesh`), for one image larger than a device;
+        mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger than a device;
             without an optimiser of one's own.
 
     Returns:
@@ -277,43 +275,3 @@ def _check_picture(image: np.ndarray, kind: str) -> None:
             raise ImageError(
                 f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
             )
-
-
-def at_scale(config: Config, index: int) -> Config:
-    """The config for scale `index`, counted from the coarsest.
-
-    Later scales begin with an enlarged picture, whose low frequencies are right already: half the preconditioning
-    leaves them alone and paints the missing detail sooner.
-    """
-    if index == 0:
-        return config
-    optimizer = config.optimizer
-    half = dataclasses.replace(optimizer, frequency_exponent=optimizer.frequency_exponent / 2)
-    return dataclasses.replace(config, optimizer=half)
-
-
-def smallest_scale(config: Config) -> int:
-    """Smallest side a coarse scale may have: room for the deepest layer to be more than a point."""
-    return 4 * minimum_size(config.loss.layers, config.network)
-
-
-def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
-    """Raises ConfigError unless the deepest layer still has a pixel for an image of that height and width."""
-    smallest = minimum_size(config.loss.layers, config.network)
-    if min(size) < smallest:
-        architecture = config.network.architecture
-        name = layer_names(architecture)[deepest(config.loss.layers, architecture)]
-        raise ConfigError(
-            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; {name} needs at least {smallest} a side"
-        )
-
-
-def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
-    unit = to_unit(fit_style(style, full, config.size))
-    if size == full:
-        return unit
-    factor = size[0] / full[0]
-    smallest = minimum_size(config.loss.layers, config.network)
-    height, width = (max(smallest, round(side * factor)) for side in unit.shape[:2])
-    return resize(unit, height, width, "pillow-lanczos")

@@ -10,14 +10,14 @@ import optax
 import pytest
 from small import SHALLOW, count_primitives, narrow, picture, relative, shallow, small_params
 
-from jnst import descent
 from jnst.arrays import LossTerms, LossWeights
 from jnst.config import Config, OptimizerConfig, PixelSpace, RunConfig, SizeConfig, compile_key
-from jnst.descent import advance, current_picture, init_state, make_descent_optimizer, turn
 from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import Targets, combine_targets, content_maps, make_targets, style_grams
 from jnst.presets.recipes import PRESETS
+from jnst.transfer import loop as descent
+from jnst.transfer.loop import advance, current_picture, init_state, make_descent_optimizer, turn
 from jnst.vgg.valid_region import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)

@@ -9,8 +9,8 @@ import pytest
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import JnstError
-from jnst.resume import Checkpoint, read_about
-from jnst.transfer import stylize
+from jnst.transfer.checkpoint import Checkpoint, read_about
+from jnst.transfer.driver import stylize
 from jnst.vgg.convolution import prepare_params
 
 CONTENT = material.with_noise(material.paint("shapes", 48, 64), 1)

@@ -15,37 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Params
-from jnst.config import Config, LayerWeights, OptimizerConfig, compile_key
+from jnst.config import Config, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.loss.tiling import Grid, band_height, layer_stride, tile_grid
-from jnst.memory import available_bytes, kept_channels, params_bytes
-from jnst.vgg.layers import convolutions, deepest, layer_names, scaled_channels
+from jnst.loss.tiling import Grid, tile_grid
+from jnst.transfer.memory import Memory, available_bytes, estimate_memory, format_bytes
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.
 TILES = (1024, 768, 512, 384, 256, 128)
-_IMAGE = 12  # bytes per pixel of a picture in float32
-# Python, JAX and the compiled programs; pictures in and out on the host, per pixel. Measured, both rounded up.
-_BASE = 500 << 20
-_HOST = 60
-# Beside the feature maps that are kept: working copies of the largest one, or in a whole image, where that is more, the
-# gradients of all style terms at once, in maps of their own. Both fitted to the compiler's figures.
-_COPIES = 1.75
-_STYLE_MAPS = 0.95
-
-
-class Memory(NamedTuple):
-    """Bytes that a run needs at its fullest: fixed costs, feature maps, content targets, optimiser state, pictures."""
-
-    fixed: int
-    features: int
-    targets: int
-    optimizer: int
-    pictures: int
-
-    @property
-    def total(self) -> int:
-        return sum(self)
 
 
 class Plan(NamedTuple):
@@ -68,70 +45,6 @@ class Plan(NamedTuple):
     @property
     def fits(self) -> bool:
         return self.memory.total <= self.available
-
-
-def optimizer_images(optimizer: OptimizerConfig) -> float:
-    """What an optimiser keeps, counted in float32 pictures: working copies included, point and gradient not.
-
-    >>> optimizer_images(OptimizerConfig(method="adam")), optimizer_images(OptimizerConfig(history=10))
-    (4, 20)
-    """
-    if optimizer.method == "adam":
-        return 4
-    if optimizer.history_precision == "bfloat16":
-        return optimizer.history
-    # Steps and changes of the gradient; in jaxopt's and optax's loops a copy of one of the two besides.
-    ours = optimizer.method == "lbfgs" and optimizer.line_search == "none"
-    return (2 if ours else 3) * optimizer.history
-
-
-def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) -> Memory:
-    """Memory of a run at full size (height, width), whole or tiled as the config says, on each of several devices."""
-    height, width = size[0] if devices == 1 else band_height(size[0], config, devices), size[1]
-    pixels, grid, optimizer = height * width, tile_grid(size, config, devices=devices), config.optimizer
-    kept, largest = kept_channels(config)
-    value = 2 if config.precision == "bfloat16" else 4
-    area, side = pixels, (height, width)
-    if grid is not None:
-        side = (grid.tile[0] + 2 * grid.halo, grid.tile[1] + 2 * grid.halo)
-        area = side[0] * side[1]
-    working_maps = _COPIES * largest
-    if grid is None:
-        working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
-    features = value * (kept + working_maps) * area
-    # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient.
-    state = 3 + optimizer_images(optimizer)
-    working = 5 if grid is None else 6
-    cosines = 0
-    if optimizer.frequency_exponent:
-        state, working, cosines = state + 4 / 3, working + 4, 2 * ((devices * height) ** 2 + width**2)
-    # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
-    on_host = (jax.default_backend() == "cpu") / devices
-    return Memory(
-        fixed=round(_BASE * on_host) + params_bytes(config),
-        features=round(features),
-        targets=round(_content_channels(config) * value * pixels),
-        optimizer=round(_IMAGE * pixels * (state + working) + cosines),
-        pictures=round(_HOST * devices * pixels * on_host),
-    )
-
-
-def _content_channels(config: Config) -> float:
-    """Channels of the content targets per pixel of the image: of the maps, or of the image they are made from."""
-    if config.tile and config.tiled_content == "recompute":
-        return 6
-    return _map_channels(config.loss.content_layers, config)
-
-
-def _map_channels(layers: LayerWeights, config: Config) -> float:
-    """Channels of the layers' feature maps per pixel of the image."""
-    return sum(_channels(layer, config) / layer_stride(layer, config.network) ** 2 for layer, _ in layers)
-
-
-def _channels(layer: str, config: Config) -> int:
-    names, table = layer_names(config.network.architecture), convolutions(config.network.architecture)
-    before = names[deepest([layer], config.network.architecture) :: -1]
-    return scaled_channels(next(table[name] for name in before if name in table), config.network.width)
 
 
 def plan_run(
@@ -239,17 +152,6 @@ def describe_plan(plan: Plan) -> list[str]:
 def _describe(memory: Memory) -> str:
     parts = ", ".join(f"{name} {format_bytes(value)}" for name, value in memory._asdict().items())
     return f"{format_bytes(memory.total)} ({parts})"
-
-
-def format_bytes(count: int) -> str:
-    """Decimal units, two digits.
-
-    >>> format_bytes(46_400_000_000), format_bytes(250_000_000)
-    ('46 GB', '250 MB')
-    """
-    if count >= 9.95e9:
-        return f"{count / 1e9:.0f} GB"
-    return f"{count / 1e9:.1f} GB" if count >= 9.95e8 else f"{count / 1e6:.0f} MB"
 
 
 def overhead(size: tuple[int, int], grid: Grid, devices: int = 1) -> float:

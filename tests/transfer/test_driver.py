@@ -11,8 +11,9 @@ from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.snapshots import Snapshot
-from jnst.transfer import at_scale, smallest_scale, style_at_scale, stylize
+from jnst.transfer.callbacks import Snapshot
+from jnst.transfer.driver import stylize
+from jnst.transfer.scales import at_scale, smallest_scale, style_at_scale
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 

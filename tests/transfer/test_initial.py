@@ -8,8 +8,8 @@ from small import picture
 
 from jnst.config import PixelSpace
 from jnst.images.pixel_space import encode
-from jnst.initial import initial_image, recolor
 from jnst.presets.recipes import PRESETS
+from jnst.transfer.initial import initial_image, recolor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jnst.descent import TransferState
 from jnst.errors import JnstError
 from jnst.files import replacing
+from jnst.transfer.loop import TransferState
 
 _FORMAT = 2
 

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from jnst import plots
 from jnst.errors import ImageError, JnstError
 from jnst.images.reading import read_image
-from jnst.plots import plot_losses, write_sheet
+from jnst.transfer import plots
+from jnst.transfer.plots import plot_losses, write_sheet
 
 
 def make_trace(length=30, **changes):

@@ -17,8 +17,8 @@ from small import shallow, small_params
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.tiling import band_height
-from jnst.spatial import padded_height, row_mesh
-from jnst.transfer import stylize
+from jnst.transfer.driver import stylize
+from jnst.transfer.row_sharding import padded_height, row_mesh
 
 CASES = ["lbfgs", "compact lbfgs over frequencies"]
 TILED = ["tiles, max pooling, content keep", "tiles, average pooling, content recompute"]

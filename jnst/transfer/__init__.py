@@ -1,0 +1,1 @@
+"""One image in the style of another."""

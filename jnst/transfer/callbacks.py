@@ -1,0 +1,120 @@
+"""What a callback is shown of a run between two chunks of turns."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from jnst.errors import JnstError
+
+
+class Glance:
+    """A way to see pictures that are there while a callback runs, and whose memory is then the next turns'."""
+
+    def __init__(self, see: Callable[..., np.ndarray]) -> None:
+        self._see: Callable[..., np.ndarray] | None = see
+
+    def __call__(self, *lane: int) -> np.ndarray:
+        """The picture, or that of one lane: RGB in [0, 1], height × width × 3, float32.
+
+        Raises:
+            JnstError: when the callback has returned.
+        """
+        if self._see is None:
+            raise JnstError(
+                "a snapshot's image is there only until its callback returns, since the next turns take over its "
+                "memory; call image() in the callback and keep what it returns"
+            )
+        return self._see(*lane)
+
+    def close(self) -> None:
+        """The callback has returned."""
+        self._see = None
+
+
+class Snapshot(NamedTuple):
+    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1],
+    as long as the callback runs."""
+
+    progress: Progress
+    image: Callable[[], np.ndarray]
+
+
+class BatchSnapshot(NamedTuple):
+    """What a callback is shown: of which tasks (by position), how far each is, and their best pictures so far, as long
+    as it runs."""
+
+    indices: tuple[int, ...]
+    progress: tuple[Progress, ...]
+    image: Callable[[int], np.ndarray]
+
+
+_NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the host knows after a chunk of steps.
+
+    Attributes:
+        step: steps done, over all scales, out of `steps`.
+        evaluations: of the loss and its gradient, over all scales.
+        scale: number of the present size, from 1, out of `scales`.
+        size: height and width of the picture in pixels.
+        total: weighted loss.
+        content: unweighted term of the loss, and so are `style`, `total_variation` and `edges`.
+        best: lowest weighted loss so far at this size.
+        seconds: since the run began, compilation included.
+        compile_seconds: the part of them spent compiling, as far as known.
+        work: share of the whole work that is done, from 0 to 1, where steps cost differently (small scales cost
+            less); None takes step / steps.
+        label: which picture, where there are several.
+    """
+
+    step: int
+    steps: int
+    evaluations: int = 0
+    scale: int = 1
+    scales: int = 1
+    size: tuple[int, int] = (0, 0)
+    total: float = _NAN
+    content: float = _NAN
+    style: float = _NAN
+    total_variation: float = _NAN
+    edges: float = _NAN
+    best: float = _NAN
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    work: float | None = None
+    label: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, from 0 to 1.
+
+        >>> Progress(step=75, steps=300).fraction
+        0.25
+        """
+        share = self.work if self.work is not None else self.step / self.steps if self.steps else 1.0
+        return min(max(share, 0.0), 1.0)
+
+
+class Silent:
+    """Shows nothing. Every printer takes records by a call, notes by `note`, and ends by `close` or a `with` block."""
+
+    def __call__(self, progress: Progress) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
