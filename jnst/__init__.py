@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jnst.arrays import LossTerms as LossTerms
     from jnst.arrays import LossWeights as LossWeights
-    from jnst.batch import stylize_batch as stylize_batch
+    from jnst.batch.api import stylize_batch as stylize_batch
     from jnst.config import Config as Config
     from jnst.errors import JnstError as JnstError
     from jnst.images.pixel_space import decode as decode
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "LossTerms": "arrays",
     "LossWeights": "arrays",
-    "stylize_batch": "batch",
+    "stylize_batch": "batch.api",
     "Config": "config",
     "TransferState": "transfer.loop",
     "advance": "transfer.loop",

@@ -68,18 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
-    from jnst.sharding import Share, join_fleet, parse_share
+    from jnst.batch.shards import Share, join_fleet, parse_share
 
     # Processes have to find each other before anything else uses JAX.
     share = Share()
     if arguments.shard is not None:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
-    from jnst.folders import FolderJob, run_folder
+    from jnst.batch.job import FolderJob, run_folder
+    from jnst.batch.pipeline import Options
     from jnst.presets.resolve import replace_settings, resolve_run
     from jnst.progress import ProgressBar
     from jnst.runtime import configure_jax
     from jnst.transfer.callbacks import Silent
-    from jnst.workshop import Options
 
     configure_jax()
     resolved = resolve_run(
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed)
     engine = None
     if arguments.engine == "ray":
-        from jnst.fleet import ray_engine
+        from jnst.batch.ray_engine import ray_engine
 
         engine = ray_engine(resolved.weights, options, actors=actors)
     with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:
@@ -139,8 +139,8 @@ def _actors(text: str) -> tuple[int, int]:
 
 def _entries(arguments: argparse.Namespace, config: Config, override: Any) -> Sequence[Any]:
     """The list of work; every style named on the command line is looked at before anything begins."""
-    from jnst.entries import check_names, combine, read_pairs
-    from jnst.remote import list_pictures, name_parts, read_picture
+    from jnst.batch.remote import list_pictures, name_parts, read_picture
+    from jnst.batch.worklist import check_names, combine, read_pairs
     from jnst.transfer.style_targets import check_style_targets, is_style_file, read_style
 
     styles = [path for pattern in arguments.styles for path in _expand_style(pattern, list_pictures)]

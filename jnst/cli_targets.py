@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         except ValueError:
             raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    from jnst.batch.remote import read_picture
     from jnst.files import check_writable_file
     from jnst.presets.resolve import resolve_run
-    from jnst.remote import read_picture
     from jnst.runtime import configure_jax
     from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
     from jnst.vgg.convolution import prepare_params

@@ -85,10 +85,10 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     import jax
     import jax.numpy as jnp
 
+    from jnst.batch.lanes import advance_lanes, begin_lanes
+    from jnst.batch.requests import Task, prepare
+    from jnst.batch.stage import Stage
     from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
-    from jnst.lanes import advance_lanes, begin_lanes
-    from jnst.stages import Stage
-    from jnst.tasks import Task, prepare
     from jnst.transfer.memory import compiled_bytes, lane_bytes, params_bytes
     from jnst.transfer.style_targets import picture_grams
     from jnst.vgg.convolution import prepare_params
@@ -161,7 +161,7 @@ def bench_commands(side: int, count: int, steps: int) -> None:
 
 def bench_searches(side: int, count: int, steps: int) -> None:
     """L-BFGS's forms: own evaluations per image, evaluations that a batch in lock-step pays, and the loss reached."""
-    from jnst.batch import stylize_batch
+    from jnst.batch.api import stylize_batch
     from jnst.presets.resolve import load_preset
     from jnst.transfer.driver import stylize
 

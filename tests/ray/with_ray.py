@@ -10,15 +10,15 @@ import pytest
 from material import paint
 from PIL import Image
 
+from jnst.batch.job import FolderJob, run_folder
+from jnst.batch.manifest import latest, read_records
+from jnst.batch.pipeline import Options
+from jnst.batch.ray_engine import ray_engine
+from jnst.batch.remote import list_pictures
+from jnst.batch.worklist import combine
 from jnst.cli import main
-from jnst.entries import combine
-from jnst.fleet import ray_engine
-from jnst.folders import FolderJob, run_folder
-from jnst.manifest import latest, read_records
 from jnst.presets.resolve import resolve_run
-from jnst.remote import list_pictures
 from jnst.transfer.callbacks import Silent
-from jnst.workshop import Options
 
 SETTINGS = {
     "run.steps": 300,

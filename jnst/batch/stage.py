@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnst.batch.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
+from jnst.batch.requests import Item, content_at_scale
 from jnst.config import compile_key
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
-from jnst.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
 from jnst.loss.targets import loss_weights
-from jnst.tasks import Item, content_at_scale
 from jnst.transfer.callbacks import Progress
 from jnst.transfer.driver import Result
 from jnst.transfer.loop import Trace

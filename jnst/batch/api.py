@@ -11,10 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
+from jnst.batch.requests import Task, prepare
+from jnst.batch.scheduler import Callback, Painter
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.painter import Callback, Painter
-from jnst.tasks import Task, prepare
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets
 

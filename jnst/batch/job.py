@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jnst import remote
+from jnst.batch import remote
+from jnst.batch.gallery import write_contact_sheet
+from jnst.batch.manifest import Manifest, latest, read_records
+from jnst.batch.pipeline import Deliver, Options, Record, Workshop, recover
+from jnst.batch.scheduler import Plan
+from jnst.batch.shards import Share
+from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.contact import write_contact_sheet
-from jnst.entries import Entry
 from jnst.errors import ConfigError
-from jnst.manifest import Manifest, latest, read_records
-from jnst.painter import Plan
 from jnst.runtime import Interruptions, versions
-from jnst.sharding import Share
 from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 from jnst.weights.store import Weights
-from jnst.workshop import Deliver, Options, Record, Workshop, recover
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jnst.entries import Entry
+from jnst.batch.pipeline import Deliver, Options, Workshop, recover
+from jnst.batch.worklist import Entry
 from jnst.errors import ConfigError
 from jnst.weights.store import Weights
-from jnst.workshop import Deliver, Options, Workshop, recover
 
 _ENTRIES_AT_ONCE = 32
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from jnst import remote
+from jnst.batch import remote
 
 NAME = "index.html"
 # A page with more pictures than this is no longer a page; the rest is named in the manifest.

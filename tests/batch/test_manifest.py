@@ -5,14 +5,14 @@ import os
 
 import pytest
 
+from jnst.batch.manifest import Manifest, latest, manifest_name, read_records
+from jnst.batch.remote import join, list_pictures
+from jnst.batch.shards import Share
+from jnst.batch.worklist import combine, fill_template, read_pairs
 from jnst.config import Config
-from jnst.entries import combine, fill_template, read_pairs
 from jnst.errors import ConfigError
 from jnst.flags import parse_setting
-from jnst.manifest import Manifest, latest, manifest_name, read_records
 from jnst.presets.resolve import replace_settings
-from jnst.remote import join, list_pictures
-from jnst.sharding import Share
 
 
 def item(name, status="done"):

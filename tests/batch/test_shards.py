@@ -12,9 +12,9 @@ import jax
 import numpy as np
 import pytest
 
+from jnst.batch.shards import Share, parse_share
 from jnst.devices import count_devices, image_mesh
 from jnst.errors import ConfigError
-from jnst.sharding import Share, parse_share
 
 ROOT = Path(__file__).parents[2]
 COLLECTIVES = ("all-reduce", "all-gather", "collective-permute", "all-to-all", "reduce-scatter", "collective-broadcast")

@@ -11,14 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
+from jnst.batch.lanes import RUNNING, Lane, advance_lanes, begin_lanes
+from jnst.batch.requests import Item, first_picture
+from jnst.batch.stage import Stage
 from jnst.config import compile_key
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
-from jnst.lanes import RUNNING, Lane, advance_lanes, begin_lanes
 from jnst.loss.targets import blend_grams
-from jnst.stages import Stage
-from jnst.tasks import Item, first_picture
 from jnst.transfer.callbacks import BatchSnapshot, Glance, Snapshot
 from jnst.transfer.driver import Result, stylize
 from jnst.transfer.loop import CAPACITY

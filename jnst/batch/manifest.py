@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from jnst import remote
+from jnst.batch import remote
+from jnst.batch.shards import Share
 from jnst.errors import ConfigError, ImageError
-from jnst.sharding import Share
 
 try:
     import fcntl

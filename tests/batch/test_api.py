@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from material import paint, random_params
 
-from jnst import painter as painter_room
 from jnst.arrays import LossWeights
-from jnst.batch import stylize_batch
+from jnst.batch import scheduler as painter_room
+from jnst.batch.api import stylize_batch
+from jnst.batch.lanes import Problem, StopRule, advance_lanes, begin_lanes
+from jnst.batch.requests import Task, prepare
+from jnst.batch.scheduler import Painter, Plan
+from jnst.batch.stage import Stage
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
-from jnst.lanes import Problem, StopRule, advance_lanes, begin_lanes
-from jnst.painter import Painter, Plan
 from jnst.presets.recipes import PRESETS
-from jnst.stages import Stage
-from jnst.tasks import Task, prepare
 from jnst.transfer.driver import stylize
 from jnst.transfer.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.transfer.style_targets import picture_grams

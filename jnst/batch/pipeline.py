@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnst import remote
+from jnst.batch import remote
+from jnst.batch.requests import Item, Task, prepare
+from jnst.batch.scheduler import Painter, Plan
+from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.entries import Entry
 from jnst.errors import ImageError, JnstError
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
-from jnst.painter import Painter, Plan
-from jnst.tasks import Item, Task, prepare
 from jnst.transfer.callbacks import BatchSnapshot
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style

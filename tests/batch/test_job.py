@@ -15,19 +15,19 @@ import pytest
 from material import paint
 from PIL import Image
 
-from jnst import remote
+from jnst.batch import remote
+from jnst.batch.job import FolderJob, run_folder
+from jnst.batch.manifest import latest, read_records
+from jnst.batch.pipeline import Options, Workshop
+from jnst.batch.requests import Item
+from jnst.batch.worklist import combine
 from jnst.cli import main
-from jnst.entries import combine
 from jnst.errors import ImageError, TargetsError
-from jnst.folders import FolderJob, run_folder
 from jnst.images.writing import read_metadata
-from jnst.manifest import latest, read_records
 from jnst.presets.resolve import resolve_run
-from jnst.tasks import Item
 from jnst.transfer.callbacks import Silent
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import read_style
-from jnst.workshop import Options, Workshop
 
 SETTINGS = {
     "run.steps": 2,

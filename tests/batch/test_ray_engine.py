@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
+from jnst.batch.pipeline import Options
+from jnst.batch.ray_engine import ray_engine
 from jnst.errors import ConfigError
-from jnst.fleet import ray_engine
 from jnst.presets.resolve import resolve_run
-from jnst.workshop import Options
 
 
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch):

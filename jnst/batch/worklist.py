@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from jnst import remote
+from jnst.batch import remote
 from jnst.config import Config, to_dict
 from jnst.errors import ConfigError, ImageError, describe_unknown
 
