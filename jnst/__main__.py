@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from jnst.cli import main
+from jnst.cli.main import main
 
 # The loop's temporary memory, hundreds of megabytes, is given back and asked for again about once a second. In pages of
 # 4 KB that costs a tenth of the time of a picture of 512 pixels with VGG19; glibc reads this when a process begins.

@@ -21,7 +21,7 @@ from jnst.batch.manifest import latest, read_records
 from jnst.batch.pipeline import Options, Workshop
 from jnst.batch.requests import Item
 from jnst.batch.worklist import combine
-from jnst.cli import main
+from jnst.cli.main import main
 from jnst.errors import ImageError, TargetsError
 from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run

@@ -9,9 +9,9 @@ from jnst.batch.manifest import Manifest, latest, manifest_name, read_records
 from jnst.batch.remote import join, list_pictures
 from jnst.batch.shards import Share
 from jnst.batch.worklist import combine, fill_template, read_pairs
+from jnst.cli.flags import parse_setting
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.flags import parse_setting
 from jnst.presets.resolve import replace_settings
 
 

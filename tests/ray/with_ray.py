@@ -16,7 +16,7 @@ from jnst.batch.pipeline import Options
 from jnst.batch.ray_engine import ray_engine
 from jnst.batch.remote import list_pictures
 from jnst.batch.worklist import combine
-from jnst.cli import main
+from jnst.cli.main import main
 from jnst.presets.resolve import resolve_run
 from jnst.transfer.callbacks import Silent
 

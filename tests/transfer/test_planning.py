@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jnst.cli import main
+from jnst.cli.main import main
 from jnst.config import Config, OptimizerConfig, RunConfig, compile_key
 from jnst.loss.tiled import prepare_targets
 from jnst.loss.tiling import Grid

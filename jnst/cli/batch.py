@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from jnst.cli.flags import add_config_flags, parse_setting, read_settings
 from jnst.config import Config, Init, Method
 from jnst.errors import ConfigError, JnstError, describe_unknown
-from jnst.flags import add_config_flags, parse_setting, read_settings
 
 _OPTIMIZERS, _INITS, _ENGINES = get_args(Method), get_args(Init), ("local", "ray")
 
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
     from jnst.batch.pipeline import Options
+    from jnst.cli.progress_bar import ProgressBar
     from jnst.presets.resolve import replace_settings, resolve_run
-    from jnst.progress import ProgressBar
     from jnst.runtime import configure_jax
     from jnst.transfer.callbacks import Silent
 

@@ -11,12 +11,12 @@ from jnst.errors import JnstError, describe_unknown
 
 # Each command lives in a room of its own, which is imported when it is called for and not before.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "stylize": ("jnst.cli_stylize", "repaint one content image in the style of another"),
-    "batch": ("jnst.cli_batch", "repaint many pictures: folders, lists, several styles, restartable"),
-    "targets": ("jnst.cli_targets", "prepare a style once, for many batches"),
-    "plan": ("jnst.cli_plan", "say what a run would need: memory, tiles, time"),
-    "presets": ("jnst.cli_presets", "list the recipes, or show one"),
-    "weights": ("jnst.cli_weights", "list, fetch, convert, verify and describe weights"),
+    "stylize": ("jnst.cli.stylize", "repaint one content image in the style of another"),
+    "batch": ("jnst.cli.batch", "repaint many pictures: folders, lists, several styles, restartable"),
+    "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
+    "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),
+    "presets": ("jnst.cli.presets", "list the recipes, or show one"),
+    "weights": ("jnst.cli.weights", "list, fetch, convert, verify and describe weights"),
 }
 
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from jnst import progress
-from jnst.progress import Pace, ProgressBar, describe, draw_bar, format_duration
+from jnst.cli import progress_bar as progress
+from jnst.cli.progress_bar import Pace, ProgressBar, describe, draw_bar, format_duration
 from jnst.transfer.callbacks import Progress, Silent
 
 

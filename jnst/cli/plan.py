@@ -5,9 +5,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli.flags import add_config_flags, read_settings
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError, describe_unknown
-from jnst.flags import add_config_flags, read_settings
 
 _OPTIMIZERS = get_args(Method)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import jnst.__main__
-from jnst.cli import main
+from jnst.cli.main import main
 from jnst.images.resizing import resize
 from jnst.images.writing import read_metadata
 from jnst.weights.store import describe_weights, random_weights, write_weights
@@ -278,7 +278,7 @@ class TestLargePages:
 class TestOtherCommands:
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
-            "import sys, jnst.cli; jnst.cli.main(['--help']); "
+            "import sys, jnst.cli.main; jnst.cli.main.main(['--help']); "
             "print('HEAVY' if {'jax', 'numpy'} & set(sys.modules) else '')"
         )
         shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

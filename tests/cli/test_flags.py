@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
+from jnst.cli.flags import add_config_flags, parse_layers, read_settings
 from jnst.errors import ConfigError
-from jnst.flags import add_config_flags, parse_layers, read_settings
 
 
 def settings(*words: str) -> dict[str, object]:

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.cli_plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, describe_unknown
-from jnst.flags import add_config_flags, read_settings
 
 _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
-    from jnst.progress import ProgressBar
+    from jnst.cli.progress_bar import ProgressBar
     from jnst.runtime import configure_jax
     from jnst.transfer.callbacks import Silent
     from jnst.transfer.job import check_outputs, run_job

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from jnst.cli.flags import add_config_flags, read_settings
 from jnst.errors import ConfigError
-from jnst.flags import add_config_flags, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
