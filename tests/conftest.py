@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 from jaxtyping import config, install_import_hook
 
-# The rooms whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
-CHECKED = ("vgg", "losses", "preprocessing", "frequencies", "initial", "objective", "optimizers", "descent", "transfer")
-install_import_hook([f"jnst.{room}" for room in CHECKED], "typechecking.check")
+# The modules whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
+CHECKED = (
+    "vgg.features",
+    "loss.terms",
+    "loss.objective",
+    "loss.targets",
+    "images.pixel_space",
+    "optim.preconditioner",
+    "optim.optimizers",
+    "transfer.initial",
+    "transfer.loop",
+    "transfer.driver",
+)
+install_import_hook([f"jnst.{module}" for module in CHECKED], "typechecking.check")
 
 ROOT = Path(__file__).parents[1]
 PASSING = {".git", ".venv", ".venv-ray", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
