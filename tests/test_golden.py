@@ -1,4 +1,4 @@
-"""jnst against the original programs: values that PyTorch computed, made by `scripts/make_golden.py`."""
+"""jnst against the original programs: values that PyTorch computed, made by `scripts/golden/make.py`."""
 
 from dataclasses import replace
 from functools import partial

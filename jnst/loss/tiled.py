@@ -88,7 +88,9 @@ def _divide(products: dict[str, Gram], size: tuple[Any, Any], config: Config) ->
 
 
 def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Config) -> Any:
-    """What `jnst.loss.objective.evaluate` returns, up to rounding, in the memory of one tile of `config.tile` pixels a side.
+    """What `jnst.loss.objective.evaluate` returns, up to rounding, in the memory of one tile.
+
+    A tile has `config.tile` pixels a side.
 
     Args:
         params: from `prepare_params`.

@@ -9,7 +9,6 @@ import numpy as np
 
 from jnst.errors import JnstError
 
-
 _NAN = math.nan
 
 

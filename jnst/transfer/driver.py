@@ -174,8 +174,8 @@ def stylize(
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
-        mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger than a device;
-            without an optimiser of one's own.
+        mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger
+            than a device; without an optimiser of one's own.
 
     Returns:
         The picture, the trace of the losses, and why the run ended.

@@ -1,8 +1,8 @@
 """One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's memory.
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
-over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any height are padded
-with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
+over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any
+height are padded with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The .pth files that `scripts/make_golden_weights.py` wrote, and the formula behind their values."""
+"""The .pth files that `scripts/golden/make_weights.py` wrote, and the formula behind their values."""
 
 from pathlib import Path
 

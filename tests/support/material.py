@@ -1,4 +1,4 @@
-"""What the tests and `scripts/make_golden.py` are made of: random weights, painted pictures, stored golden values.
+"""What the tests and `scripts/golden/make.py` are made of: random weights, painted pictures, stored golden values.
 
 NumPy only, so that the PyTorch script and the tests rebuild the very same numbers and none of them has to be stored.
 Pictures are float32 RGB, height × width × 3, in [0, 1], in whole steps of 1/255: an 8-bit file's worth.

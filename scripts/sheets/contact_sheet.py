@@ -1,7 +1,8 @@
 """Lays results out as a table: paintings along the top, photos down the left, each result where they cross.
 
-python scripts/measure_style.py --weights pocket --content photos/*.jpg --style paintings/*.jpg --save out/pairs
-python scripts/contact_sheet.py --results out/pairs --weights pocket --content photos/*.jpg --style paintings/*.jpg
+    python scripts/sheets/contact_sheet.py --results out/pairs --content photos/*.jpg --style paintings/*.jpg
+
+The results are files CONTENT-STYLE-WEIGHTS.png in one folder.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Milliseconds of one turn of the compiled loop: the evaluation, the cosine transforms and L-BFGS's memory.
 
-    python scripts/bench_turns.py [--size 512] [--weights pocket] [--history 20 40 100] [--rounds 5]
+    python scripts/bench/step_time.py [--size 512] [--weights pocket] [--history 20 40 100] [--rounds 5]
 
 The recipe is `gordic`, on a random square picture. The rows take turns; each figure is the median (minimum) over the
 rounds, each of ten turns.

@@ -1,4 +1,4 @@
-"""The race's TensorFlow program, a worker of `bench.py`: one `tf.function` on plain operations."""
+"""The race's TensorFlow program, a worker of `compare.py`: one `tf.function` on plain operations."""
 
 import os
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from bench_worker import (
+from worker import (
     CONTENT_LAYER,
     CONTENT_WEIGHT,
     LAYERS,

@@ -1,6 +1,6 @@
-"""N_S_T's program on given weights, the peer of `bench_picture.py`: strong Wolfe L-BFGS, history 100, one closure.
+"""N_S_T's program on given weights, the peer of `time_to_quality.py`: strong Wolfe L-BFGS, history 100, one closure.
 
-    python scripts/bench_picture_torch.py JOB.npz ANSWER.npz EVALUATIONS
+    python scripts/bench/time_to_quality_torch.py JOB.npz ANSWER.npz EVALUATIONS
 
 JOB holds content, style (RGB, [0, 1]), the three weights, each layer's kernel (HWIO) and bias. ANSWER gets loss and
 seconds of every evaluation, and the best picture.

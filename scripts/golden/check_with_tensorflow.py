@@ -1,9 +1,9 @@
 """Repeats the TensorFlow tutorial's golden values with TensorFlow itself, once, by hand.
 
     python -m pip install tensorflow-cpu     (in an environment of its own: neither jnst nor its tests need it)
-    python scripts/check_golden_with_tensorflow.py
+    python scripts/golden/check_with_tensorflow.py
 
-`make_golden.py` writes out Keras's Adam and the total variation in PyTorch. Here the real `tf.keras.optimizers.Adam`,
+`make.py` writes out Keras's Adam and the total variation in PyTorch. Here the real `tf.keras.optimizers.Adam`,
 `tf.image.total_variation`, `tf.nn.conv2d` and the tutorial's einsum take the same steps, in float32.
 Last seen with TensorFlow 2.21: the terms agree to 4e-7, the totals of twenty steps to 1.7e-5 and the final picture to
 2.7e-4. The totals' distance grows evenly to 6e-6 (Keras holds 0.999 in float32, so that its bias correction is off by
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 import material
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -1,4 +1,4 @@
-"""What `bench_tiles.py exact` and `drift` do: tiles against the whole image, in one gradient and in twenty steps."""
+"""What `tiles.py exact` and `drift` do: tiles against the whole image, in one gradient and in twenty steps."""
 
 import argparse
 import dataclasses
@@ -136,7 +136,7 @@ def measure_drift(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _in_double() -> list[dict[str, Any]]:
     """The same in a process in which float32 means float64: the code under test is not touched."""
-    command = [sys.executable, str(Path(__file__).with_name("bench_tiles.py")), *sys.argv[1:], "--double"]
+    command = [sys.executable, str(Path(__file__).with_name("tiles.py")), *sys.argv[1:], "--double"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         rows = []

@@ -1,11 +1,11 @@
-"""jnst in the race of `bench.py`: the package's own compiled loop, or its objective alone."""
+"""jnst in the race of `compare.py`: the package's own compiled loop, or its objective alone."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_worker import (
+from worker import (
     CONTENT_LAYER,
     CONTENT_WEIGHT,
     LAYERS,

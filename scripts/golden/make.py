@@ -1,13 +1,13 @@
 """Writes `tests/golden/*.npz`: what the original programs compute, by PyTorch, for the tests to hold jnst against.
 
     python -m pip install torch numpy        (once, in an environment of its own: jnst and its tests need no PyTorch)
-    python scripts/make_golden.py            (half a minute on two cores)
-    python scripts/make_golden.py traces     (one file only: features, presets, traces or lbfgs)
+    python scripts/golden/make.py            (half a minute on two cores)
+    python scripts/golden/make.py traces     (one file only: features, presets, traces or lbfgs)
 
-Nothing here imports jnst: the losses are in `golden_recipes.py`, written from the published programs. Weights and
-pictures come from `tests/support/material.py` and are not stored. Everything is computed in float64; `spread` arrays hold the
-relative distance of the same computation in float32, which is how far an honest float32 program may be off.
-`check_golden_with_tensorflow.py` repeats the TensorFlow tutorial's part with TensorFlow's own optimiser and operations.
+Nothing here imports jnst: the losses are in `recipes.py`, written from the published programs. Weights and
+pictures come from `tests/support/material.py` and are not stored. Everything is computed in float64; `spread` arrays
+hold the relative distance of the same computation in float32, which is how far an honest float32 program may be off.
+`check_with_tensorflow.py` repeats the TensorFlow tutorial's part with TensorFlow's own optimiser and operations.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from golden_recipes import IMAGENET_MEAN, RECIPES, Recipe, make_loss, material, run_network, to_variable
+from recipes import IMAGENET_MEAN, RECIPES, Recipe, make_loss, material, run_network, to_variable
 
 WIDTH = 1 / 8
 SEED = 2016
@@ -34,7 +34,7 @@ def distance(value: np.ndarray, reference: np.ndarray) -> float:
 
 
 def save(name: str, about: dict, arrays: dict[str, np.ndarray]) -> None:
-    about = {"made_by": "scripts/make_golden.py", "torch": torch.__version__, "numpy": np.__version__} | about
+    about = {"made_by": "scripts/golden/make.py", "torch": torch.__version__, "numpy": np.__version__} | about
     about |= {"python": platform.python_version(), "machine": platform.machine()}
     path = material.GOLDEN / f"{name}.npz"
     path.parent.mkdir(exist_ok=True)

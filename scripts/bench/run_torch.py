@@ -1,4 +1,4 @@
-"""The race's PyTorch program, a worker of `bench.py`: eager, channels-last or compiled (BENCH_FORM)."""
+"""The race's PyTorch program, a worker of `compare.py`: eager, channels-last or compiled (BENCH_FORM)."""
 
 import os
 from contextlib import nullcontext
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_worker import (
+from torch.nn import functional as F
+from worker import (
     CONTENT_LAYER,
     CONTENT_WEIGHT,
     LAYERS,
@@ -17,7 +18,6 @@ from bench_worker import (
     Case,
     serve,
 )
-from torch.nn import functional as F
 
 FORM = os.environ.get("BENCH_FORM", "eager")
 

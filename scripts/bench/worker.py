@@ -1,4 +1,4 @@
-"""What the workers of `bench.py` share: the job's files, and a conversation over stdin and stdout.
+"""What the workers of `compare.py` share: the job's files, and a conversation over stdin and stdout.
 
 A worker is a process that holds one program in one case. It says one JSON line when its first step is done, then
 answers each line `N` with the time of N steps, and at the end of its input with its peak memory.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Paints the bundled style picture: curved strokes along a swirling flow field, coarse to fine, from a fixed seed.
 
-    python scripts/paint_style.py [OUT.jpg]
+    python scripts/sheets/paint_style.py [OUT.jpg]
 
 The picture is ours from the first stroke to the last: a flow field made of vortices, a palette that follows the height
 in the picture and the distance to a few lamps, and bristled strokes laid over one another.
@@ -90,5 +90,5 @@ def paint(seed: int = SEED) -> Image.Image:
 
 
 if __name__ == "__main__":
-    default = Path(__file__).parent.parent / "jnst" / "data" / "pictures" / "night_road.jpg"
+    default = Path(__file__).parents[2] / "jnst" / "data" / "pictures" / "night_road.jpg"
     paint().save(sys.argv[1] if len(sys.argv) > 1 else default, quality=88, optimize=True)

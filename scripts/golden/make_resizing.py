@@ -2,8 +2,8 @@
 
 Usage, each in an environment that has the library:
 
-    python scripts/make_golden_resizing.py opencv       (opencv-python-headless, numpy)
-    python scripts/make_golden_resizing.py tensorflow   (tensorflow-cpu)
+    python scripts/golden/make_resizing.py opencv       (opencv-python-headless, numpy)
+    python scripts/golden/make_resizing.py tensorflow   (tensorflow-cpu)
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 SIZES = [(64, 90), (17, 23), (31, 20), (100, 11), (62, 90), (1, 1)]
 
 

@@ -1,9 +1,9 @@
 """Many images: what batching buys, what it does not, and what starting up costs.
 
-    python scripts/bench_batch.py lanes      seconds per image and evaluation as the batch grows (VGG19, random weights)
-    python scripts/bench_batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
-    python scripts/bench_batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize` (pocket)
-    python scripts/bench_batch.py searches   evaluations and loss of L-BFGS with and without line search (pocket)
+    python scripts/bench/batch.py lanes      seconds per image and evaluation as the batch grows (VGG19, random weights)
+    python scripts/bench/batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
+    python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize` (pocket)
+    python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search (pocket)
 
 Prints Markdown rows. Nothing is downloaded; weights are random or the bundled ones.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 TORCH = """

@@ -1,10 +1,10 @@
 """Measures tiles: exactness on every preset, memory against size, time against tile size; makes a plot.
 
-    python scripts/bench_tiles.py exact --sizes 512x512,509x387 --tile 256
-    python scripts/bench_tiles.py drift --sizes 157x139 --tile 96
-    python scripts/bench_tiles.py memory --output out/tiles.json
-    python scripts/bench_tiles.py time --size 1024 --output out/tiles.json
-    python scripts/bench_tiles.py plot --output out/tiles.json
+    python scripts/bench/tiles.py exact --sizes 512x512,509x387 --tile 256
+    python scripts/bench/tiles.py drift --sizes 157x139 --tile 96
+    python scripts/bench/tiles.py memory --output out/tiles.json
+    python scripts/bench/tiles.py time --size 1024 --output out/tiles.json
+    python scripts/bench/tiles.py plot --output out/tiles.json
 
 Memory is what the compiler reserves for one step (arguments and temporary memory), for which nothing is run. Weights
 are the bundled network's, or random ones of VGG19's full width.
@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from tile_proofs import compute_in_double, measure_drift, measure_exactness, picture
+from tile_exactness import compute_in_double, measure_drift, measure_exactness, picture
 
 from jnst.arrays import LossTerms
 from jnst.config import Config, OptimizerConfig, compile_key

@@ -1,6 +1,6 @@
 """Writes the .pth files in tests/golden: torchvision's layout, as PyTorch saves it, at 1/64 of the network's width.
 
-Needs PyTorch, which the tests do not: python scripts/make_golden_weights.py
+Needs PyTorch, which the tests do not: python scripts/golden/make_weights.py
 The values come from a formula (see `fill`), so that the tests can name them without these files.
 """
 
@@ -11,7 +11,7 @@ import torch
 
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (1, 2, 4, 8, 8)
-GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 
 
 def fill(shape: tuple[int, ...], layer: int) -> torch.Tensor:

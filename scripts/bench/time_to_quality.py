@@ -1,6 +1,6 @@
 """Seconds to a picture as good: jnst against N_S_T's PyTorch program, on the same loss, weights and pictures.
 
-    python scripts/bench_picture.py --pair CONTENT STYLE [--pair …] [--size 256] [--evaluations 300] [--weights pocket]
+    python scripts/bench/time_to_quality.py --pair CONTENT STYLE [--pair …] [--size 256] [--evaluations 300]
 
 PyTorch runs N_S_T's settings (strong Wolfe L-BFGS, history 100) for so many evaluations; jnst then runs until its loss
 is as low, for a quarter more evaluations at most. Both minimise the recipe `gordic` at full size, and the seconds are
@@ -8,7 +8,7 @@ those of the evaluations alone (compilation apart). Each runs as its users run i
 pages that `jnst stylize` asks for. A loss says little of the colour of wide smooth areas, so the last column tells how
 far jnst's colours are from PyTorch's, in grey levels and averaged over blocks of 24 × 24 pixels. Without --pair:
 matplotlib's portrait and the bundled painting. Prints a table and writes, side by side, what both painted, to the
-folder --output. PyTorch lives in `.venv-bench`, which `bench.py` makes.
+folder --output. PyTorch lives in `.venv-bench`, which `compare.py` makes.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def run_torch(job: dict[str, np.ndarray], evaluations: int, python: str) -> dict
     with tempfile.TemporaryDirectory() as folder:
         source, answer = Path(folder) / "job.npz", Path(folder) / "answer.npz"
         np.savez(source, **job)  # pyright: ignore[reportArgumentType]
-        command = [python, str(HERE / "bench_picture_torch.py"), str(source), str(answer), str(evaluations)]
+        command = [python, str(HERE / "time_to_quality_torch.py"), str(source), str(answer), str(evaluations)]
         plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
         subprocess.run(command, check=True, env=plain)
         return dict(np.load(answer))
@@ -125,14 +125,14 @@ def main() -> None:
         default=[OptimizerConfig().first_step],
         help="of jnst; several show the spread",
     )
-    parser.add_argument("--torch-python", default=str(HERE.parent / ".venv-bench" / "bin" / "python"))
+    parser.add_argument("--torch-python", default=str(HERE.parents[1] / ".venv-bench" / "bin" / "python"))
     parser.add_argument("--output", type=Path, default=Path("out"))
     arguments = parser.parse_args()
     if not arguments.pair:
         import matplotlib
 
         portrait = f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg"
-        arguments.pair = [(portrait, str(HERE.parent / "jnst" / "data" / "pictures" / "night_road.jpg"))]
+        arguments.pair = [(portrait, str(HERE.parents[1] / "jnst" / "data" / "pictures" / "night_road.jpg"))]
     run = resolve_run("gordic", weights=arguments.weights)
     # N_S_T feeds whatever network it has with 0–255 minus the mean.
     recipe = dataclasses.replace(run.config, network_input=run.config.variable)

@@ -1,6 +1,6 @@
 """The losses of the programs that jnst reproduces, in PyTorch, written from the programs themselves.
 
-Nothing here imports jnst: `make_golden.py` uses this to make the values that the tests hold jnst against. Recipes list
+Nothing here imports jnst: `make.py` uses this to make the values that the tests hold jnst against. Recipes list
 layers, divisors, reductions and constants; images are 1 × 3 × H × W, dtype as the caller's variable.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 import material
 
 FIVE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

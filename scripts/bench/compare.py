@@ -1,10 +1,10 @@
 """The race: jnst against PyTorch and TensorFlow on the same work, interleaved, in one table.
 
-    python scripts/bench.py                     the whole table (about an hour on two cores)
-    python scripts/bench.py --sizes 256 --steps evaluation --precisions float32 --poolings max --rounds 7
-    python scripts/bench.py --complexity        seconds and memory against pixels and against the number of images
+    python scripts/bench/compare.py               the whole table (about an hour on two cores)
+    python scripts/bench/compare.py --sizes 256 --steps evaluation --precisions float32 --poolings max --rounds 7
+    python scripts/bench/compare.py --complexity  seconds and memory against pixels and against the number of images
 
-Every program is a process of its own (`bench_jnst.py`, `bench_torch.py`, `bench_tensorflow.py`) with the same random
+Every program is a process of its own (`run_jnst.py`, `run_torch.py`, `run_tensorflow.py`) with the same random
 weights, pictures and loss; each works in turn, in changing order, while the others sleep. Before a case is timed, loss
 and gradient of all programs must agree. jnst runs in this interpreter's environment; the others in `.venv-bench`, made
 on the first run. Writes `out/bench.md` and `out/bench.json` (`--output`).
@@ -26,18 +26,18 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from bench_worker import CHANNELS, LAYERS, Case
+from worker import CHANNELS, LAYERS, Case
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT = HERE.parents[1]
 PEERS = ("torch==2.13.0", "tensorflow-cpu==2.21.0")
 # Program: worker, form, environment. TensorFlow has no L-BFGS of its own.
 PROGRAMS = {
-    "jnst": ("bench_jnst.py", "", "jnst"),
-    "torch": ("bench_torch.py", "eager", "torch"),
-    "torch channels-last": ("bench_torch.py", "channels-last", "torch"),
-    "torch.compile": ("bench_torch.py", "compile", "torch"),
-    "tensorflow": ("bench_tensorflow.py", "", "tensorflow"),
+    "jnst": ("run_jnst.py", "", "jnst"),
+    "torch": ("run_torch.py", "eager", "torch"),
+    "torch channels-last": ("run_torch.py", "channels-last", "torch"),
+    "torch.compile": ("run_torch.py", "compile", "torch"),
+    "tensorflow": ("run_tensorflow.py", "", "tensorflow"),
 }
 # Largest relative difference (Euclidean norm) from jnst's gradient. In float32 it is a few maxima of pooling windows
 # that differ by rounding; in bfloat16 each program rounds in its own places.
@@ -45,7 +45,7 @@ AGREEMENT = {"float32": (1e-4, 2e-2), "bfloat16": (5e-2, 0.5)}
 
 
 class Worker:
-    """A program in one case; see `bench_worker.serve`."""
+    """A program in one case; see `worker.serve`."""
 
     def __init__(self, name: str, case: Case, pythons: dict[str, str], answer: Path | None = None) -> None:
         script, form, environment = PROGRAMS[name]
