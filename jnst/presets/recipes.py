@@ -124,7 +124,8 @@ _PAPER = Config(
 _DEFAULT = Config(
     preset="default",
     init="recolored",
-    network_input=TORCHVISION,
+    network=NetworkConfig(architecture="vgg16"),
+    network_input=CAFFE,
     size=SizeConfig(rule="long", pixels=512, kernel="pillow-lanczos"),
     loss=LossConfig(
         content_weight=1.0,
@@ -142,42 +143,8 @@ _DEFAULT = Config(
 )
 
 
-def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerWeights:
-    """The first `depths` layers of each block, each with its block's weight, scaled to sum to one."""
-    layers = [
-        (f"relu{block}_{index}", weight)
-        for block, (depth, weight) in enumerate(zip(depths, weights, strict=True), start=1)
-        for index in range(1, depth + 1)
-    ]
-    total = sum(weight for _, weight in layers)
-    return tuple((layer, weight / total) for layer, weight in layers)
-
-
-# The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
-# layers know less of pictures than ImageNet's, so the photo is held by its edges, with a little content taken early,
-# and the first layers' style counts more. conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and
-# covariance of the style's.
-# Zeros in front of conv1_1, before whose ReLU the style is taken, would leave a line along the border.
-_POCKET = dataclasses.replace(
-    _DEFAULT,
-    preset="pocket",
-    lineage="jnst",
-    network=NetworkConfig(width=0.375, pooling="average", first_padding="replicate"),
-    loss=dataclasses.replace(
-        _DEFAULT.loss,
-        content_weight=1.0,
-        style_weight=200.0,
-        tv_weight=5.0,
-        edge_weight=6.0,
-        content_layers=(("relu3_2", 1.0),),
-        style_layers=(("conv1_1", 1.0), *_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1))),
-    ),
-    run=RunConfig(steps=150),
-)
-
 PRESETS: dict[str, Config] = {
     "default": _DEFAULT,
-    "pocket": _POCKET,
     "gordic": _GORDIC,
     "gordic-vgg16": _with_layers(
         _GORDIC,
@@ -230,11 +197,6 @@ NOTES: dict[str, Notes] = {
     "default": Notes(
         "Ours: looks best with whatever weights are at hand.",
         "Terms normalised by their targets; preconditioned by spatial frequency; begins in the style's colours.",
-        ("With the bundled network, the preset pocket stands in for it.",),
-    ),
-    "pocket": Notes(
-        "The default for the bundled network.",
-        "As the default, with average pooling and conv1_1 and all thirteen layers up to relu5_1 as style layers.",
     ),
     "gordic": Notes("The PyTorch notebook N_S_T, VGG19.", _GORDIC_REFERENCE, _GORDIC_QUIRKS),
     "gordic-vgg16": Notes(
