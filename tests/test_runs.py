@@ -101,6 +101,8 @@ def test_weights_of_another_network_are_refused(caffe: Path) -> None:
 
 def test_load_preset_takes_short_names_and_paths() -> None:
     _, config = load_preset("pocket", weights="pocket", size=99, style_weight=7, method="adam", optimizer__beta1=0.5)
+    assert config.loss.strength == 0.5
+    assert load_preset("pocket", weights="pocket", strength=0.8)[1].loss.strength == 0.8
     assert (config.size.rule, config.size.pixels) == ("long", 99)
     assert config.loss.style_weight == 7
     assert (config.optimizer.method, config.optimizer.beta1) == ("adam", 0.5)
