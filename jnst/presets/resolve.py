@@ -131,8 +131,8 @@ def load_preset(
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
         settings: steps, scales, size (longer side in pixels), height, content_weight, style_weight, tv_weight,
-            edge_weight, content_layers, style_layers, pooling, init, method; or any by its path, each dot as two
-            underscores.
+            edge_weight, strength, content_layers, style_layers, pooling, init, method; or any by its path, each dot as
+            two underscores.
 
     >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
@@ -156,6 +156,7 @@ _SHORT = {
     "style_weight": "loss.style_weight",
     "tv_weight": "loss.tv_weight",
     "edge_weight": "loss.edge_weight",
+    "strength": "loss.strength",
     "content_layers": "loss.content_layers",
     "style_layers": "loss.style_layers",
     "pooling": "network.pooling",

@@ -164,7 +164,7 @@ def test_other_weights_are_fed_what_they_were_trained_on():
 
 def test_the_default_takes_any_weights():
     config = adapt(PRESETS["default"], "caffe", architecture="vgg16", width=0.5)
-    assert config.network == NetworkConfig(architecture="vgg16", width=0.5)
+    assert config.network == NetworkConfig(architecture="vgg16", width=0.5, first_padding="replicate")
     assert config.network_input == CAFFE
 
 

@@ -125,6 +125,8 @@ def test_load_preset_takes_short_names_and_paths() -> None:
     _, config = load_preset(
         "default", weights=tiny_weights(), size=99, style_weight=7, method="adam", optimizer__beta1=0.5
     )
+    assert config.loss.strength == 0.5
+    assert load_preset("default", weights=tiny_weights(), strength=0.8)[1].loss.strength == 0.8
     assert (config.size.rule, config.size.pixels) == ("long", 99)
     assert config.loss.style_weight == 7
     assert (config.optimizer.method, config.optimizer.beta1) == ("adam", 0.5)
