@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from jnst.catalogue import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.layers import describe_width
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +94,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
     info = convert_weights(source, output, lineage=arguments.lineage, dtype="float16" if arguments.half else "float32")
-    print(f"{output}: {info.architecture}, width {info.width:g}, {info.lineage} lineage")
+    print(f"{output}: {describe_width(info)}, {info.lineage} lineage")
     return 0
 
 
@@ -102,7 +103,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = resolve_weights(arguments.file).path
     info = verify_weights(path)
-    print(f"{path}: sound; {info.architecture}, width {info.width:g}, {info.lineage} lineage, sha256 {info.sha256}")
+    print(f"{path}: sound; {describe_width(info)}, {info.lineage} lineage, sha256 {info.sha256}")
     return 0
 
 

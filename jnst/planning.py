@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jnst.arrays import Params
 from jnst.config import Config, LayerWeights, OptimizerConfig
 from jnst.grids import Grid, band_height, layer_stride, tile_grid
-from jnst.layers import convolutions, deepest, layer_names, scaled_channels
+from jnst.layers import deepest, layer_names, network_channels
 from jnst.memory import available_bytes, kept_channels, params_bytes
 from jnst.objective import compile_key, evaluate, make_targets
 
@@ -128,9 +128,9 @@ def _map_channels(layers: LayerWeights, config: Config) -> float:
 
 
 def _channels(layer: str, config: Config) -> int:
-    names, table = layer_names(config.network.architecture), convolutions(config.network.architecture)
+    names, table = layer_names(config.network.architecture), network_channels(config.network)
     before = names[deepest([layer], config.network.architecture) :: -1]
-    return scaled_channels(next(table[name] for name in before if name in table), config.network.width)
+    return next(table[name] for name in before if name in table)
 
 
 def plan_run(

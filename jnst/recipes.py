@@ -75,8 +75,16 @@ def _with_gordic_weights(config: Config) -> Config:
     return dataclasses.replace(config, loss=loss, run=run)
 
 
-def adapt_preset(config: Config, *, lineage: str, architecture: str, width: float, network_input: PixelSpace) -> Config:
-    """The config for weights of that lineage, architecture, width and input space.
+def adapt_preset(
+    config: Config,
+    *,
+    lineage: str,
+    architecture: str,
+    width: float,
+    network_input: PixelSpace,
+    channels: tuple[int, ...] = (),
+) -> Config:
+    """The config for weights of that lineage, architecture, width or channels, and input space.
 
     A recipe made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
 
@@ -90,7 +98,7 @@ def adapt_preset(config: Config, *, lineage: str, architecture: str, width: floa
             f"preset {config.preset} asks for {config.network.architecture}, but the weights are of {architecture}; "
             f"choose other weights, or the preset's form for {architecture}"
         )
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, width=width))
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, width=width, channels=channels))
     if config.lineage != lineage or config.lineage == "any":
         config = dataclasses.replace(config, network_input=network_input)
     return config

@@ -97,7 +97,12 @@ def resolve_run(
 def adapt_to_weights(config: Config, info: WeightsInfo) -> Config:
     """`adapt_preset` for a weights file."""
     return adapt_preset(
-        config, lineage=info.lineage, architecture=info.architecture, width=info.width, network_input=info.space
+        config,
+        lineage=info.lineage,
+        architecture=info.architecture,
+        width=info.width,
+        network_input=info.space,
+        channels=info.channels,
     )
 
 
