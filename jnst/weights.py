@@ -122,6 +122,8 @@ def check_layers(shapes: Shapes, architecture: Architecture, width: float, chann
     for name in shapes:
         if name not in table:
             raise WeightsError(describe_unknown(f"convolution of {architecture}", name, table))
+    if channels and len(channels) != len(shapes):
+        raise WeightsError(f"there are {len(shapes)} convolutions, but channels names {len(channels)}: {channels}")
     inputs = 3
     for name in list(table)[: max(len(shapes), 1)]:
         if name not in shapes:
@@ -135,8 +137,6 @@ def check_layers(shapes: Shapes, architecture: Architecture, width: float, chann
                     f"{describe_width(NetworkConfig(architecture, width, channels=channels))} has {expected}"
                 )
         inputs = outputs
-    if channels and len(channels) != len(shapes):
-        raise WeightsError(f"there are {len(shapes)} convolutions, but channels names {len(channels)}: {channels}")
 
 
 def _check_values(params: Mapping[str, Mapping[str, np.ndarray]]) -> None:

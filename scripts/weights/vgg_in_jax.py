@@ -28,7 +28,7 @@ def pool(x: jax.Array, kind: str) -> jax.Array:
 
 def convolve(x: jax.Array, layer: Mapping[str, Any]) -> jax.Array:
     """3×3 convolution with zero padding, as one matrix product, whose gradients are matrix products as well."""
-    count, height, width, inputs = x.shape
+    height, width, inputs = x.shape[1:]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     columns = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
     kernel = layer["kernel"].reshape(9 * inputs, -1)
