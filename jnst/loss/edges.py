@@ -21,7 +21,7 @@ FLAT = 1e-4
 
 def outline(image: Image) -> jax.Array:
     """Luminance of an RGB image, averaged over 2×2 pixels: height / 2 × width / 2 × 1, rounded down."""
-    return average_pool(jnp.sum(image * jnp.array(LUMINANCE)[None, None], axis=-1, keepdims=True), "floor")
+    return average_pool(jnp.sum(image * jnp.array(LUMINANCE, jnp.float32)[None, None], axis=-1, keepdims=True), "floor")
 
 
 def edge_loss(drawn: jax.Array, wanted: jax.Array, size: tuple[Any, Any]) -> Scalar:
