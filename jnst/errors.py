@@ -35,7 +35,7 @@ def describe_unknown(kind: str, given: str, known: Iterable[str]) -> str:
     "unknown layer 'relu4_22'; did you mean 'relu4_2'?"
     """
     names = list(known)
-    close = difflib.get_close_matches(given, names, n=1)
+    close = difflib.get_close_matches(given, names, n=1) or difflib.get_close_matches(given.lower(), names, n=1)
     if close:
         return f"unknown {kind} {given!r}; did you mean {close[0]!r}?"
     return f"unknown {kind} {given!r}; known are: {', '.join(names)}"

@@ -32,6 +32,8 @@ def as_unit(image: Any) -> jax.Array:
     except (RuntimeError, AssertionError):
         check_platform()
         raise
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"picture is {type(image).__name__}; expected an array, height × width × 3") from error
     if array.dtype in (jnp.uint8, jnp.uint16):
         return array.astype(jnp.float32) / jnp.float32(jnp.iinfo(array.dtype).max)
     if not jnp.issubdtype(array.dtype, jnp.floating):

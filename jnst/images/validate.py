@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jnst.errors import ImageError
 
@@ -14,7 +15,7 @@ LOWEST, HIGHEST = -1.0, 2.0
 
 def is_floating(dtype: Any) -> bool:
     """Whether numbers of that type are floating point, bfloat16 and the other small formats included."""
-    return jax.dtypes.issubdtype(dtype, np.floating)
+    return jnp.issubdtype(dtype, np.floating)
 
 
 def validate_image(image: Any, kind: str) -> None:
@@ -28,7 +29,7 @@ def validate_image(image: Any, kind: str) -> None:
     """
     if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
         raise ImageError(f"the {kind} image is a path or text, not an array; read the file with jnst.read_image")
-    traced = isinstance(image, jax.core.Tracer)
+    traced = isinstance(image, Tracer)
     try:
         array: Any = image if traced else np.asarray(image)
     except (ValueError, TypeError) as error:

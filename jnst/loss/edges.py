@@ -57,5 +57,7 @@ def _differences(blocks: jax.Array, axis: int, size: tuple[Any, Any]) -> jax.Arr
         found, first = blocks[1:] - blocks[:-1], (1, 0)
     else:
         found, first = blocks[:, 1:] - blocks[:, :-1], (0, 1)
-    rows, columns = (jnp.arange(count) + start for count, start in zip(found.shape[:2], first, strict=True))
+    rows, columns = (
+        jnp.arange(count, dtype=jnp.int32) + start for count, start in zip(found.shape[:2], first, strict=True)
+    )
     return jnp.where((rows < size[0])[:, None, None] & (columns < size[1])[None, :, None], found, 0)

@@ -42,13 +42,13 @@ def _products_tangent(primals: Any, tangents: Any) -> Any:
     return channel_products(primals[0]), linear_map(_change_of_products, _products_gradient, change, pixels)
 
 
-def _change_of_products(change: jax.Array, pixels: jax.Array) -> Gram:
+def _change_of_products(change: Any, pixels: Any) -> Gram:
     """d(FᵀF) = FᵀdF + dFᵀF, of pixels × channels; the second is the first one transposed."""
     half = jnp.einsum("pc,pd->cd", pixels, change, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
     return half + half.T
 
 
-def _products_gradient(gradient: Gram, pixels: jax.Array) -> jax.Array:
+def _products_gradient(gradient: Any, pixels: Any) -> jax.Array:
     """The transpose: one product with the symmetrised gradient serves where autodiff takes two."""
     symmetric = (gradient + gradient.T).astype(pixels.dtype)
     back = jnp.einsum(

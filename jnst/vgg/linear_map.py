@@ -65,13 +65,13 @@ def _jvp(primals: Any, tangents: Any, **functions: Any) -> Any:
 
         moved, changes = ([values[index] for index in moving] for values in (fixed, others))
         parts.append(jax.jvp(of_moving, moved, changes)[1])
-    return y, sum(parts[1:], parts[0]) if parts else ad.Zero.from_primal_value(y)
+    return y, sum(parts[1:], parts[0])
 
 
 def _transpose(gradient: Any, x: Any, *fixed: Any, forward: Linear, transpose: Linear) -> Any:
-    if type(gradient) is ad.Zero:
-        return [ad.Zero(x.aval), *(None for _ in fixed)]
-    pulled = _linear_map.bind(gradient, *fixed, forward=transpose, transpose=forward)
+    del forward
+    # Called, not bound: a gradient shows what it computes, and is differentiated further by JAX's own rules.
+    pulled = ad.Zero(x.aval) if type(gradient) is ad.Zero else transpose(gradient, *fixed)
     return [pulled, *(None for _ in fixed)]
 
 
