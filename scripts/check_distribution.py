@@ -1,6 +1,6 @@
 """Checks a built wheel and source archive: metadata, contents, size.
 
-    python scripts/check_distribution.py dist/*.whl dist/*.tar.gz
+python scripts/check_distribution.py dist/*.whl dist/*.tar.gz
 """
 
 import argparse

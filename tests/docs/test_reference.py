@@ -46,3 +46,11 @@ def test_the_reference_names_every_command_flag_preset_and_public_name() -> None
     assert "| `run.steps` | whole number | `300` |" in MAKER.setting_reference()
     names = MAKER.public_names().splitlines()
     assert all(f"::: jnst.{name}" in names for name in jnst.__all__)
+
+
+def test_every_script_is_in_the_list_of_scripts() -> None:
+    scripts = ROOT / "scripts"
+    listed = (scripts / "README.md").read_text(encoding="utf-8")
+    files = [path for path in scripts.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    missing = [path.name for path in files if path.name != "README.md" and f"{path.name}`" not in listed]
+    assert not missing, f"scripts/README.md says nothing of {', '.join(missing)}"
