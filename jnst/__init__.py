@@ -4,6 +4,7 @@ Names are imported when they are first used, so that `import jnst` is instant an
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,10 +77,16 @@ _ROOMS = {
 __all__ = sorted(_ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'jnst' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"jnst.{_ROOMS[name]}"), name)
+if TYPE_CHECKING:
+    __version__: str
+else:  # hidden from type checkers, which would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return importlib.metadata.version("jnst")
+        if name not in _ROOMS:
+            raise AttributeError(f"module 'jnst' has no attribute {name!r}; it has {', '.join(__all__)}")
+        return getattr(importlib.import_module(f"jnst.{_ROOMS[name]}"), name)
 
 
 def __dir__() -> list[str]:

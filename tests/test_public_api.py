@@ -1,5 +1,6 @@
 """The public list, pinned, and the conventions that every public function keeps."""
 
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -58,6 +59,10 @@ def test_the_public_list_is_pinned() -> None:
 def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'stylise'; it has Config"):
         _ = jnst.stylise  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert jnst.__version__ == importlib.metadata.version("jnst")
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -2,8 +2,9 @@
 
 Blocks run in order, each page in a folder of its own with small pictures. Every command is read by its own parser as it
 stands. Then it runs with what takes long made small and nothing else: networks are a sixteenth as wide with random
-weights, losses look at `LAYERS` unless the example names its own, pictures are 32 pixels long, runs one step. A command
-that needs another machine, a download or a server is not run; `PARSED_ONLY` says which and why.
+weights, losses look at `LAYERS` unless the example names its own, pictures are 32 pixels long, runs take one step at
+one or two sizes. A command that needs another machine, a download or a server is not run; `PARSED_ONLY` says which and
+why.
 """
 
 import argparse
@@ -118,7 +119,7 @@ def _made_small(words: list[str], tiny_weights: dict[str, Path]) -> list[str]:
         for flag, layers in LAYERS.items():
             small += [] if flag in rest else [flag, layers]
     if command in ("stylize", "batch"):
-        small += ["--iterations", "1"]
+        small += ["--iterations", "1", "--scales", "2" if "--scales" in rest else "1"]
     if command in ("stylize", "batch", "targets"):
         small += ["--overwrite", "--quiet"]
     return [command, *kept, *small]
@@ -223,7 +224,7 @@ def test_every_python_block_runs(
     def small_preset(preset: str = "default", **settings: Any) -> Any:
         weights = tiny_weights[PRESETS[preset].network.architecture]
         few = {flag[2:].replace("-", "_"): parse_layers(layers) for flag, layers in LAYERS.items()}
-        return load_preset(preset, **(few | settings | {"weights": weights, "size": SIDE, "steps": 1}))
+        return load_preset(preset, **(few | settings | {"weights": weights, "size": SIDE, "steps": 1, "scales": 1}))
 
     monkeypatch.setattr(jnst, "load_preset", small_preset)
     names: dict[str, Any] = {"__name__": "example"}
