@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Paints a style picture in the manner of a colour woodcut: flat inks, and cut lines that swell with the shade.
 
-    python scripts/paint_woodcut.py [OUT.jpg]
+    python scripts/sheets/paint_woodcut.py [OUT.jpg]
 
 The picture is ours from a fixed seed: a sun among rings, ridges of hills behind one another, and water below. Each area
 is one flat ink with lines cut along its own shape, thick where it is dark.
@@ -93,5 +93,5 @@ def paint(seed: int = SEED) -> Image.Image:
 
 
 if __name__ == "__main__":
-    default = Path(__file__).parent.parent / "jnst" / "data" / "pictures" / "woodcut_hills.jpg"
+    default = Path(__file__).parents[2] / "jnst" / "data" / "pictures" / "woodcut_hills.jpg"
     paint().save(sys.argv[1] if len(sys.argv) > 1 else default, quality=88, optimize=True)

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 import jnst
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
 from contact_sheet import lay_out
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
