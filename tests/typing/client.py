@@ -61,16 +61,35 @@ def own_terms(kernels: dict[str, dict[str, np.ndarray]], image: jax.Array, targe
 
 
 def maps_by_name(image: jax.Array) -> dict[str, tuple[int, ...]]:
-    """Feature maps of an RGB image."""
+    """Feature maps of an RGB image, at every layer."""
     params, config = jnst.load_preset("default")
-    return {name: map_.shape for name, map_ in jnst.features(params, image, ("relu1_1",), config).items()}
+    network: jnst.NetworkConfig = config.network
+    layers = jnst.layer_names(network.architecture)
+    assert jnst.VGG(network).network == network
+    return {name: map_.shape for name, map_ in jnst.features(params, image, layers, config).items()}
 
 
-def refused() -> str:
+def watched(image: np.ndarray, style: np.ndarray) -> list[jnst.Result]:
+    """What callbacks are given, for one image and for many, over the devices that there are."""
+    params, config = jnst.load_preset("default")
+
+    def watch(snapshot: jnst.Snapshot) -> bool:
+        progress: jnst.Progress = snapshot.progress
+        return progress.fraction > 0.5 and snapshot.image().mean() > 0
+
+    def watch_many(snapshot: jnst.BatchSnapshot) -> bool:
+        return all(progress.fraction > 0.5 for progress in snapshot.progress)
+
+    one = jnst.stylize(params, image, style, config, callback=watch, mesh=jnst.row_mesh())
+    return [one, *jnst.stylize_batch(params, [image], style, config, callback=watch_many, mesh=jnst.image_mesh())]
+
+
+def refused(name: str) -> str:
     """Every error of jnst's is a JnstError."""
-    print(jnst.__version__)
     try:
-        jnst.load_preset("no such preset")
+        jnst.load_preset(name)
+    except (jnst.ArrayError, jnst.ConfigError, jnst.ImageError, jnst.TargetsError, jnst.WeightsError) as error:
+        return f"{jnst.__version__}: {error}"
     except jnst.JnstError as error:
         return str(error)
     return ""
