@@ -5,6 +5,7 @@ Names are imported when they are first used, so that `import jnst` is instant an
 
 import ast
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,16 +71,16 @@ _MODULES = _read_modules(__loader__.get_source(__name__))  # pyright: ignore
 __all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # hidden from type checkers, which would take every misspelt name for Any
 
-        return version("jnst")
-    if name not in _MODULES:
-        from jnst.errors import describe_unknown
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return importlib.metadata.version("jnst")
+        if name not in _MODULES:
+            from jnst.errors import describe_unknown
 
-        raise AttributeError(f"module 'jnst': {describe_unknown('name', name, __all__)}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+            raise AttributeError(f"module 'jnst': {describe_unknown('name', name, __all__)}")
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
