@@ -9,7 +9,7 @@ from jnst.errors import ConfigError
 
 # Flag, the setting that it replaces, and what its value is called in the help.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
-    ("--iterations", "run.steps", "N"),
+    ("--steps", "run.steps", "N"),
     ("--content-weight", "loss.content_weight", "F"),
     ("--style-weight", "loss.style_weight", "F"),
     ("--tv-weight", "loss.tv_weight", "F"),
@@ -96,7 +96,8 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         choices = "{" + ",".join(get_args(hint)) + "}" if get_origin(hint) is Literal else ""
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
-        group.add_argument(flag, dest=f"set:{path}", metavar=metavar or choices, help=text)
+        flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
+        group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
         "--set",
         dest="settings",

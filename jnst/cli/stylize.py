@@ -56,9 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
-    from jnst.cli.progress_bar import ProgressBar
+    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
     from jnst.runtime import configure_jax
-    from jnst.transfer.callbacks import Silent
     from jnst.transfer.job import check_outputs, run_job
     from jnst.transfer.record import Job, read_record, record_path
 
@@ -94,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         split_rows=arguments.split_rows,
     )
-    check_outputs(job)
-    with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:
+    job = check_outputs(job, resolved.weights)
+    with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
         record, signal = run_job(job, resolved.weights, printer)
     if not arguments.quiet:
         _report(output, record, record_path(output))
@@ -104,7 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
     seconds, size = record["seconds"], record["size"]
-    what = "interrupted; best so far" if record["interrupted"] else "done"
+    what = {
+        "interrupted": "interrupted; best so far (--resume goes on)",
+        "time": "out of time; best so far (--resume goes on)",
+        "no step": "out of time before the first step; the initial picture (--resume goes on)",
+        "no descent": "no better than its start: the loss never fell below that of the initial picture",
+        "stuck": "stuck: the loss could not be lowered any further; best so far",
+    }.get(record["stopped"], "done")
     print(
         f"{what}: {output} ({size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s "
         f"to compile), record in {beside}"

@@ -80,10 +80,10 @@ def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool
     return {
         "config": to_dict(job.config),
         "inputs": {
-            "content": _describe_file(job.content),
-            "styles": [_describe_file(style) for style in job.styles],
+            "content": describe_file(job.content),
+            "styles": [describe_file(style) for style in job.styles],
             "style_weights": None if job.style_weights is None else list(job.style_weights),
-            "initial": None if job.initial is None else _describe_file(job.initial),
+            "initial": None if job.initial is None else describe_file(job.initial),
         },
         "weights": {"name": weights.info.name, "source": job.weights_source, "sha256": weights.info.sha256},
         "seed": job.seed,
@@ -104,5 +104,6 @@ def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
     return {name: [value if np.isfinite(value) else None for value in values] for name, values in trace.items()}
 
 
-def _describe_file(path: Path) -> dict[str, str]:
+def describe_file(path: Path) -> dict[str, str]:
+    """Path and SHA-256 of an input."""
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
