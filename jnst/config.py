@@ -39,6 +39,8 @@ Lineage = Literal["any", "torchvision", "caffe", "jnst"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
+# Fields that users know by another name.
+_LABELS = {"method": "optimizer"}
 # More than any list of layers has.
 _MOST_ITEMS = 1000
 
@@ -60,7 +62,7 @@ def require(condition: bool, message: str) -> None:
 def _check_choices(config: Any) -> None:
     """Every field holds a value of its type; every `Literal` field one of its values."""
     for name, hint in _hints(type(config)).items():
-        value, label = getattr(config, name), name.replace("_", " ")
+        value, label = getattr(config, name), _LABELS.get(name, name).replace("_", " ")
         if get_origin(hint) is Literal:
             if value not in get_args(hint):
                 known = get_args(hint)
@@ -76,6 +78,7 @@ def _plain_value(hint: type, value: Any, path: str) -> Any:
     Raises:
         ConfigError: it is of another type, or a number too large for that type.
     """
+    number: Any = value
     truth = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's own
     wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
     if hint is bool or hint is str:
@@ -84,10 +87,10 @@ def _plain_value(hint: type, value: Any, path: str) -> Any:
         return hint(value)
     if truth or not isinstance(value, numbers.Integral if hint is int else numbers.Real):
         raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
-    if hint is int and abs(value) >= 2**63:
+    if hint is int and abs(number) >= 2**63:
         raise ConfigError(f"{path} is {quote(value)}; expected a whole number of at most 64 bits")
     try:
-        return hint(value)
+        return hint(number)
     except OverflowError:
         raise ConfigError(f"{path} is {quote(value)}; expected a number below 1e308") from None
 
@@ -98,7 +101,7 @@ def check_seed(seed: Any, path: str = "seed") -> int:
     Raises:
         ConfigError: it is no whole number from 0 to 4294967295.
     """
-    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= seed < 2**32:
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**32:
         return int(seed)
     raise ConfigError(f"{path} is {quote(seed)}; expected a whole number from 0 to 4294967295")
 

@@ -60,7 +60,7 @@ REFUSED = [
     (SizeConfig, {"kernel": "lanczos"}, "unknown kernel 'lanczos'; did you mean 'pillow-lanczos'?"),
     (SizeConfig, {"style": "same"}, "unknown style 'same'"),
     (SizeConfig, {"style_scale": 0.0}, "style scale is 0.0"),
-    (OptimizerConfig, {"method": "sgd"}, "unknown method 'sgd'"),
+    (OptimizerConfig, {"method": "sgd"}, "unknown optimizer 'sgd'"),
     (OptimizerConfig, {"line_search": "wolfe"}, "unknown line search 'wolfe'"),
     (OptimizerConfig, {"learning_rate": 0.0}, "learning rate is 0.0; expected a number above zero"),
     (OptimizerConfig, {"learning_rate": math.inf}, "learning rate is inf"),

@@ -56,7 +56,7 @@ class _Stage:
         self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
 
     def next_turns(self, done: int, seconds_per_turn: float) -> int:
-        """About a second's worth (one where the pace is not known yet), never past the next multiple of chunk or save_every, nor past the end."""
+        """About a second's worth, one while the pace is unknown; never past a multiple of chunk or save_every."""
         run = self.config.run
         ends = [run.steps + 1, done + CAPACITY]
         # Turn k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.

@@ -76,7 +76,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
-    size = fit_size(*content.pixels.shape[:2], job.config.size)
+    size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
     check_writable(job.output, overwrite=True, bits=job.bits, size=size)
     if job.resume and job.choose_tile:
         job = dataclasses.replace(job, config=with_stored_tiles(job))

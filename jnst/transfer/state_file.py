@@ -117,11 +117,13 @@ class _reading:
             self.parts = zipfile.ZipFile(self.path)
         except Exception as error:  # a damaged directory makes zipfile raise all kinds
             reason = getattr(error, "strerror", None) or error
-            raise JnstError(f"{self.path} cannot be read as the state of a run: {quote(str(reason))}") from error
+            raise JnstError(f"{self.path} cannot be read as the state of a run: {quote(str(reason), 200)}") from error
         return self.parts
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.parts.close()
         if isinstance(error, Exception) and not isinstance(error, JnstError):
             reason = str(error) or type(error).__name__
-            raise JnstError(f"{self.path} is damaged: {quote(reason)}; leave out --resume to begin anew") from error
+            raise JnstError(
+                f"{self.path} is damaged: {quote(reason, 200)}; leave out --resume to begin anew"
+            ) from error

@@ -10,11 +10,11 @@ import pytest
 from material import paint
 from PIL import Image
 
+from jnst.batch.discovery import list_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
 from jnst.batch.pipeline import Options
 from jnst.batch.ray_engine import ray_engine
-from jnst.batch.remote import list_pictures
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
 from jnst.presets.resolve import resolve_run

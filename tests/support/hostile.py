@@ -1,7 +1,9 @@
 """Values that people, programs and attackers write where something else belongs, for the small seeded fuzzers."""
 
 import copy
+import json
 import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +72,16 @@ def mutate(tree: Any, generator: random.Random) -> Any:
         else:
             inner[last] = generator.choice(VALUES)
     return tree
+
+
+def dumps(value: Any) -> str:
+    """JSON of a value with whole numbers of any length, which Python's own module refuses to write."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        return json.dumps(value)
+    finally:
+        sys.set_int_max_str_digits(limit)
 
 
 def refusal(action: Callable[[], Any]) -> str | None:

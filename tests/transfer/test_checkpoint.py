@@ -171,7 +171,7 @@ def test_a_damaged_state_is_refused_with_one_sentence(params, tmp_path):
     for number in range(120):
         path.write_bytes(whole)
         if number % 3 == 0:
-            _rewrite(path, lambda: json.dumps(hostile.mutate(about, generator)).encode())
+            _rewrite(path, lambda: hostile.dumps(hostile.mutate(about, generator)).encode())
         else:
             data = bytearray(whole if number % 3 == 1 else whole[: generator.randrange(len(whole))])
             for _ in range(generator.randint(1, 20)):
