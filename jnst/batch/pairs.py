@@ -104,7 +104,9 @@ def _csv_rows(path: str, text: str, reading: Reading) -> list[tuple[int, dict[st
             if not any(cells):
                 continue
             if any(cells[len(names) :]):
-                rows.append((reader.line_num, f"{len(cells)} values, more than the head line has names ({len(names)})"))
+                rows.append(
+                    (reader.line_num, f"more values than the head line has names, {len(cells)} for {len(names)}")
+                )
                 continue
             rows.append((reader.line_num, {name: cell for name, cell in zip(names, cells, strict=False) if cell}))
         return rows

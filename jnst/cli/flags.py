@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jnst.config import Config
-from jnst.errors import ConfigError, one_line, quote
+from jnst.errors import ConfigError, quote
 from jnst.presets.recipes import PRESETS
 from jnst.presets.settings import NAMES, Factor, by_path
 
@@ -178,11 +178,11 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     for assignment in arguments.settings:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {one_line(assignment)}: expected PATH=VALUE, such as optimizer.beta1=0.99")
+            raise ConfigError(f"--set {quote(assignment)}: expected PATH=VALUE, such as optimizer.beta1=0.99")
         try:
             settings |= by_path({path: parse_named(path, text)})
         except ValueError as error:
-            raise ConfigError(f"--set {one_line(assignment)}: {error}") from None
+            raise ConfigError(f"--set {quote(assignment)}: {error}") from None
     if arguments.height is not None:
         settings |= {"size.rule": "height", "size.pixels": arguments.height}
     elif arguments.size is not None:

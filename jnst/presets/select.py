@@ -47,7 +47,8 @@ def find_preset(
     config = replace_settings(config, {path: changes[path] for path in _DECISIVE if path in changes})
     variants = VARIANTS.get(config.preset, Variants())
     family = "adam" if config.optimizer.method == "adam" else "lbfgs"
-    return replace_settings(config, {**variants.settings.get((family, config.init), {}), **changes})
+    config = replace_settings(config, variants.settings.get((family, config.init), {}))
+    return replace_settings(config, changes)
 
 
 def _for_network(name: str, network: Any) -> Config:

@@ -106,6 +106,8 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     styles, blend = inputs.get("styles", []), inputs.get("style_weights")
     if not isinstance(styles, list) or len(styles) > _MOST_STYLES:
         raise ConfigError(f"inputs.styles is {quote(styles)}; expected a list of files")
+    if None in styles:
+        raise ConfigError(f"inputs.styles[{styles.index(None)}] is None; expected an object with the path of a file")
     numbers = isinstance(blend, list) and all(
         isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight < 1e300 for weight in blend
     )

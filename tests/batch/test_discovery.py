@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "in/.e.png",
         "in/out/f.png",
     ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(b"x")
     os.mkfifo(tmp_path / "in/pipe.png")
     (tmp_path / "in/again").symlink_to(tmp_path / "in")
