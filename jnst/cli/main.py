@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, BrokenPipeError):
             complain(f"jnst: error: standard output cannot be written: {getattr(error, 'strerror', None) or error}")
         _forget_output()
-        return code or 1
+        return code or (1 if isinstance(error, BrokenPipeError) else 2)
     return code
 
 
@@ -74,7 +74,6 @@ def _run(words: list[str], debug: bool) -> int:
         complain("jnst: stopped")
         return 130
     except BrokenPipeError:
-        _forget_output()
         return 1
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
