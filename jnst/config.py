@@ -35,7 +35,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
 Colors = Literal["style", "content"]
-Lineage = Literal["any", "torchvision", "caffe", "jnst"]
+Lineage = Literal["any", "torchvision", "caffe"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
@@ -151,6 +151,7 @@ class LossConfig:
     style_weight: float = setting(1.0, "weight of the style term")
     tv_weight: float = setting(0.0, "weight of the total variation term")
     edge_weight: float = setting(0.0, "weight of the edge term, which holds edges where the photo has them")
+    strength: float = setting(0.5, "of the style, 0 to 1; 0.5 is the style weight as given, 0.1 more doubles it")
     content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
     style_layers: LayerWeights = setting(
         (("relu1_1", 0.2), ("relu2_1", 0.2), ("relu3_1", 0.2), ("relu4_1", 0.2), ("relu5_1", 0.2)),
@@ -170,6 +171,7 @@ class LossConfig:
         _check_choices(self)
         for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
             _check_weight(name.replace("_", " "), getattr(self, name))
+        require(0 <= self.strength <= 1, f"strength is {self.strength}; expected 0 to 1, where 0.5 is the preset's own")
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
             names = [layer for layer, _ in layers]
@@ -405,5 +407,12 @@ def compile_key(config: Config) -> Config:
         noise=plain.noise,
         size=plain.size,
         run=plain.run,
-        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
+        loss=dataclasses.replace(
+            config.loss,
+            content_weight=1.0,
+            style_weight=1.0,
+            tv_weight=1.0,
+            edge_weight=edges,
+            strength=plain.loss.strength,
+        ),
     )

@@ -13,6 +13,7 @@ from jnst.presets.settings import NAMES, Factor, by_path
 # Flag, the setting that it replaces, and what its value is called in the help.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--steps", "run.steps", "N"),
+    ("--strength", "loss.strength", "F"),
     ("--content-weight", "loss.content_weight", "F"),
     ("--style-weight", "loss.style_weight", "F"),
     ("--tv-weight", "loss.tv_weight", "F"),

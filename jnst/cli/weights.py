@@ -26,7 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--lineage", metavar="{" + ",".join(get_args(WeightsLineage)) + "}", help="pixels that it was trained on"
     )
-    convert.add_argument("--half", action="store_true", help="store half precision, at half the size")
+    convert.add_argument(
+        "--half", action="store_true", help="store half precision, compressed, at less than half the size"
+    )
+    convert.add_argument("--name", help="what to call the weights (the output's name)")
+    convert.add_argument("--source", help="where the file came from (its own name)")
+    convert.add_argument("--licence", help="of the weights")
+    convert.add_argument(
+        "--note", action="append", default=[], metavar="NAME=TEXT", help="a further fact of their origin"
+    )
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
     for action, text in (("verify", "read a weights file and check its hashes"), ("info", "what a weights file says")):
         one = actions.add_parser(action, help=text)
@@ -96,7 +104,19 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise WeightsError(f"{output} exists already; choose another name or say --overwrite")
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
-    info = convert_weights(source, output, lineage=arguments.lineage, dtype="float16" if arguments.half else "float32")
+    notes = dict(text.partition("=")[::2] for text in arguments.note)
+    if not all(notes.values()):
+        raise WeightsError(f"--note {arguments.note[0]!r}; expected NAME=TEXT")
+    info = convert_weights(
+        source,
+        output,
+        name=arguments.name or "",
+        lineage=arguments.lineage,
+        origin=arguments.source or "",
+        licence=arguments.licence or "",
+        dtype="float16" if arguments.half else "float32",
+        notes=notes,
+    )
     print(f"{output}: {info.architecture}, width {info.width:g}, {info.lineage} lineage")
     return 0
 

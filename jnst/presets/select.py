@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jnst.config import Config, Init, Method, PixelSpace
+from jnst.config import Architecture, Config, Init, Method, PixelSpace
 from jnst.errors import ConfigError, describe_unknown
 from jnst.presets.recipes import PRESETS, VARIANTS, Variants
 from jnst.presets.settings import by_path, replace_settings
+from jnst.vgg.layers import layer_names
 
 _NETWORKS = {"vgg16": None, "vgg19": None}
 # What an author's variants depend on: applied first, so that a variant is found however they were given.
@@ -62,27 +63,35 @@ def _for_network(name: str, network: Any) -> Config:
     return dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=network))
 
 
-def preset_for_lineage(name: str, lineage: str) -> str:
-    """The preset that stands in for one of that name with weights of a lineage."""
-    return VARIANTS[name].lineages.get(lineage, name) if name in VARIANTS else name
-
-
-def adapt_preset(config: Config, *, lineage: str, architecture: str, width: float, network_input: PixelSpace) -> Config:
+def adapt_preset(
+    config: Config,
+    *,
+    lineage: str,
+    architecture: Architecture,
+    width: float,
+    network_input: PixelSpace,
+    fixed: bool = False,
+) -> Config:
     """The config for weights of that lineage, architecture, width and input space.
 
     A recipe made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
+    `fixed` says that the user asked for the config's network, which the weights must then be of.
 
     Raises:
-        ConfigError: where the weights are of another architecture than a recipe asks for.
+        ConfigError: where the weights are of another architecture than was asked for, or lack a layer of the recipe.
     """
-    if config.preset in VARIANTS and VARIANTS[config.preset].any_architecture:
-        config = dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=architecture))
-    if config.network.architecture != architecture:
-        raise ConfigError(
-            f"preset {config.preset} asks for {config.network.architecture}, but the weights are of {architecture}; "
-            f"choose other weights, or the preset's form for {architecture}"
-        )
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, width=width))
+    asked = config.network.architecture
+    if asked != architecture:
+        absent = [layer for layer in config.loss.layers if layer not in layer_names(architecture)]
+        if fixed or absent:
+            layers = f" and have no {', '.join(absent)}" if absent else ""
+            raise ConfigError(
+                f"preset {config.preset} asks for {asked}, but the weights are of {architecture}{layers}; "
+                f"choose other weights, or the preset's form for {architecture}"
+            )
+    config = dataclasses.replace(
+        config, network=dataclasses.replace(config.network, architecture=architecture, width=width)
+    )
     if config.lineage != lineage or config.lineage == "any":
         config = dataclasses.replace(config, network_input=network_input)
     return config

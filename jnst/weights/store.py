@@ -155,7 +155,12 @@ def hash_content(digests: Mapping[str, str], info: WeightsInfo) -> str:
 
 
 def write_weights(
-    path: str | Path, params: Mapping[str, Any], info: WeightsInfo, *, dtype: Literal["float32", "float16"] = "float32"
+    path: str | Path,
+    params: Mapping[str, Any],
+    info: WeightsInfo,
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+    compress: bool = False,
 ) -> WeightsInfo:
     """Writes a weights file; it appears whole, replacing what was there, or not at all.
 
@@ -164,6 +169,7 @@ def write_weights(
         params: for each convolution a kernel (HWIO) and a bias; what else a layer has is left out.
         info: what the file is to say about itself; its sha256 is computed here.
         dtype: of the storage. Values are rounded to it before they are hashed.
+        compress: shuffle and deflate kernels, which saves a seventh in half precision.
 
     Returns:
         `info` with the content's hash.
@@ -192,7 +198,7 @@ def write_weights(
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, hdf5_bytes(stored, attributes))
+        write_atomically(path, hdf5_bytes(stored, attributes, compress=compress))
     return info
 
 
