@@ -18,7 +18,7 @@ from jnst.config import Architecture, PixelSpace
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import disk_errors, write_atomically
 from jnst.vgg.layers import convolutions, scaled_channels
-from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
+from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 from jnst.weights.registry import INPUT_SPACES, WeightsLineage, resolve_weights
 
 FORMAT = "jnst-weights"
@@ -193,6 +193,7 @@ def write_weights(
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, hdf5_bytes(stored, attributes))
+    remember(path)
     return info
 
 
