@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,12 +79,34 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_keeps_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raises ImageError where an output is one of the inputs, by whatever name: `--overwrite` is for results alone."""
+    known = {_identify(path): path for path in inputs}
+    for path in outputs:
+        if (given := known.get(_identify(path))) is not None:
+            raise ImageError(
+                f"{path} would replace {given}, which this run reads; choose another name, for not even --overwrite "
+                "replaces an input"
+            )
+
+
+def _identify(path: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """The same for every name of a file, through links; for what does not exist, its place."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path) if "\0" not in os.fspath(path) else os.fspath(path)
+    return status.st_dev, status.st_ino
+
+
 def _create_neighbour(target: Path) -> tuple[Path, int]:
     # Not tempfile.mkstemp: its files are readable by the owner alone, whatever the umask says.
+    # The name cannot be guessed, and what is there already, a link included, is never opened.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         temporary = target.with_name(f".jnst-{secrets.token_hex(6)}.part")
         with contextlib.suppress(FileExistsError):
-            return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            return temporary, os.open(temporary, flags, 0o666)
 
 
 def cache_directory() -> Path:

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import os
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from jnst.batch.shards import Share
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
 from jnst.errors import ConfigError
+from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
 from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 from jnst.weights.store import Weights
@@ -90,6 +92,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
     begin = time.monotonic()
     output = job.options.output
     remote.make_folder(output)
+    check_inputs_stay(job)
     mine = [entry for entry in job.entries if job.share.owns(entry.name)]
     with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
         before = latest(read_records(output))
@@ -115,6 +118,17 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         )
         write_contact_sheet(output, list(latest(read_records(output)).values()), str(summary))
     return summary
+
+
+def check_inputs_stay(job: FolderJob) -> None:
+    """Raises ImageError where a picture of the job would replace one that it reads."""
+    inputs = {path for entry in job.entries for path in (entry.content, *entry.styles)}
+    outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
+    if remote.is_remote(job.options.output):
+        check_keeps_inputs([path for path in outputs if path in inputs], inputs)
+    else:
+        # Only what is there can be replaced.
+        check_keeps_inputs([path for path in outputs if os.path.exists(path)], inputs)
 
 
 def _work_here(

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
     from jnst.batch.remote import read_picture
-    from jnst.files import check_writable_file
+    from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
     from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not is_style_file(output):
         raise ConfigError(f"{output} is not the name of a prepared style; expected one that ends in .h5")
+    check_keeps_inputs([output], [*arguments.styles, arguments.weights])
     check_writable_file(output, overwrite=arguments.overwrite)
     configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)

@@ -89,6 +89,13 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in READABLE if name in Image.OPEN)  # AVIF came with Pillow 11.2
 
 
+@functools.cache
+def readable_suffixes() -> frozenset[str]:
+    """Suffixes of the files that `read_image` takes, in small letters, such as .jpg and .jfif."""
+    formats = _formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
 def check_size(path: str | os.PathLike[str], image: Image.Image, allow_large: bool) -> None:
     """Raises ImageError for a picture without pixels, or above Pillow's limit on them unless `allow_large`."""
     with _lock:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from jnst.images.opening import check_size, decoding, open_picture, read_bytes
+from jnst.images.opening import readable_suffixes as readable_suffixes
 from jnst.images.png_chunks import SIGNATURE, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
 

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,8 @@ import jax
 import numpy as np
 
 from jnst.config import Config, to_dict
-from jnst.errors import ConfigError, ImageError
-from jnst.files import check_writable_file, write_atomically
+from jnst.errors import ConfigError, ImageError, JnstError
+from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
@@ -30,9 +32,20 @@ from jnst.weights.store import Weights
 
 def check_outputs(job: Job) -> None:
     """Raises ImageError, before any work, for whatever could not be written at its end."""
+    _check_inputs_stay(job)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
     for path in _companions(job):
         check_writable_file(path, overwrite=job.overwrite)
+
+
+def _check_inputs_stay(job: Job) -> None:
+    """Raises ImageError where something that the job writes would replace a file that it reads."""
+    inputs = [job.content, *job.styles]
+    inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    outputs = [job.output, *_companions(job), state_path(job.output)]
+    frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
+    outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
+    check_keeps_inputs(outputs, inputs)
 
 
 def _companions(job: Job) -> list[Path]:
@@ -185,10 +198,43 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
     try:
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
     except ImageError as error:
-        rescue = Path(tempfile.gettempdir()) / f"jnst-rescued-{job.output.stem}.png"
-        write(rescue, overwrite=True)
-        raise ImageError(f"{error}; the picture was saved as {rescue} instead") from error
-    _write(record_path(job.output), lambda path: write_atomically(path, json.dumps(record, indent=1).encode()))
+        raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
+    try:
+        _write_companions(job, result, record, content, styles)
+    except (JnstError, OSError) as error:
+        reason = error if isinstance(error, JnstError) else error.strerror or error
+        raise ImageError(
+            f"the picture was written to {job.output}, but not all that belongs to it: {reason}"
+        ) from error
+
+
+def _rescue(output: Path, write: Callable[..., None]) -> str:
+    """Writes the picture where it was not asked for, and says where, or why not.
+
+    The folder's name cannot be guessed and is its owner's alone: in a shared folder for temporary files, a link that
+    somebody else put there would be followed.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="jnst-rescued-"))
+    except OSError as error:
+        return f"nor could it be saved in the folder for temporary files ({error.strerror or error})"
+    path = folder / f"{output.stem}.png"
+    try:
+        write(path)
+    except ImageError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"nor could it be saved elsewhere ({error})"
+    return f"the picture was saved as {path} instead"
+
+
+def _write_companions(
+    job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]
+) -> None:
+    path = record_path(job.output)
+    try:
+        write_atomically(path, json.dumps(record, indent=1).encode())
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
     if job.plot:
         from jnst.transfer.plots import plot_losses
 
@@ -197,13 +243,6 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
         pictures = [content.pixels, *(style.pixels for style in styles), result.image]
         labels = ["content", *["style"] * len(styles), "result"]
         write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    try:
-        write(path)
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:
