@@ -9,18 +9,14 @@ import errno
 import os
 import secrets
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from jnst.errors import ImageError, WeightsError
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two writers of one file are then told apart by its hash only
-    fcntl = None
+from jnst.errors import ImageError, WeightsError
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -113,15 +109,12 @@ def cache_directory() -> Path:
     """Where fetched files are kept: JNST_CACHE, else the platform's place for caches. Not created here."""
     given = os.environ.get("JNST_CACHE")
     try:
-        if given:
-            return Path(given).expanduser()
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "jnst"
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "jnst" / "Cache"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jnst"
-    except RuntimeError as error:
-        raise WeightsError("there is no home directory to keep a cache in; set JNST_CACHE") from error
+        place = Path(given).expanduser() if given else user_cache_path("jnst", appauthor=False)
+    except RuntimeError:
+        place = Path("~")
+    if place.parts[:1] == ("~",):
+        raise WeightsError("there is no home directory to keep a cache in; set JNST_CACHE")
+    return place
 
 
 @contextlib.contextmanager
@@ -160,22 +153,21 @@ def check_space(directory: Path, needed: int) -> None:
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """One process at a time gets inside for the same path; the others wait, calling `waiting` five times a second."""
-    lock = path.with_name(path.name + ".lock")
+    lock = FileLock(path.with_name(path.name + ".lock"))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("ab")
-    with handle:
-        while fcntl is not None:
+        while not lock.is_locked:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+                lock.acquire(timeout=0.2, poll_interval=0.05)
+            except Timeout:
                 if waiting is not None:
                     waiting()
-                time.sleep(0.2)
-            except OSError:  # a network disk without locks; as on Windows
+            except NotImplementedError:  # a disk without locks; two writers of one file are told apart by its hash
                 break
+    try:
         yield
-        # Only after success, when those who wait find the file: removing a lock that is still needed would split it.
-        with disk_errors(lock):
-            lock.unlink(missing_ok=True)
+        # Only after success, when those who wait find the file, and still locked: they notice that theirs is gone.
+        with disk_errors(path), contextlib.suppress(PermissionError):  # Windows: a lock that is held stays
+            Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()

@@ -24,6 +24,7 @@ from jnst.files import cache_directory, check_readable
 
 # Seconds that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
 TIME_LIMIT = 30.0
+_MOST_MARKS = 1000
 _BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
 
@@ -71,6 +72,9 @@ def remember(path: Path) -> None:
     with suppress(OSError, JnstError):
         mark = _mark(path)
         mark.parent.mkdir(parents=True, exist_ok=True)
+        marks = list(mark.parent.iterdir())
+        for old in marks if len(marks) >= _MOST_MARKS else ():  # of files that are gone, mostly
+            old.unlink(missing_ok=True)
         mark.touch()
 
 

@@ -207,7 +207,7 @@ class TestErrors:
         write = jnst.images.writing.write_atomically
 
         def full(path: Path, data: bytes) -> None:
-            if Path(path).name == "full.png":
+            if Path(path) == Path("full.png"):
                 raise OSError(28, "No space left on device")
             write(path, data)
 

@@ -93,7 +93,7 @@ def test_a_batch_replaces_none_of_its_inputs(capsys):
     for name in ("a.png", "b.png"):
         Path("photos", name).write_bytes(Path("content.png").read_bytes())
     before = {path: path.read_bytes() for path in Path("photos").iterdir()}
-    words = ["batch", "photos/?.png", "--style", "style.png", "-o", "photos", "--name", "{content}.png", "--overwrite"]
+    words = ["batch", "photos/a.png", "--style", "style.png", "-o", "photos", "--name", "{content}.png", "--overwrite"]
     assert main([*words, *RUN, *LAYERS]) == 2
     assert "would replace" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("photos").glob("?.png")} == before

@@ -426,14 +426,37 @@ def test_the_cache_is_where_it_was_asked_to_be(monkeypatch):
     monkeypatch.setenv("JNST_CACHE", "/somewhere")
     assert cache_directory() == Path("/somewhere")
     monkeypatch.delenv("JNST_CACHE")
-    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert cache_directory() == Path("/caches/jnst")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_directory() == Path("/home/someone/.cache/jnst")
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache_directory() == Path("/home/someone/Library/Caches/jnst")
+
+
+@pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "JNST_CACHE"])
+def test_without_a_home_the_cache_must_be_named(name, monkeypatch):
+    for variable in ("HOME", "XDG_CACHE_HOME", "JNST_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    if name == "JNST_CACHE":
+        monkeypatch.setenv("JNST_CACHE", "~nobody-of-this-name/cache")
+    else:
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(WeightsError, match="no home directory to keep a cache in; set JNST_CACHE"):
+        cache_directory()
+
+
+def fail_inside(path):
+    with exclusive(path):
+        raise RuntimeError("inside")
+
+
+def test_a_failure_inside_lets_the_next_one_in(tmp_path):
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="inside"):
+            fail_inside(tmp_path / "file")
+    with exclusive(tmp_path / "file"):
+        assert [path.name for path in tmp_path.iterdir()] == ["file.lock"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -448,6 +471,11 @@ def mirror(server):
     return CATALOGUE | {"vgg19": entry}
 
 
+def kept(cache):
+    """The files in the cache, but for the empty ones that say which HDF5 files are safe to read."""
+    return [file for file in cache.rglob("*") if file.is_file() and file.parent.name != "checked"]
+
+
 def test_named_weights_are_fetched_converted_and_kept(server, mirror, tmp_path):
     seen = []
     path = fetch_weights("vgg19", catalogue=mirror, progress=lambda *at: seen.append(at), patience=QUICK)
@@ -459,7 +487,7 @@ def test_named_weights_are_fetched_converted_and_kept(server, mirror, tmp_path):
     assert info.licence.startswith("BSD-3-Clause")
     assert seen[-1] == (len(server.data), len(server.data))
     # The download is gone, and nothing else is left.
-    assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == [path]
+    assert kept(tmp_path / "cache") == [path]
     assert {row.name: row.state for row in list_weights()}["vgg19"] == "fetched"
     fetch_weights("vgg19", catalogue=mirror, patience=QUICK)
     assert len(server.requests) == 1
@@ -472,7 +500,7 @@ def test_named_weights_are_fetched_converted_and_kept(server, mirror, tmp_path):
 def test_named_weights_elsewhere(server, mirror, tmp_path):
     path = fetch_weights("vgg19", catalogue=mirror, cache_dir=tmp_path / "other", patience=QUICK)
     assert path == tmp_path / "other" / "weights" / "vgg19.h5"
-    assert not cache_directory().exists()
+    assert kept(cache_directory()) == []
 
 
 def test_bundled_weights_need_no_fetching(server):
