@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
-
 from jnst.errors import ImageError, WeightsError
 
 
@@ -107,6 +104,8 @@ def _create_neighbour(target: Path) -> tuple[Path, int]:
 
 def cache_directory() -> Path:
     """Where fetched files are kept: JNST_CACHE, else the platform's place for caches. Not created here."""
+    from platformdirs import user_cache_path  # here and below, to keep `jnst --help` quick
+
     given = os.environ.get("JNST_CACHE")
     try:
         place = Path(given).expanduser() if given else user_cache_path("jnst", appauthor=False)
@@ -153,6 +152,8 @@ def check_space(directory: Path, needed: int) -> None:
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """One process at a time gets inside for the same path; the others wait, calling `waiting` five times a second."""
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path.with_name(path.name + ".lock"))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
