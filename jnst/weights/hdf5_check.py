@@ -9,8 +9,8 @@ import contextlib
 import sys
 from typing import Any
 
-MEMORY = 3 << 30  # bytes of address space; h5py and NumPy themselves take less than one gigabyte
-LARGEST = 1 << 30  # bytes of one chunked array; the largest kernel of a VGG has ten million
+MEMORY = 2 << 30  # bytes of address space; h5py and NumPy themselves take less than half a gigabyte
+LARGEST = 1 << 29  # bytes of one chunked array; the largest kernel of a VGG has ten million
 
 
 def limit_process(seconds: int) -> None:

@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
     write_weights(
         "narrow.h5",
         {name: params[name] for name in list(params)[:2]},
-        describe_weights("narrow", "vgg19", 1 / 16, "jnst"),
+        describe_weights("narrow", "vgg19", 1 / 16, "torchvision"),
     )
     return tmp_path
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import fuzz_weights
@@ -66,7 +67,7 @@ def write_keras(path: Path) -> None:
 
 
 def write_ours(path: Path) -> None:
-    info = describe_weights("small", "vgg16", 1 / 64, "jnst", notes={"trained": "never"})
+    info = describe_weights("small", "vgg16", 1 / 64, "torchvision", notes={"trained": "never"})
     write_weights(path, dict(list(random_weights("vgg16", 1 / 64, 0).items())[:8]), info)
 
 
@@ -194,6 +195,20 @@ def test_a_file_that_declares_a_huge_chunk_costs_no_memory(tmp_path):
     entry = struct.pack("<IIQQQ", info.size, 0, 0, 0, info.byte_offset)
     assert data.count(entry) == 1
     path.write_bytes(data.replace(entry, struct.pack("<I", (1 << 32) - 16) + entry[4:]))
+    with pytest.raises(WeightsError, match="damaged"):
+        read_foreign(path)
+
+
+def test_a_chunk_that_inflates_without_end_costs_no_memory(tmp_path):
+    """A deflated chunk says itself how long it becomes, whatever the array declares: two gigabytes for 16 bytes."""
+    path, deflate = tmp_path / "file.h5", zlib.compressobj(wbits=-15)
+    block = deflate.compress(bytes(1 << 24)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    bomb = b"\x78\x9c" + block * 128 + deflate.flush()
+    write_keras(path)
+    with h5py.File(path, "r+") as file:
+        del file["block1_conv1/block1_conv1_b_1:0"]
+        bias = file.create_dataset("block1_conv1/block1_conv1_b_1:0", (4,), "f4", chunks=(4,), compression="gzip")
+        bias.id.write_direct_chunk((0,), bomb)
     with pytest.raises(WeightsError, match="damaged"):
         read_foreign(path)
 
