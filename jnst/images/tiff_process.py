@@ -78,7 +78,7 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
     """A line that describes the arrays, then the arrays; None where that is not what came."""
     try:
         about = json.loads(pipe.readline(1 << 20))
-        arrays = [np.empty(shape, dtype) for shape, dtype in about["arrays"]]
+        arrays: list[Any] = [np.empty(shape, dtype) for shape, dtype in about["arrays"]]
     except (ValueError, TypeError, KeyError):
         return None
     for array in arrays:
