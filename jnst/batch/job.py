@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import functools
+import os
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from jnst.batch.shards import Share
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
 from jnst.errors import ConfigError, JnstError, one_line
+from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
 from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 from jnst.weights.store import Weights
@@ -107,6 +109,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
     begin = time.monotonic()
     output = job.options.output
     remote.make_folder(output)
+    check_inputs_stay(job)
     mine = [entry for entry in job.entries if job.share.owns(entry.name)]
     bad_rows = [row for row in job.bad_rows if job.share.owns(row)]
     with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
@@ -147,6 +150,17 @@ def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
         write_contact_sheet(job.options.output, records, str(summary), total=total, bad_rows=job.bad_rows)
     except (JnstError, OSError, ValueError) as error:
         printer.problem(f"the page of the job is left out: {error}")
+
+
+def check_inputs_stay(job: FolderJob) -> None:
+    """Raises ImageError where a picture of the job would replace one that it reads."""
+    inputs = {path for entry in job.entries for path in (entry.content, *entry.styles)}
+    outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
+    if remote.is_remote(job.options.output):
+        check_keeps_inputs([path for path in outputs if path in inputs], inputs)
+    else:
+        # Only what is there can be replaced.
+        check_keeps_inputs([path for path in outputs if os.path.exists(path)], inputs)
 
 
 def _work_here(

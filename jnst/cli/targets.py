@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.cli.inputs import parse_blend
-    from jnst.files import check_writable_file
+    from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
     from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_path(path)
     if not is_style_file(output):
         raise ConfigError(f"{output} is not the name of a prepared style; expected one that ends in .h5")
+    check_keeps_inputs([output], [*arguments.styles, arguments.weights])
     check_writable_file(output, overwrite=arguments.overwrite)
     cache = configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)

@@ -21,8 +21,10 @@ from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
 from jnst.files import check_writable_file, write_atomically
 from jnst.images.bigtiff import LARGE, write_bigtiff
+from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.png16 import encode_png16
-from jnst.images.reading import Pixels, decoding, open_picture, read_bytes, srgb_profile
+from jnst.images.profiles import srgb_profile
+from jnst.images.samples import Pixels
 
 Bits = Literal[8, 16]
 

@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import json
+import re
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import jax
 import numpy as np
 
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.files import check_writable_file, write_atomically
+from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
@@ -21,7 +24,7 @@ from jnst.transfer.callbacks import Silent, Snapshot
 from jnst.transfer.driver import Result, stylize
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
-from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, with_stored_tiles
+from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
@@ -37,6 +40,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
         ImageError: for a file that could not be written, with the reason.
         JnstError: curves are asked for, and matplotlib is not installed.
     """
+    _check_inputs_stay(job)
     if job.plot:
         check_matplotlib()
     if may_replace(job, weights):
@@ -45,6 +49,16 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     for path in _companions(job):
         check_writable_file(path, overwrite=job.overwrite)
     return job
+
+
+def _check_inputs_stay(job: Job) -> None:
+    """Raises ImageError where something that the job writes would replace a file that it reads."""
+    inputs = [job.content, *job.styles]
+    inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    outputs = [job.output, *_companions(job), state_path(job.output)]
+    frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
+    outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
+    check_keeps_inputs(outputs, inputs)
 
 
 def _companions(job: Job) -> list[Path]:
@@ -168,9 +182,7 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
     try:
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
     except ImageError as error:
-        rescue = Path(tempfile.gettempdir()) / f"jnst-rescued-{job.output.stem}.png"
-        write(rescue, overwrite=True)
-        raise ImageError(f"{error}; the picture was saved as {rescue} instead") from error
+        raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
     try:
         _write_companions(job, result, record, content, styles)
     except (JnstError, OSError) as error:
@@ -178,6 +190,25 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
         raise ImageError(
             f"the picture was written to {job.output}, but not all that belongs to it: {reason}"
         ) from error
+
+
+def _rescue(output: Path, write: Callable[..., None]) -> str:
+    """Writes the picture where it was not asked for, and says where, or why not.
+
+    The folder's name cannot be guessed and is its owner's alone: in a shared folder for temporary files, a link that
+    somebody else put there would be followed.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="jnst-rescued-"))
+    except OSError as error:
+        return f"nor could it be saved in the folder for temporary files ({error.strerror or error})"
+    path = folder / f"{output.stem}.png"
+    try:
+        write(path)
+    except ImageError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"nor could it be saved elsewhere ({error})"
+    return f"the picture was saved as {path} instead"
 
 
 def _write_companions(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from jnst.errors import JnstError
+from jnst.errors import ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.writing import write_image
@@ -50,7 +50,10 @@ def plot_losses(
         figure.suptitle(title, color=_INK, fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_sheet(
