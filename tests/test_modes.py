@@ -209,7 +209,9 @@ class TestAllAtOnce:
         words = ["--style-layers", "relu1_1", "--content-layers", "relu1_1", "--iterations", "1", "--quiet"]
         words += ["--weights", "narrow.h5"]
         assert main(["stylize", "content.png", "style.png", "-o", "out.png", "--full-size", *words]) == 0
-        assert main(["batch", "content.png", "--style", "style.png", "-o", "many", "--full-size", *words, "--debug"]) == 0
+        assert (
+            main(["batch", "content.png", "--style", "style.png", "-o", "many", "--full-size", *words, "--debug"]) == 0
+        )
         assert Path("out.png").is_file()
         assert len(list(Path("many").rglob("*.png"))) >= 1
 
