@@ -244,7 +244,7 @@ def test_stopping_at_a_coarse_scale_still_gives_a_picture_of_full_size():
         ((CONTENT[:0], STYLE), "the content image has shape (0, 28, 3)"),
         ((CONTENT * 255, STYLE), "the content image holds numbers from 1 to 250; expected [0, 1] in floating point"),
         ((CONTENT, np.full((24, 24, 3), np.nan)), "the style image holds numbers from nan to nan"),
-        ((CONTENT.astype(np.int32), STYLE), "picture holds int32; expected uint8, uint16 or floating point"),
+        ((CONTENT.astype(np.int32), STYLE), "the content image holds int32; expected uint8, uint16 or floating point"),
     ],
 )
 def test_what_is_no_picture_is_refused(pictures, message):
