@@ -4,8 +4,7 @@ An image's result does not depend on who shares its batch. With a fixed number o
 of different sizes are different programs, whose sums are rounded differently, so there it holds to float precision.
 """
 
-import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def stylize_batch(
         "contents": list(contents) if isinstance(contents, tuple) else _as_list(contents),
         "styles": _as_list(styles),
         "configs": [config] if isinstance(config, Config) else list(config),
-        "seeds": [seeds] if isinstance(seeds, numbers.Integral | float) else list(seeds),
+        "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
         "initials": [None] if initials is None else list(initials),
     }
     count = max(map(len, lists.values()))
