@@ -185,9 +185,9 @@ class LossConfig:
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
             names = [layer for layer, _ in layers]
-            require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {', '.join(names)}")
+            require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {quote(', '.join(names))}")
             for layer, weight in layers:
-                _check_weight(f"weight of {kind} layer {layer}", weight)
+                _check_weight(f"weight of {kind} layer {quote(layer)[1:-1]}", weight)
         require(
             bool(self.content_layers or self.style_layers),
             "no content and no style layer: there is nothing to optimise",

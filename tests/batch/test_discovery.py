@@ -24,8 +24,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "in/.e.png",
         "in/out/f.png",
     ):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_bytes(b"x")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
     os.mkfifo(tmp_path / "in/pipe.png")
     (tmp_path / "in/again").symlink_to(tmp_path / "in")
     return tmp_path

@@ -9,6 +9,7 @@ import pytest
 from jnst.cli.flags import add_config_flags, parse_layers, read_settings
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.presets.recipes import PRESETS
 from jnst.presets.settings import Factor, replace_settings
 
 
@@ -76,9 +77,10 @@ def test_help_states_unit_and_choices() -> None:
     parser = argparse.ArgumentParser()
     add_config_flags(parser)
     shown = " ".join(parser.format_help().split())
-    assert "--steps N, --iterations N optimiser steps at full size [steps] (200)" in shown
+    default = PRESETS["default"]
+    assert f"--steps N, --iterations N optimiser steps at full size [steps] ({default.run.steps})" in shown
     assert "--pooling {max,average} how 2×2 windows are pooled (max)" in shown
-    assert "weight of the style term (300)" in shown
+    assert f"weight of the style term ({default.loss.style_weight:g})" in shown
 
 
 def test_steps_have_a_second_spelling_and_a_factor_multiplies() -> None:

@@ -27,7 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, size in (("in/a.png", (20, 28, 3)), ("in/b.png", (20, 28, 3)), ("style.png", (24, 24, 3))):
         Path(name).parent.mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / name)
-    write_weights("narrow.h5", random_weights("vgg19", 1 / 16, 0), describe_weights("narrow", "vgg19", 1 / 16, "jnst"))
+    write_weights(
+        "narrow.h5", random_weights("vgg19", 1 / 16, 0), describe_weights("narrow", "vgg19", 1 / 16, "torchvision")
+    )
     return tmp_path
 
 
