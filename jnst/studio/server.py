@@ -1,0 +1,48 @@
+"""Listening on the loopback interface until Ctrl-C."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from jnst.errors import JnstError
+from jnst.studio.app import make_app
+from jnst.studio.security import make_token
+from jnst.studio.session import Studio
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1; port 0 takes a free one.
+
+    Raises:
+        JnstError: where the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise JnstError(
+            f"cannot listen at port {port}: {error.strerror}; leave --port out to take a free one"
+        ) from None
+    return listener
+
+
+def serve(studio: Studio, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serves the studio until Ctrl-C or SIGTERM; `ready` is called with the link."""
+    port, token = listener.getsockname()[1], make_token()
+    config = uvicorn.Config(
+        make_app(studio, token=token, port=port),
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=2,
+    )
+    ready(f"http://127.0.0.1:{port}/?token={token}")
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        studio.close()

@@ -1,0 +1,316 @@
+"""What the page shows and asks for: pictures, the choice for the next painting, and the paintings."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jnst.config import Config
+from jnst.errors import ConfigError
+from jnst.images.reading import read_bytes
+from jnst.images.resizing import fit_size
+from jnst.images.writing import quantize
+from jnst.presets.resolve import Run
+from jnst.studio.board import Board
+from jnst.studio.keeping import Kept, encode_png, file_name
+from jnst.studio.library import MAX_BYTES, MAX_PIXELS, Library
+from jnst.studio.painter import change_knobs, first_knobs
+from jnst.studio.painting import LIVE, Painting, Start
+from jnst.studio.worker import Worker
+from jnst.transfer.planning import plan_run
+
+MAX_SIDE, MAX_STEPS, MAX_STYLES = 4096, 5000, 6
+
+
+class Studio:
+    """Everything the page shows and does. All methods may be called from any thread.
+
+    Args:
+        run: recipe and weights, from `resolve_run`.
+        folder: where pictures are kept.
+        seed: of random initial pictures.
+
+    Raises:
+        ConfigError: for a recipe of several scales.
+    """
+
+    def __init__(self, run: Run, folder: Path, *, seed: int = 0) -> None:
+        if run.config.run.scales != 1:
+            raise ConfigError(
+                f"scales is {run.config.run.scales}; the studio paints one size, and goes on at twice the size when "
+                "asked: leave --scales out"
+            )
+        self.run, self.kept, self.seed = run, Kept(folder), seed
+        self.library = Library()
+        self._board = Board()
+        self._draft: dict[str, Any] = {
+            "content": None,
+            "styles": [],
+            "size": run.config.size.pixels,
+            "steps": run.config.run.steps,
+        }
+        self._worker = Worker(self._board, run)
+        self._worker.start()
+
+    @property
+    def version(self) -> int:
+        """Counts the changes of what the page shows."""
+        return self._board.version
+
+    @property
+    def closed(self) -> bool:
+        """Whether the studio has been closed."""
+        return self._board.closed
+
+    # What the page asks for.
+
+    def state(self) -> dict[str, Any]:
+        """Everything the page shows but curves and pictures, as plain JSON types."""
+        kept = self.kept.names()
+        with self._board.changed:
+            pictures = [
+                {"id": one.id, "name": one.name, "width": one.width, "height": one.height, "bundled": one.bundled}
+                for one in self.library.entries()
+            ]
+            return {
+                "version": self._board.version,
+                "weights": self.run.weights.info.name,
+                "preset": self.run.config.preset,
+                "notices": list(self.run.notices),
+                "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
+                "pictures": pictures,
+                "draft": dict(self._draft),
+                "paintings": [painting.describe() for painting in self._board.paintings],
+                "kept": kept,
+                "folder": str(self.kept.folder),
+            }
+
+    def add_picture(self, data: bytes, name: str, role: str) -> str:
+        """Takes a picture in and into the draft, as its photo or as one more painting; returns its id."""
+        _check_role(role)
+        entry = self.library.add(data, name)
+        with self._board.changed:
+            if role == "content":
+                self._draft["content"] = entry.id
+            elif len(self._draft["styles"]) < MAX_STYLES:
+                self._draft["styles"] = [*self._draft["styles"], entry.id]
+            self._board.tell()
+        return entry.id
+
+    def add_file(self, path: Path, role: str) -> str:
+        """`add_picture` of a file on this machine."""
+        return self.add_picture(read_bytes(path), path.name, role)
+
+    def set_draft(self, changes: Mapping[str, Any]) -> None:
+        """Changes the choice for the next painting: content (an id), styles (a list of ids), size, steps.
+
+        Raises:
+            JnstError: for a field that does not exist, or a value out of range.
+        """
+        checked: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name == "content":
+                checked[name] = None if value is None else self.library[_text(name, value)].id
+            elif name == "styles":
+                if not isinstance(value, list) or len(value) > MAX_STYLES:
+                    raise ConfigError(f"styles is {value!r}; expected a list of at most {MAX_STYLES} pictures")
+                checked[name] = [self.library[_text(name, one)].id for one in value]
+            elif name in ("size", "steps"):
+                checked[name] = _whole(name, value, 1 if name == "steps" else 16, _MOST[name])
+            else:
+                raise ConfigError(f"the draft has no {name!r}; it has {', '.join(self._draft)}")
+        with self._board.changed:
+            self._draft |= checked
+            self._board.tell()
+
+    def paint(self, knobs: Mapping[str, Any] | None = None) -> int:
+        """Puts the draft into the queue and returns the painting's number.
+
+        Raises:
+            ConfigError: where a picture is missing, the queue is full, or the size does not fit into memory.
+        """
+        with self._board.changed:
+            draft = dict(self._draft)
+        if draft["content"] is None or not draft["styles"]:
+            missing = "a photo" if draft["content"] is None else "a painting"
+            raise ConfigError(f"{missing} is missing; drop one, or pick one of those below")
+        content = self.library[draft["content"]]
+        styles = tuple(self.library[id] for id in draft["styles"])
+        config = self.run.config
+        size = dataclasses.replace(config.size, rule="long", pixels=draft["size"])
+        config = dataclasses.replace(
+            config, size=size, run=dataclasses.replace(config.run, steps=draft["steps"], tolerance=0.0, max_time=0.0)
+        )
+        config = fit_memory(config, content.height, content.width)
+        chosen = change_knobs(first_knobs(config, len(styles)), knobs or {})
+        painting = Painting(0, content, styles, config, chosen, seed=self.seed, goal=draft["steps"])
+        return self._board.add(painting)
+
+    def double(self, number: int) -> int:
+        """Puts "the same, twice as large" into the queue: begun from the picture as it is, enlarged.
+
+        Raises:
+            ConfigError: where there is no picture yet, or the larger one does not fit.
+        """
+        with self._board.changed:
+            old = self._board.find(number)
+            if old.picture is None or old.canvas is None:
+                raise ConfigError(f"painting {number} has no picture yet; wait until it has been compiled")
+            longest = 2 * max(old.canvas.shape[:2])
+            if longest > MAX_SIDE:
+                raise ConfigError(f"twice as large is {longest} pixels; the studio ends at {MAX_SIDE}")
+            config = dataclasses.replace(
+                old.config, tile=0, size=dataclasses.replace(old.config.size, rule="long", pixels=longest)
+            )
+            config = fit_memory(config, old.content.height, old.content.width)
+            start = Start(quantize(old.picture, bits=16), number, True)
+            # The broad strokes are there already; what is missing takes about half the steps.
+            goal = max(1, old.config.run.steps // 2)
+            config = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=goal))
+            knobs = old.wanted or old.knobs
+            painting = Painting(0, old.content, old.styles, config, knobs, old.seed, start, goal=goal)
+        return self._board.add(painting)
+
+    def turn(self, number: int, changes: Mapping[str, Any]) -> None:
+        """Sets knobs of a painting, which acts at its next step; colours at once.
+
+        Raises:
+            ConfigError: for a knob or value that does not exist.
+        """
+        with self._board.changed:
+            painting = self._board.find(number)
+            wanted = change_knobs(painting.wanted or painting.knobs, changes)
+            if painting.status in LIVE:
+                painting.wanted = wanted
+            else:
+                painting.steer(wanted)
+            painting.version += wanted.colors != painting.knobs.colors
+            self._board.tell()
+
+    def pause(self, number: int) -> None:
+        """Stops after the present chunk, until `go_on`."""
+        with self._board.changed:
+            self._board.find(number).pause = True
+            self._board.tell()
+
+    def go_on(self, number: int) -> None:
+        """Ends a pause; or a painting that has ended goes back into the queue, for as many steps again if it was done.
+
+        Raises:
+            ConfigError: where it failed.
+        """
+        with self._board.changed:
+            painting = self._board.find(number)
+            painting.pause = False
+            if painting.status in ("done", "stopped") and painting.picture is not None:
+                if painting.step >= painting.goal:
+                    painting.goal = painting.step + painting.config.run.steps
+                painting.start = Start(quantize(painting.picture, bits=16), number, False)
+                painting.status, painting.stop = "queued", False
+            self._board.tell()
+
+    def stop(self, number: int) -> None:
+        """Ends a painting after the present chunk, or takes it out of the queue; what is there stays."""
+        with self._board.changed:
+            painting = self._board.find(number)
+            painting.stop, painting.pause = True, False
+            if painting.status == "queued":
+                painting.status = "stopped"
+            self._board.tell()
+
+    def undo(self, number: int, step: int) -> None:
+        """Goes back to an earlier moment. One that is painted goes on from there; another waits for `go_on`.
+
+        Raises:
+            ConfigError: where no such moment is kept.
+        """
+        with self._board.changed:
+            painting = self._board.find(number)
+            moment = painting.find_moment(step)
+            if painting.status in LIVE:
+                painting.back, painting.wanted = moment, None
+            elif painting.status == "queued":
+                raise ConfigError(f"painting {number} waits in the queue; go back when it is painted, or stop it first")
+            else:
+                painting.return_to(moment)
+                painting.status = "stopped"
+            self._board.tell()
+
+    def keep(self, number: int) -> str:
+        """Writes the picture with its record into the folder; returns its name there."""
+        name = self.kept.keep(self._frozen(number), self.run)
+        with self._board.changed:
+            self._board.tell()
+        return name
+
+    def download(self, number: int) -> tuple[str, bytes]:
+        """A file name and the PNG file with the record inside."""
+        painting = self._frozen(number)
+        return file_name(painting), encode_png(painting, self.run)
+
+    def look(self, number: int) -> np.ndarray:
+        """The newest picture of a painting: RGB in [0, 1]."""
+        return self._frozen(number).result()
+
+    def look_back(self, number: int, step: int) -> np.ndarray:
+        """The picture of an earlier moment."""
+        with self._board.changed:
+            return self._board.find(number).find_moment(step).pixels
+
+    def curves(self, number: int) -> dict[str, list[float | None]]:
+        """The curves of a painting."""
+        with self._board.changed:
+            return self._board.find(number).curves()
+
+    def _frozen(self, number: int) -> Painting:
+        """The painting as it is now, to be looked at without the lock."""
+        with self._board.changed:
+            painting = self._board.find(number)
+            return dataclasses.replace(
+                painting,
+                trace={name: list(values) for name, values in painting.trace.items()},
+                steering=[dict(change) for change in painting.steering],
+                seconds=dict(painting.seconds),
+            )
+
+    def close(self) -> None:
+        """Ends the thread, after the present chunk at the latest, and removes what was handed in."""
+        with self._board.changed:
+            self._board.closed = True
+            self._board.tell()
+        self._worker.join(timeout=60)
+        self.library.close()
+
+
+_MOST: Mapping[str, int] = {"size": MAX_SIDE, "steps": MAX_STEPS}
+
+
+def fit_memory(config: Config, height: int, width: int) -> Config:
+    """The config, in tiles where the whole image would not fit into memory.
+
+    Raises:
+        ConfigError: where no tile fits either.
+    """
+    plan = plan_run(fit_size(height, width, config.size), config)
+    if not plan.fits:
+        raise ConfigError(f"{plan.size[1]} × {plan.size[0]} pixels do not fit into memory; choose a smaller size")
+    return plan.config
+
+
+def _check_role(role: str) -> None:
+    if role not in ("content", "style"):
+        raise ConfigError(f"role is {role!r}; expected content or style")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}; expected the id of a picture")
+    return value
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigError(f"{name} is {value!r}; expected a whole number from {least} to {most}")
+    return value
