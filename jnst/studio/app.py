@@ -22,7 +22,7 @@ from jnst.studio.session import Studio
 STATIC = Path(__file__).parent / "static"
 _MAX_JSON = 64 * 1024
 _POLL, _HEARTBEAT = 0.1, 10.0  # seconds
-_FILES = {"studio.js": "text/javascript", "studio.css": "text/css", "icon.svg": "image/svg+xml"}
+_FILES = {"studio.js": "text/javascript", "studio.css": "text/css"}
 
 
 def make_app(studio: Studio, *, token: str, port: int) -> ASGIApp:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jnst.errors import ImageError
 from jnst.images.reading import read_image
-from jnst.images.writing import read_metadata, write_image
+from jnst.images.writing import write_image
 from jnst.presets.resolve import Run
 from jnst.studio.library import NamedFile, encode_jpeg, shrink
 from jnst.studio.painter import turned
@@ -98,7 +98,7 @@ class Kept:
         raise ImageError(f"{self.folder} holds a thousand pictures called {name}; move some away")
 
     def names(self) -> list[str]:
-        """The pictures there that carry a record of jnst, the newest first."""
+        """The PNG pictures there, the newest first."""
         try:
             paths = sorted(self.folder.glob("*.png"), key=lambda path: path.stat().st_mtime, reverse=True)
         except OSError:
@@ -118,7 +118,3 @@ class Kept:
         if key not in self._thumbnails:
             self._thumbnails[key] = encode_jpeg(shrink(read_image(NamedFile(path, name)).pixels))
         return self._thumbnails[key]
-
-    def record(self, name: str) -> dict[str, Any] | None:
-        """What the picture says of itself."""
-        return read_metadata(self.find(name))

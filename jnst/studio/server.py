@@ -23,7 +23,7 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise JnstError(
-            f"cannot listen at port {port}: {error.strerror}; leave --port out to take a free one"
+            f"cannot listen at port {port}: {error.strerror or error}; leave --port out to take a free one"
         ) from None
     return listener
 

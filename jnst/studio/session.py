@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.images.reading import read_bytes
-from jnst.images.resizing import fit_size
 from jnst.images.writing import quantize
 from jnst.presets.resolve import Run
 from jnst.studio.board import Board
+from jnst.studio.draft import MAX_STYLES, Draft, enlarge
 from jnst.studio.keeping import Kept, encode_png, file_name
 from jnst.studio.library import MAX_BYTES, MAX_PIXELS, Library
-from jnst.studio.painter import change_knobs, first_knobs
+from jnst.studio.painter import change_knobs
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.worker import Worker
-from jnst.transfer.planning import plan_run
-
-MAX_SIDE, MAX_STEPS, MAX_STYLES = 4096, 5000, 6
 
 
 class Studio:
@@ -45,12 +41,7 @@ class Studio:
         self.run, self.kept, self.seed = run, Kept(folder), seed
         self.library = Library()
         self._board = Board()
-        self._draft: dict[str, Any] = {
-            "content": None,
-            "styles": [],
-            "size": run.config.size.pixels,
-            "steps": run.config.run.steps,
-        }
+        self._draft = Draft(run.config.size.pixels, run.config.run.steps)
         self._worker = Worker(self._board, run)
         self._worker.start()
 
@@ -63,8 +54,6 @@ class Studio:
     def closed(self) -> bool:
         """Whether the studio has been closed."""
         return self._board.closed
-
-    # What the page asks for.
 
     def state(self) -> dict[str, Any]:
         """Everything the page shows but curves and pictures, as plain JSON types."""
@@ -81,7 +70,7 @@ class Studio:
                 "notices": list(self.run.notices),
                 "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
                 "pictures": pictures,
-                "draft": dict(self._draft),
+                "draft": dataclasses.asdict(self._draft),
                 "paintings": [painting.describe() for painting in self._board.paintings],
                 "kept": kept,
                 "folder": str(self.kept.folder),
@@ -89,13 +78,16 @@ class Studio:
 
     def add_picture(self, data: bytes, name: str, role: str) -> str:
         """Takes a picture in and into the draft, as its photo or as one more painting; returns its id."""
-        _check_role(role)
+        if role not in ("content", "style"):
+            raise ConfigError(f"role is {role!r}; expected content or style")
+        with self._board.changed:
+            if role == "style" and len(self._draft.styles) >= MAX_STYLES:
+                raise ConfigError(f"{MAX_STYLES} paintings are chosen already; remove one first")
         entry = self.library.add(data, name)
         with self._board.changed:
-            if role == "content":
-                self._draft["content"] = entry.id
-            elif len(self._draft["styles"]) < MAX_STYLES:
-                self._draft["styles"] = [*self._draft["styles"], entry.id]
+            styles = [*self._draft.styles, entry.id][:MAX_STYLES]
+            change = {"content": entry.id} if role == "content" else {"styles": styles}
+            self._draft = self._draft.change(change, self.library)
             self._board.tell()
         return entry.id
 
@@ -104,25 +96,9 @@ class Studio:
         return self.add_picture(read_bytes(path), path.name, role)
 
     def set_draft(self, changes: Mapping[str, Any]) -> None:
-        """Changes the choice for the next painting: content (an id), styles (a list of ids), size, steps.
-
-        Raises:
-            JnstError: for a field that does not exist, or a value out of range.
-        """
-        checked: dict[str, Any] = {}
-        for name, value in changes.items():
-            if name == "content":
-                checked[name] = None if value is None else self.library[_text(name, value)].id
-            elif name == "styles":
-                if not isinstance(value, list) or len(value) > MAX_STYLES:
-                    raise ConfigError(f"styles is {value!r}; expected a list of at most {MAX_STYLES} pictures")
-                checked[name] = [self.library[_text(name, one)].id for one in value]
-            elif name in ("size", "steps"):
-                checked[name] = _whole(name, value, 1 if name == "steps" else 16, _MOST[name])
-            else:
-                raise ConfigError(f"the draft has no {name!r}; it has {', '.join(self._draft)}")
+        """Changes the choice for the next painting (see `Draft.change`)."""
         with self._board.changed:
-            self._draft |= checked
+            self._draft = self._draft.change(changes, self.library)
             self._board.tell()
 
     def paint(self, knobs: Mapping[str, Any] | None = None) -> int:
@@ -132,45 +108,13 @@ class Studio:
             ConfigError: where a picture is missing, the queue is full, or the size does not fit into memory.
         """
         with self._board.changed:
-            draft = dict(self._draft)
-        if draft["content"] is None or not draft["styles"]:
-            missing = "a photo" if draft["content"] is None else "a painting"
-            raise ConfigError(f"{missing} is missing; drop one, or pick one of those below")
-        content = self.library[draft["content"]]
-        styles = tuple(self.library[id] for id in draft["styles"])
-        config = self.run.config
-        size = dataclasses.replace(config.size, rule="long", pixels=draft["size"])
-        config = dataclasses.replace(
-            config, size=size, run=dataclasses.replace(config.run, steps=draft["steps"], tolerance=0.0, max_time=0.0)
-        )
-        config = fit_memory(config, content.height, content.width)
-        chosen = change_knobs(first_knobs(config, len(styles)), knobs or {})
-        painting = Painting(0, content, styles, config, chosen, seed=self.seed, goal=draft["steps"])
-        return self._board.add(painting)
+            draft = self._draft
+        return self._board.add(draft.compose(self.run.config, self.library, knobs or {}, seed=self.seed))
 
     def double(self, number: int) -> int:
-        """Puts "the same, twice as large" into the queue: begun from the picture as it is, enlarged.
-
-        Raises:
-            ConfigError: where there is no picture yet, or the larger one does not fit.
-        """
+        """Puts "the same, twice as large" into the queue (see `enlarge`) and returns its number."""
         with self._board.changed:
-            old = self._board.find(number)
-            if old.picture is None or old.canvas is None:
-                raise ConfigError(f"painting {number} has no picture yet; wait until it has been compiled")
-            longest = 2 * max(old.canvas.shape[:2])
-            if longest > MAX_SIDE:
-                raise ConfigError(f"twice as large is {longest} pixels; the studio ends at {MAX_SIDE}")
-            config = dataclasses.replace(
-                old.config, tile=0, size=dataclasses.replace(old.config.size, rule="long", pixels=longest)
-            )
-            config = fit_memory(config, old.content.height, old.content.width)
-            start = Start(quantize(old.picture, bits=16), number, True)
-            # The broad strokes are there already; what is missing takes about half the steps.
-            goal = max(1, old.config.run.steps // 2)
-            config = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=goal))
-            knobs = old.wanted or old.knobs
-            painting = Painting(0, old.content, old.styles, config, knobs, old.seed, start, goal=goal)
+            painting = enlarge(self._board.find(number))
         return self._board.add(painting)
 
     def turn(self, number: int, changes: Mapping[str, Any]) -> None:
@@ -282,35 +226,3 @@ class Studio:
             self._board.tell()
         self._worker.join(timeout=60)
         self.library.close()
-
-
-_MOST: Mapping[str, int] = {"size": MAX_SIDE, "steps": MAX_STEPS}
-
-
-def fit_memory(config: Config, height: int, width: int) -> Config:
-    """The config, in tiles where the whole image would not fit into memory.
-
-    Raises:
-        ConfigError: where no tile fits either.
-    """
-    plan = plan_run(fit_size(height, width, config.size), config)
-    if not plan.fits:
-        raise ConfigError(f"{plan.size[1]} × {plan.size[0]} pixels do not fit into memory; choose a smaller size")
-    return plan.config
-
-
-def _check_role(role: str) -> None:
-    if role not in ("content", "style"):
-        raise ConfigError(f"role is {role!r}; expected content or style")
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} is {value!r}; expected the id of a picture")
-    return value
-
-
-def _whole(name: str, value: Any, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number from {least} to {most}")
-    return value
