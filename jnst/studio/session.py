@@ -125,12 +125,13 @@ class Studio:
         """
         with self._board.changed:
             painting = self._board.find(number)
-            wanted = change_knobs(painting.wanted or painting.knobs, changes)
+            before = painting.wanted or painting.knobs
+            wanted = change_knobs(before, changes)
             if painting.status in LIVE:
                 painting.wanted = wanted
             else:
                 painting.steer(wanted)
-            painting.version += wanted.colors != painting.knobs.colors
+            painting.version += wanted.colors != before.colors
             self._board.tell()
 
     def pause(self, number: int) -> None:
