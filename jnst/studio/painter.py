@@ -66,12 +66,14 @@ def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
     for name, value in changes.items():
         if name not in fields:
             raise ConfigError(describe_unknown("knob", name, fields))
-        numbers = value if name == "blend" and isinstance(value, list) else [value]
+        numbers: list[Any] = value if name == "blend" and isinstance(value, list) else [value]
         if name != "colors" and not all(type(number) in (int, float) for number in numbers):
             raise ConfigError(f"{name} is {value!r}; expected a number" + (" per painting" if name == "blend" else ""))
         if name == "blend" and len(numbers) != len(knobs.blend):
             raise ConfigError(f"blend has {len(numbers)} weights; expected {len(knobs.blend)}, one per painting")
-        checked[name] = tuple(map(float, numbers)) if name == "blend" else value if name == "colors" else float(value)
+        checked[name] = (
+            tuple(map(float, numbers)) if name == "blend" else value if name == "colors" else float(numbers[0])
+        )
     return dataclasses.replace(knobs, **checked)
 
 

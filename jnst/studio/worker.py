@@ -110,9 +110,11 @@ class Worker(threading.Thread):
                     painting.remember()
                     painting.steer(wanted)
                 knobs = painting.knobs
-                if back is None and wanted is None:
-                    if painting.trace and painting.step >= painting.goal:
-                        return "done"
+                if back is not None or wanted is not None:
+                    self._board.tell()
+                elif painting.trace and painting.step >= painting.goal:
+                    return "done"
+                else:
                     status: Status = "paused" if painting.pause else "painting"
                     if painting.status != status:
                         painting.status = status

@@ -83,7 +83,7 @@ def test_a_slider_that_is_dragged_is_one_change(studio, slow):
         studio.turn(number, {"strength": strength})
         wait(lambda strength=strength: painting(studio, number)["knobs"]["strength"] == strength, "the knob")
     studio.turn(number, {"smoothness": 2})
-    wait(lambda: len(painting(studio, number)["steering"][0]) == 3, "both knobs")
+    wait(lambda: [len(change) for change in painting(studio, number)["steering"]] == [3], "both knobs")
     (change,) = painting(studio, number)["steering"]
     assert (change["strength"], change["smoothness"]) == (4, 2)
 
@@ -104,8 +104,11 @@ def test_undo_while_paused_shows_the_moment_and_goes_on_from_there(studio, slow)
     early = late["moments"][1]
     seen = studio.look_back(number, early)
     studio.turn(number, {"strength": 9})
+    wait(lambda: painting(studio, number)["steering"], "the knob")
+    version = studio.version
     studio.undo(number, early)
     wait(lambda: painting(studio, number)["step"] == early, "the moment")
+    assert studio.version >= version + 2  # asked for, and done: the page hears of both
     assert painting(studio, number)["knobs"]["strength"] == 1  # as it was then
     np.testing.assert_allclose(studio.look(number), seen / 65_535, atol=1e-4)
     assert max(painting(studio, number)["moments"]) == early
