@@ -38,6 +38,11 @@ class Targets(NamedTuple):
     content_image: Image | None = None
     outline: jax.Array | None = None
 
+    def __repr__(self) -> str:
+        maps = ", ".join(f"{layer} {'×'.join(map(str, np.shape(map_)))}" for layer, map_ in self.content.items())
+        grams = ", ".join(f"{layer} {np.shape(gram)[-1]}²" for layer, gram in self.grams.items())
+        return f"Targets(content: {maps or 'none'}; Gram matrices: {grams or 'none'})"
+
 
 def loss_weights(config: Config) -> LossWeights:
     """The four factors of the weighted sum, from the config."""
