@@ -35,7 +35,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
 Colors = Literal["style", "content"]
-Lineage = Literal["any", "torchvision", "caffe", "jnst"]
+Lineage = Literal["any", "torchvision", "caffe"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
@@ -83,6 +83,14 @@ class PixelSpace:
         require(all(map(math.isfinite, self.mean)), f"pixel mean is {self.mean}; expected finite numbers")
 
 
+def check_channels(channels: tuple[int, ...]) -> None:
+    """Raises ConfigError unless these can be the output channels of a VGG's first convolutions."""
+    require(
+        len(channels) <= 16 and all(type(count) is int and 1 <= count <= 4096 for count in channels),
+        f"channels is {channels}; expected at most 16 whole numbers from 1 to 4096, one per convolution in order",
+    )
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Which VGG, and the choices that its users make differently."""
@@ -92,10 +100,12 @@ class NetworkConfig:
     pooling: Pooling = setting("max", "how 2×2 windows are pooled")
     pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
     first_padding: FirstPadding = setting("zero", "border of the first convolution")
+    channels: tuple[int, ...] = setting((), "output channels of each convolution in order; empty: the table's × width")
 
     def __post_init__(self) -> None:
         _check_choices(self)
         require(0 < self.width <= 4, f"network width is {self.width}; expected a multiplier above 0 and at most 4")
+        check_channels(self.channels)
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ class LossConfig:
     style_weight: float = setting(1.0, "weight of the style term")
     tv_weight: float = setting(0.0, "weight of the total variation term")
     edge_weight: float = setting(0.0, "weight of the edge term, which holds edges where the photo has them")
+    strength: float = setting(0.5, "of the style, 0 to 1; 0.5 is the style weight as given, 0.1 more doubles it")
     content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
     style_layers: LayerWeights = setting(
         (("relu1_1", 0.2), ("relu2_1", 0.2), ("relu3_1", 0.2), ("relu4_1", 0.2), ("relu5_1", 0.2)),
@@ -125,6 +136,7 @@ class LossConfig:
         _check_choices(self)
         for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
             _check_weight(name.replace("_", " "), getattr(self, name))
+        require(0 <= self.strength <= 1, f"strength is {self.strength}; expected 0 to 1, where 0.5 is the preset's own")
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
             names = [layer for layer, _ in layers]
@@ -360,5 +372,12 @@ def compile_key(config: Config) -> Config:
         noise=plain.noise,
         size=plain.size,
         run=plain.run,
-        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
+        loss=dataclasses.replace(
+            config.loss,
+            content_weight=1.0,
+            style_weight=1.0,
+            tv_weight=1.0,
+            edge_weight=edges,
+            strength=plain.loss.strength,
+        ),
     )

@@ -50,7 +50,7 @@ def start(folder: Path, steps: int, *more: str) -> subprocess.Popen:
     words += ["--batch-size", "4", "--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / "cache")}
     return subprocess.Popen(
-        [sys.executable, "-m", "jnst", *words, "--weights", "pocket"],
+        [sys.executable, "-m", "jnst", *words, "--weights", "vgg16-caffe"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

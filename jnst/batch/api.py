@@ -56,7 +56,7 @@ def stylize_batch(
         ConfigError: for lists of different lengths, or an image too small for the deepest layer.
 
     >>> import jnst, numpy as np
-    >>> params, config = jnst.load_preset("pocket", weights="pocket", steps=1, size=32, style_layers=[["relu1_1", 1.0]])
+    >>> params, config = jnst.load_preset("default", steps=1, size=32, style_layers=[["relu1_1", 1.0]])
     >>> contents = np.random.default_rng(0).random((2, 32, 32, 3))
     >>> [result.image.shape for result in stylize_batch(params, contents, contents[0], config)]
     [(32, 32, 3), (32, 32, 3)]

@@ -10,6 +10,7 @@ from jnst.errors import ConfigError
 # Flag, the setting that it replaces, and what its value is called in the help.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--iterations", "run.steps", "N"),
+    ("--strength", "loss.strength", "F"),
     ("--content-weight", "loss.content_weight", "F"),
     ("--style-weight", "loss.style_weight", "F"),
     ("--tv-weight", "loss.tv_weight", "F"),
@@ -80,7 +81,8 @@ def parse_setting(path: str, text: str) -> Any:
             wanted = "a whole number" if hint is int else "a number"
             raise ConfigError(f"{path} is {text!r}; expected {wanted}") from None
     if get_origin(hint) is tuple:
-        return [float(part) for part in text.split(",")]
+        number = get_args(hint)[0]
+        return [number(part) for part in text.split(",")]
     return text
 
 

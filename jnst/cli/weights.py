@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.vgg.layers import describe_width
 from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 
 
@@ -25,7 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--lineage", metavar="{" + ",".join(get_args(WeightsLineage)) + "}", help="pixels that it was trained on"
     )
-    convert.add_argument("--half", action="store_true", help="store half precision, at half the size")
+    convert.add_argument(
+        "--half", action="store_true", help="store half precision, compressed, at less than half the size"
+    )
+    convert.add_argument("--name", help="what to call the weights (the output's name)")
+    convert.add_argument("--source", help="where the file came from (its own name)")
+    convert.add_argument("--licence", help="of the weights")
+    convert.add_argument(
+        "--note", action="append", default=[], metavar="NAME=TEXT", help="a further fact of their origin"
+    )
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
     for action, text in (("verify", "read a weights file and check its hashes"), ("info", "what a weights file says")):
         one = actions.add_parser(action, help=text)
@@ -92,8 +101,20 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise WeightsError(f"{output} exists already; choose another name or say --overwrite")
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
-    info = convert_weights(source, output, lineage=arguments.lineage, dtype="float16" if arguments.half else "float32")
-    print(f"{output}: {info.architecture}, width {info.width:g}, {info.lineage} lineage")
+    notes = dict(text.partition("=")[::2] for text in arguments.note)
+    if not all(notes.values()):
+        raise WeightsError(f"--note {arguments.note[0]!r}; expected NAME=TEXT")
+    info = convert_weights(
+        source,
+        output,
+        name=arguments.name or "",
+        lineage=arguments.lineage,
+        origin=arguments.source or "",
+        licence=arguments.licence or "",
+        dtype="float16" if arguments.half else "float32",
+        notes=notes,
+    )
+    print(f"{output}: {describe_width(info)}, {info.lineage} lineage")
     return 0
 
 
@@ -102,7 +123,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = resolve_weights(arguments.file).path
     info = verify_weights(path)
-    print(f"{path}: sound; {info.architecture}, width {info.width:g}, {info.lineage} lineage, sha256 {info.sha256}")
+    print(f"{path}: sound; {describe_width(info)}, {info.lineage} lineage, sha256 {info.sha256}")
     return 0
 
 

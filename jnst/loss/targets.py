@@ -44,11 +44,16 @@ class Targets(NamedTuple):
         return f"Targets(content: {maps or 'none'}; Gram matrices: {grams or 'none'})"
 
 
+# Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
+STRENGTH_RANGE = 1024.0
+
+
 def loss_weights(config: Config) -> LossWeights:
-    """The four factors of the weighted sum, from the config."""
+    """The four factors of the weighted sum, from the config; the strength is a factor on the style weight alone."""
     loss = config.loss
+    style_weight = loss.style_weight * STRENGTH_RANGE ** (loss.strength - 0.5)
     return LossWeights(
-        *(jnp.float32(weight) for weight in (loss.content_weight, loss.style_weight, loss.tv_weight, loss.edge_weight))
+        *(jnp.float32(weight) for weight in (loss.content_weight, style_weight, loss.tv_weight, loss.edge_weight))
     )
 
 

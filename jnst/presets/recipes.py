@@ -124,13 +124,16 @@ _PAPER = Config(
 _DEFAULT = Config(
     preset="default",
     init="recolored",
-    network_input=TORCHVISION,
+    # With zeros around the picture, its outermost pixels come out lighter or darker than the photo's.
+    network=NetworkConfig(architecture="vgg16", first_padding="replicate"),
+    network_input=CAFFE,
     size=SizeConfig(rule="long", pixels=512, kernel="pillow-lanczos"),
     loss=LossConfig(
         content_weight=1.0,
-        style_weight=300.0,
+        style_weight=60.0,
         tv_weight=3.0,
-        content_layers=(("relu4_2", 1.0),),
+        # relu4_2 alone, eight pixels a position, loses what is thin: cables, the edges of a tower.
+        content_layers=(("relu2_2", 0.5), ("relu3_2", 0.5), ("relu4_2", 1.0)),
         style_layers=_FIRST_OF_BLOCK,
         content_normalization="target_variance",
         style_normalization="target_norm",
@@ -138,46 +141,13 @@ _DEFAULT = Config(
     ),
     # The memory of 20 pairs in float32, and at exponent 0.5 704 evaluations for 815 to the same loss.
     optimizer=OptimizerConfig(method="lbfgs", history=40, history_precision="bfloat16", frequency_exponent=0.65),
-    run=RunConfig(steps=200),
+    # Half the size first: larger strokes, and less of the style's distance left after less work than at one size.
+    run=RunConfig(steps=100, scales=2),
 )
 
-
-def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerWeights:
-    """The first `depths` layers of each block, each with its block's weight, scaled to sum to one."""
-    layers = [
-        (f"relu{block}_{index}", weight)
-        for block, (depth, weight) in enumerate(zip(depths, weights, strict=True), start=1)
-        for index in range(1, depth + 1)
-    ]
-    total = sum(weight for _, weight in layers)
-    return tuple((layer, weight / total) for layer, weight in layers)
-
-
-# The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
-# layers know less of pictures than ImageNet's, so the photo is held by its edges, with a little content taken early,
-# and the first layers' style counts more. conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and
-# covariance of the style's.
-# Zeros in front of conv1_1, before whose ReLU the style is taken, would leave a line along the border.
-_POCKET = dataclasses.replace(
-    _DEFAULT,
-    preset="pocket",
-    lineage="jnst",
-    network=NetworkConfig(width=0.375, pooling="average", first_padding="replicate"),
-    loss=dataclasses.replace(
-        _DEFAULT.loss,
-        content_weight=1.0,
-        style_weight=200.0,
-        tv_weight=5.0,
-        edge_weight=6.0,
-        content_layers=(("relu3_2", 1.0),),
-        style_layers=(("conv1_1", 1.0), *_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1))),
-    ),
-    run=RunConfig(steps=150),
-)
 
 PRESETS: dict[str, Config] = {
     "default": _DEFAULT,
-    "pocket": _POCKET,
     "gordic": _GORDIC,
     "gordic-vgg16": _with_layers(
         _GORDIC,
@@ -230,11 +200,6 @@ NOTES: dict[str, Notes] = {
     "default": Notes(
         "Ours: looks best with whatever weights are at hand.",
         "Terms normalised by their targets; preconditioned by spatial frequency; begins in the style's colours.",
-        ("With the bundled network, the preset pocket stands in for it.",),
-    ),
-    "pocket": Notes(
-        "The default for the bundled network.",
-        "As the default, with average pooling and conv1_1 and all thirteen layers up to relu5_1 as style layers.",
     ),
     "gordic": Notes("The PyTorch notebook N_S_T, VGG19.", _GORDIC_REFERENCE, _GORDIC_QUIRKS),
     "gordic-vgg16": Notes(

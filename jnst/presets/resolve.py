@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jnst.arrays import Params
 from jnst.config import Config, Init, Method, from_dict, to_dict
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.registry import resolve_weights
@@ -80,24 +80,45 @@ def resolve_run(
     """
     config = find_preset(preset, network=network, method=method, init=init)
     resolved = resolve_weights(weights, architecture=config.network.architecture, lineage=config.lineage)
-    loaded = read_weights(resolved.path)
-    notices = [resolved.notice] if resolved.notice else []
-    if preset == "default" and loaded.info.lineage == "jnst":
-        config = find_preset("pocket", network=network, method=method, init=init)
-    if config.lineage not in ("any", loaded.info.lineage):
-        notices.append(
-            f"preset {config.preset} was made for weights of {config.lineage} lineage; {loaded.info.name} is "
-            f"{loaded.info.lineage}, so its loss weights may need a change"
+    if network is not None and resolved.missing:
+        raise WeightsError(
+            f"{config.network.architecture} weights needed, and none on this machine; "
+            f"`jnst weights fetch {resolved.missing}` brings them, or leave the network to the weights"
         )
-    config = adapt_to_weights(config, loaded.info)
+    loaded = read_weights(resolved.path)
+    notice = _tell_difference(config, loaded.info, resolved.missing)
+    config = adapt_to_weights(config, loaded.info, network=network)
     source = resolved.name if str(weights) in (resolved.name, "auto") else str(resolved.path)
-    return Run(replace_settings(config, settings or {}), loaded, source, tuple(notices))
+    return Run(replace_settings(config, settings or {}), loaded, source, (notice,) if notice else ())
 
 
-def adapt_to_weights(config: Config, info: WeightsInfo) -> Config:
-    """`adapt_preset` for a weights file."""
+def _tell_difference(config: Config, info: WeightsInfo, missing: str) -> str:
+    """A line for the user where a preset runs on other weights than it was made for; empty where it does not."""
+    asked, given = config.network.architecture, info.architecture
+    if config.lineage == "any" or (asked, config.lineage) == (given, info.lineage):
+        return ""
+    changes = []
+    if asked != given:
+        changes.append(f"the layers are {given}'s")
+    if config.lineage != info.lineage:
+        changes.append("channel order and mean are those of the weights, and loss weights may need a change")
+    fetch = f"; `jnst weights fetch {missing}` brings those it was made for" if missing else ""
+    return (
+        f"preset {config.preset} was made for {asked} of {config.lineage} lineage and runs on {info.name} ({given}, "
+        f"{info.lineage} lineage): {'; '.join(changes)}{fetch}"
+    )
+
+
+def adapt_to_weights(config: Config, info: WeightsInfo, *, network: str | None = None) -> Config:
+    """`adapt_preset` for a weights file. `network` is what the user asked for, if anything."""
     return adapt_preset(
-        config, lineage=info.lineage, architecture=info.architecture, width=info.width, network_input=info.space
+        config,
+        lineage=info.lineage,
+        architecture=info.architecture,
+        width=info.width,
+        network_input=info.space,
+        fixed=network is not None,
+        channels=info.channels,
     )
 
 
@@ -111,10 +132,10 @@ def load_preset(
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
         settings: steps, scales, size (longer side in pixels), height, content_weight, style_weight, tv_weight,
-            edge_weight, content_layers, style_layers, pooling, init, method; or any by its path, each dot as two
-            underscores.
+            edge_weight, strength, content_layers, style_layers, pooling, init, method; or any by its path, each dot as
+            two underscores.
 
-    >>> params, config = load_preset("pocket", weights="pocket", steps=10, optimizer__history=5)
+    >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
     (10, 5, True)
     """
@@ -136,6 +157,7 @@ _SHORT = {
     "style_weight": "loss.style_weight",
     "tv_weight": "loss.tv_weight",
     "edge_weight": "loss.edge_weight",
+    "strength": "loss.strength",
     "content_layers": "loss.content_layers",
     "style_layers": "loss.style_layers",
     "pooling": "network.pooling",

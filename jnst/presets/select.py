@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from jnst.config import Config, Init, Method, PixelSpace
+from jnst.config import Architecture, Config, Init, Method, PixelSpace
 from jnst.errors import ConfigError, describe_unknown
 from jnst.presets.recipes import PRESETS
+from jnst.vgg.layers import layer_names
 
 # The author's table: weights (content, style, total variation) for each optimiser and initial image.
 _GORDIC_WEIGHTS: dict[tuple[str, str], tuple[float, float, float]] = {
@@ -75,22 +76,35 @@ def _with_gordic_weights(config: Config) -> Config:
     return dataclasses.replace(config, loss=loss, run=run)
 
 
-def adapt_preset(config: Config, *, lineage: str, architecture: str, width: float, network_input: PixelSpace) -> Config:
-    """The config for weights of that lineage, architecture, width and input space.
+def adapt_preset(
+    config: Config,
+    *,
+    lineage: str,
+    architecture: Architecture,
+    width: float,
+    network_input: PixelSpace,
+    channels: tuple[int, ...] = (),
+    fixed: bool = False,
+) -> Config:
+    """The config for weights of that lineage, architecture, width or channels, and input space.
 
     A recipe made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
+    `fixed` says that the user asked for the config's network, which the weights must then be of.
 
     Raises:
-        ConfigError: where the weights are of another architecture than a recipe asks for.
+        ConfigError: where the weights are of another architecture than was asked for, or lack a layer of the recipe.
     """
-    if config.preset == "default":
-        config = dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=architecture))
-    if config.network.architecture != architecture:
-        raise ConfigError(
-            f"preset {config.preset} asks for {config.network.architecture}, but the weights are of {architecture}; "
-            f"choose other weights, or the preset's form for {architecture}"
-        )
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, width=width))
+    asked = config.network.architecture
+    if asked != architecture:
+        absent = [layer for layer in config.loss.layers if layer not in layer_names(architecture)]
+        if fixed or absent:
+            layers = f" and have no {', '.join(absent)}" if absent else ""
+            raise ConfigError(
+                f"preset {config.preset} asks for {asked}, but the weights are of {architecture}{layers}; "
+                f"choose other weights, or the preset's form for {architecture}"
+            )
+    network = dataclasses.replace(config.network, architecture=architecture, width=width, channels=channels)
+    config = dataclasses.replace(config, network=network)
     if config.lineage != lineage or config.lineage == "any":
         config = dataclasses.replace(config, network_input=network_input)
     return config

@@ -232,7 +232,7 @@ def stylize(
         ImageError: where an image is not RGB, or holds numbers that are no colours.
 
     >>> import jnst, numpy as np
-    >>> params, config = jnst.load_preset("pocket", weights="pocket", steps=2, size=32)
+    >>> params, config = jnst.load_preset("default", steps=2, size=32)
     >>> rng = np.random.default_rng(0)
     >>> content, style = rng.random((32, 48, 3)), rng.random((40, 40, 3))
     >>> jnst.stylize(params, content, style, config).image.shape

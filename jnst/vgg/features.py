@@ -15,7 +15,7 @@ from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
 from jnst.errors import ConfigError, WeightsError
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
-from jnst.vgg.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
+from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
 from jnst.vgg.valid_region import Extent, beyond_the_border, border, inside
 
@@ -29,13 +29,13 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, x: Image, layers: tuple[str, ...], extent: Extent | None = None) -> dict[str, FeatureMap]:
         names = layer_names(self.network.architecture)
-        channels = convolutions(self.network.architecture)
+        channels = network_channels(self.network)
         features: dict[str, FeatureMap] = {}
         if extent is not None:
             x = border(x, extent, self.network.first_padding)
         for name in names[: deepest(layers, self.network.architecture) + 1]:
             if name.startswith("conv"):
-                x = self._convolution(x, name, scaled_channels(channels[name], self.network.width))
+                x = self._convolution(x, name, channels[name])
             elif name.startswith("relu"):
                 x = nn.relu(x)
             else:
@@ -123,7 +123,7 @@ def extract_features(
 def check_params(params: Params, layers: Sequence[str], network: NetworkConfig) -> None:
     """Raises WeightsError unless `params` hold every convolution up to the deepest of `layers`, at the right shape."""
     names = layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]
-    table = convolutions(network.architecture)
+    table = network_channels(network)
     inputs = 3
     for name in (name for name in names if name in table):
         if name not in params:
@@ -132,11 +132,10 @@ def check_params(params: Params, layers: Sequence[str], network: NetworkConfig) 
             )
         if "kernel_flipped" not in params[name]:
             raise WeightsError(f"the weights of {name} are not prepared; pass them through jnst.prepare_params once")
-        outputs = scaled_channels(table[name], network.width)
+        outputs = table[name]
         shape = tuple(params[name]["kernel"].shape)
         if shape != (3, 3, inputs, outputs):
             raise WeightsError(
-                f"the kernel of {name} has shape {shape}; {network.architecture} at width {network.width} "
-                f"expects {(3, 3, inputs, outputs)}"
+                f"the kernel of {name} has shape {shape}; {describe_width(network)} expects {(3, 3, inputs, outputs)}"
             )
         inputs = outputs

@@ -37,6 +37,32 @@ def scaled_channels(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
+def channel_counts(architecture: Architecture, width: float, channels: Sequence[int] = ()) -> dict[str, int]:
+    """Output channels of every convolution in order: those given, then the table's times the width.
+
+    >>> list(channel_counts("vgg16", 0.5, (24, 40)).values())[:4]
+    [24, 40, 64, 64]
+    """
+    counts = {name: scaled_channels(count, width) for name, count in convolutions(architecture).items()}
+    return counts | dict(zip(counts, channels, strict=False))
+
+
+def network_channels(network: NetworkConfig) -> dict[str, int]:
+    """`channel_counts` of a network."""
+    return channel_counts(network.architecture, network.width, network.channels)
+
+
+def describe_width(network: Any) -> str:
+    """Architecture and width in words, of a `NetworkConfig` or of what a weights file says about itself.
+
+    >>> describe_width(NetworkConfig("vgg16", channels=(24, 40)))
+    'vgg16 with channels 24, 40'
+    """
+    if network.channels:
+        return f"{network.architecture} with channels {', '.join(map(str, network.channels))}"
+    return f"{network.architecture} at width {network.width:g}"
+
+
 def deepest(layers: Sequence[str], architecture: Architecture) -> int:
     """Position of the deepest of `layers` in `layer_names`; -1 when none is asked for.
 

@@ -22,7 +22,7 @@ from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights.download import Download, Patience, Progress, fetch, received
 from jnst.weights.foreign_files import StoredTensor, read_pytorch, read_safetensors
 from jnst.weights.hdf5 import array_shape, find_arrays, is_hdf5, open_hdf5, read_array
-from jnst.weights.registry import CATALOGUE, Entry, WeightsLineage, find_entry, locate_weights
+from jnst.weights.registry import CATALOGUE, Entry, WeightsLineage, cached_path, find_entry, locate_weights
 from jnst.weights.store import (
     Weights,
     WeightsInfo,
@@ -55,6 +55,7 @@ def convert_weights(
     origin: str = "",
     licence: str = "",
     dtype: Literal["float32", "float16"] = "float32",
+    notes: Mapping[str, str] | None = None,
 ) -> WeightsInfo:
     """Reads a file of another program (or of ours) and writes it as a weights file.
 
@@ -65,7 +66,8 @@ def convert_weights(
         lineage: which pixels the network was trained on, where the layer names do not tell it rightly.
         origin: where the file came from; its own name if empty.
         licence: of the weights.
-        dtype: of the storage.
+        dtype: of the storage; float16 is shuffled and deflated as well.
+        notes: what else the file is to say about its origin, by name.
 
     Returns:
         What the new file says about itself.
@@ -78,7 +80,9 @@ def convert_weights(
         raise WeightsError(f"{source} would be overwritten by its own conversion; choose another destination")
     params, info = read_foreign(source, lineage=lineage)
     info = replace(info, name=name or destination.stem, source=origin or info.source, licence=licence or info.licence)
-    return write_weights(destination, params, info, dtype=dtype)
+    if notes:
+        info = replace(info, notes={**info.notes, **notes})
+    return write_weights(destination, params, info, dtype=dtype, compress=dtype == "float16")
 
 
 def fetch_weights(
@@ -94,7 +98,7 @@ def fetch_weights(
     The official file is downloaded and verified, its convolutions are converted, and the download is removed.
 
     Args:
-        name: of the catalogue. Bundled weights are here already.
+        name: of the catalogue.
         progress: told about the bytes as they come.
         cache_dir: in place of the user's cache.
         catalogue: in place of ours, for mirrors: `dataclasses.replace(CATALOGUE["vgg19"], url=…)`.
@@ -104,9 +108,9 @@ def fetch_weights(
         WeightsError: for an unknown name, or as `jnst.weights.download.fetch` and `convert_weights` do.
     """
     entry = find_entry(name, catalogue)
-    target = locate_weights(entry, cache_dir)
     if not entry.url:
-        return target
+        return locate_weights(entry, cache_dir)
+    target = cached_path(entry, cache_dir)
     raw = target.parent.parent / "downloads" / entry.url.rsplit("/", 1)[-1]
 
     def wait() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from jnst.errors import WeightsError
 from jnst.files import check_readable
 
+_LARGEST_RATIO = 16  # of an array's bytes to those that the file holds; half-precision kernels shrink to 0.86
+_SMALL = 4096  # bytes below which an array is stored plainly
 _BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
 
@@ -53,12 +55,32 @@ def member(group: Any, name: str) -> Any:
 
 
 def array_shape(dataset: Any) -> tuple[int, ...]:
-    """Shape of an array of floats whose bytes all lie plainly in the file, so that it is no larger than the file."""
+    """Shape of an array of floats that lies in the file, plain or deflated.
+
+    Raises:
+        WeightsError: for an array of something else, in another file, incomplete, or larger than `_LARGEST_RATIO` times
+            the bytes that hold it, which no trained kernel is.
+    """
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8:
         raise WeightsError(f"{dataset.name} is not an array of floating-point numbers")
-    if dataset.is_virtual or dataset.external or dataset.id.get_storage_size() != dataset.nbytes:
-        raise WeightsError(f"{dataset.name} is compressed, incomplete, or kept in another file")
+    stored, plain = dataset.id.get_storage_size(), dataset.id.get_create_plist().get_nfilters() == 0
+    if dataset.is_virtual or dataset.external or (plain and stored != dataset.nbytes):
+        raise WeightsError(f"{dataset.name} is incomplete or kept in another file")
+    if not plain and not _is_deflated(dataset):
+        raise WeightsError(f"{dataset.name} is compressed by another filter than gzip")
+    if dataset.nbytes > _LARGEST_RATIO * stored:
+        raise WeightsError(f"{dataset.name} declares {dataset.nbytes} bytes, but the file holds {stored} for it")
     return dataset.shape
+
+
+def _is_deflated(dataset: h5py.Dataset) -> bool:
+    """Whether gzip, with or without shuffled bytes, is all that was done to it, in chunks no larger than the array."""
+    filters = dataset.id.get_create_plist()
+    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
+    chunks = dataset.chunks or ()
+    return {filters.get_filter(index)[0] for index in range(filters.get_nfilters())} <= known and all(
+        chunk <= length for chunk, length in zip(chunks, dataset.shape, strict=True)
+    )
 
 
 def read_array(dataset: Any) -> np.ndarray:
@@ -78,8 +100,16 @@ def find_arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
     return found
 
 
-def hdf5_bytes(groups: Mapping[str, Mapping[str, np.ndarray]], attributes: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A whole file made in memory: arrays by group and name; attributes by group, those of the file under "/"."""
+def hdf5_bytes(
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+    attributes: Mapping[str, Mapping[str, Any]],
+    *,
+    compress: bool = False,
+) -> bytes:
+    """A whole file made in memory: arrays by group and name; attributes by group, those of the file under "/".
+
+    With `compress`, arrays of more than `_SMALL` bytes are shuffled and deflated, each in one chunk.
+    """
     size = sum(array.nbytes for arrays in groups.values() for array in arrays.values())
     # This version of the format has a checksum on all its structure, which the older one does not.
     options = {"driver": "core", "backing_store": False, "block_size": size + (1 << 16), "libver": ("v110", "v110")}
@@ -87,7 +117,9 @@ def hdf5_bytes(groups: Mapping[str, Mapping[str, np.ndarray]], attributes: Mappi
         for name, arrays in groups.items():
             group = file.create_group(name)
             for key, values in arrays.items():
-                group.create_dataset(key, data=values)
+                packed = compress and values.nbytes > _SMALL
+                how = {"chunks": values.shape, "compression": "gzip", "shuffle": True} if packed else {}
+                group.create_dataset(key, data=values, **how)
         for name, items in attributes.items():
             for key, value in items.items():
                 file[name].attrs[key] = value

@@ -9,20 +9,22 @@ from jnst.config import Architecture, Lineage, PixelSpace
 from jnst.errors import WeightsError, describe_unknown
 from jnst.files import cache_directory
 
-WeightsLineage = Literal["torchvision", "caffe", "jnst"]
+WeightsLineage = Literal["torchvision", "caffe"]
 
 _IMAGENET = PixelSpace(scale=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), order="rgb")
-# What a network of each lineage was trained on. Ours are trained on torchvision's, so that presets need no third kind.
+# What a network of each lineage was trained on.
 INPUT_SPACES: dict[WeightsLineage, PixelSpace] = {
     "torchvision": _IMAGENET,
     "caffe": PixelSpace(scale=255.0, mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), order="bgr"),
-    "jnst": _IMAGENET,
 }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A named file. `size` in bytes and `checksum` ("sha256:…" or "md5:…") are those of the download at `url`."""
+    """A named file. `size` in bytes and `checksum` ("sha256:…" or "md5:…") are those of the download at `url`.
+
+    `bundled` is the name of the file that comes with jnst, if there is one: used until a download is in the cache.
+    """
 
     name: str
     architecture: Architecture
@@ -32,6 +34,7 @@ class Entry:
     url: str = ""
     size: int = 0
     checksum: str = ""
+    bundled: str = ""
 
 
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
@@ -41,7 +44,6 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("pocket", "vgg19", "jnst", "three eighths of VGG19's width, bundled", "Apache-2.0"),
         Entry(
             "vgg19",
             "vgg19",
@@ -76,14 +78,17 @@ CATALOGUE: dict[str, Entry] = {
             "vgg16-caffe",
             "vgg16",
             "caffe",
-            "Oxford's original VGG16, from Keras",
+            "Oxford's original VGG16, bundled in half precision; fetched in float32 from Keras",
             _OXFORD_LICENCE,
             f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
             58_889_256,
             "md5:6d6bbae143d832006294945121d1f1fc",
+            bundled="vgg16.h5",
         ),
     )
 }
+# What `auto` takes where the weights that a preset asks for have not been fetched.
+BUNDLED = CATALOGUE["vgg16-caffe"]
 
 
 def find_entry(name: str, catalogue: Mapping[str, Entry] = CATALOGUE) -> Entry:
@@ -98,35 +103,40 @@ def find_entry(name: str, catalogue: Mapping[str, Entry] = CATALOGUE) -> Entry:
 
 
 def locate_weights(entry: Entry, cache_dir: Path | None = None) -> Path:
-    """Where an entry's weights file lies, or will lie once it has been fetched."""
-    if entry.url:
-        return (cache_dir or cache_directory()) / "weights" / f"{entry.name}.h5"
+    """Where an entry's weights file lies: what was fetched, else what is bundled, else where it would be fetched to."""
+    fetched = cached_path(entry, cache_dir)
+    if not entry.bundled or (entry.url and fetched.exists()):
+        return fetched
     package = Path(__file__).parents[1]
-    installed = package / "data" / "weights" / f"{entry.name}.h5"
-    return installed if installed.exists() else package.parent / "weights" / f"{entry.name}.h5"
+    installed = package / "data" / "weights" / entry.bundled
+    return installed if installed.exists() else package.parent / "weights" / entry.bundled
+
+
+def cached_path(entry: Entry, cache_dir: Path | None = None) -> Path:
+    """Where `jnst weights fetch` puts an entry's weights file."""
+    return (cache_dir or cache_directory()) / "weights" / f"{entry.name}.h5"
 
 
 class Resolved(NamedTuple):
-    """A weights file by name or path. `notice` is a line for the user where something less than the best was taken."""
+    """A weights file by name or path. `missing` names the weights that "auto" looked for and did not find."""
 
     name: str
     path: Path
-    fell_back: bool = False
-    notice: str = ""
+    missing: str = ""
 
 
 def resolve_weights(
     name_or_path: str | Path = "auto",
     *,
-    architecture: Architecture = "vgg19",
+    architecture: Architecture = "vgg16",
     lineage: Lineage = "any",
     cache_dir: Path | None = None,
 ) -> Resolved:
     """Finds a weights file; nothing is downloaded and nothing is read.
 
     Args:
-        name_or_path: a name of the catalogue, a path, or "auto": ImageNet weights of that architecture and lineage
-            where they have been fetched, else the bundled network where it will do.
+        name_or_path: a name of the catalogue, a path, or "auto": weights of that architecture and lineage where they
+            are on this machine, else the bundled VGG16.
         architecture: what "auto" looks for.
         lineage: what "auto" looks for.
         cache_dir: in place of the user's cache.
@@ -156,24 +166,13 @@ def _choose(architecture: Architecture, lineage: Lineage, cache_dir: Path | None
         for entry in CATALOGUE.values()
         if entry.architecture == architecture and lineage in ("any", entry.lineage)
     ]
-    fetched = [entry for entry in fitting if entry.url]
-    for entry in fetched:
+    if BUNDLED in fitting and lineage == "any":  # the same picture, whatever else has been fetched
+        fitting = [BUNDLED]
+    for entry in fitting:
         path = locate_weights(entry, cache_dir)
         if path.exists():
             return Resolved(entry.name, path)
-    for entry in fitting:
-        if not entry.url:
-            notice = f"using the bundled weights {entry.name}"
-            if fetched:
-                notice += f"; `jnst weights fetch {fetched[0].name}` brings ImageNet's, which look better"
-            return Resolved(entry.name, locate_weights(entry), bool(fetched), notice if fetched else "")
-    if not fetched:
-        raise WeightsError(f"there are no {architecture} weights of {lineage} lineage; choose others with --weights")
-    kind = f"{architecture} weights" if lineage == "any" else f"{architecture} weights of {lineage} lineage"
-    raise WeightsError(
-        f"{kind} needed, and none on this machine; `jnst weights fetch {fetched[0].name}` brings them, "
-        "or choose others with --weights"
-    )
+    return Resolved(BUNDLED.name, locate_weights(BUNDLED, cache_dir), fitting[0].name if fitting else "")
 
 
 class Row(NamedTuple):
@@ -194,7 +193,8 @@ def list_weights(cache_dir: Path | None = None) -> list[Row]:
     rows = []
     for entry in CATALOGUE.values():
         path = locate_weights(entry, cache_dir)
-        state = "absent" if not path.exists() else "fetched" if entry.url else "bundled"
+        fetched = bool(entry.url) and cached_path(entry, cache_dir).exists()
+        state = "fetched" if fetched else "bundled" if entry.bundled and path.exists() else "absent"
         rows.append(
             Row(entry.name, entry.architecture, entry.lineage, state, path, entry.size, entry.licence, entry.summary)
         )

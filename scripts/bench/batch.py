@@ -2,8 +2,8 @@
 
     python scripts/bench/batch.py lanes      seconds per image and evaluation as the batch grows (VGG19, random weights)
     python scripts/bench/batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
-    python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize` (pocket)
-    python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search (pocket)
+    python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize`
+    python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search
 
 Prints Markdown rows. Nothing is downloaded; weights are random or the bundled ones.
 """
@@ -138,7 +138,7 @@ def bench_commands(side: int, count: int, steps: int) -> None:
             Image.fromarray(np.uint8(255 * picture(seed, side))).save(folder / "in" / f"{seed:02d}.png")
         Image.fromarray(np.uint8(255 * picture(99, side))).save(folder / "style.png")
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / "cache")}
-        common = ["--weights", "pocket", "--size", str(side), "--iterations", str(steps), "--quiet"]
+        common = ["--weights", "vgg16-caffe", "--size", str(side), "--iterations", str(steps), "--quiet"]
 
         def run(*words: str) -> float:
             begin = time.monotonic()
@@ -151,7 +151,7 @@ def bench_commands(side: int, count: int, steps: int) -> None:
         cold_single = run("stylize", "in/00.png", "style.png", "-o", "cold.png")
         single = sum(run("stylize", f"in/{seed:02d}.png", "style.png", "-o", f"{seed}.png") for seed in range(count))
         cold, warm = batch("out1"), batch("out2")
-    print(f"| {count} images of {side} px, {steps} steps, pocket | s | images per hour |")
+    print(f"| {count} images of {side} px, {steps} steps | s | images per hour |")
     print("| --- | --- | --- |")
     print(f"| {count} × `jnst stylize` (compiled before; the very first took {cold_single:.1f} s) | {single:.1f} "
           f"| {3600 * count / single:.0f} |")  # fmt: skip
@@ -170,7 +170,7 @@ def bench_searches(side: int, count: int, steps: int) -> None:
     print(f"| {count} images, {side} px, {steps} steps | evaluations per image | lock-step | mean loss | s per image |")
     print("| --- | --- | --- | --- | --- |")
     for search in ("none", "zoom", "backtracking"):
-        params, config = load_preset("pocket", weights="pocket", steps=steps, size=side, optimizer__line_search=search)
+        params, config = load_preset("default", steps=steps, size=side, optimizer__line_search=search)
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, chunk=steps))
         # Once to compile, once to time.
         for name, run in (

@@ -1,6 +1,6 @@
 """Milliseconds of one turn of the compiled loop: the evaluation, the cosine transforms and L-BFGS's memory.
 
-    python scripts/bench/step_time.py [--size 512] [--weights pocket] [--history 20 40 100] [--rounds 5]
+    python scripts/bench/step_time.py [--size 512] [--history 20 40 100] [--rounds 5]
 
 The recipe is `gordic`, on a random square picture. The rows take turns; each figure is the median (minimum) over the
 rounds, each of ten turns.
@@ -40,7 +40,7 @@ def settings(histories: list[int]) -> dict[str, OptimizerConfig]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="height and width in pixels")
-    parser.add_argument("--weights", default="pocket", help="name or file")
+    parser.add_argument("--weights", default="auto", help="name or file")
     parser.add_argument("--history", type=int, nargs="+", default=[20, 40, 100])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

@@ -59,7 +59,7 @@ def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
         "adam": OptimizerConfig(method="adam"),
         "lbfgs, history 5, bfloat16": OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5),
     }
-    for preset in arguments.presets.split(",") if arguments.presets else ("pocket", "default"):
+    for preset in arguments.presets.split(",") if arguments.presets else ("default",):
         for words, optimizer in optimizers.items():
             for side in (512, 1024, 2048, 4096):
                 for tile in (0, 512):
@@ -101,8 +101,8 @@ def evaluate_scanned(params: Any, image: jax.Array, targets: Any, config: Config
 
 
 def measure_time(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of one evaluation of the pocket network, whole and by tile size; the best of several."""
-    params, config = load_preset("pocket", weights="pocket")
+    """Seconds of one evaluation of the bundled network, whole and by tile size; the best of several."""
+    params, config = load_preset("default")
     params, side = prepare_params(params, winograd=False), arguments.size
     image, style = picture(side, side, 0), picture(256, 256, 1)
     ways = {"whole": (evaluate, 0)}
@@ -137,14 +137,14 @@ def plot(path: Path) -> None:
 
     figures = json.loads(path.read_text())
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for preset, colour in (("default", "tab:red"), ("pocket", "tab:blue")):
+    for preset, colour in (("default", "tab:red"),):
         for tile, style in ((0, "-"), (512, "--")):
             rows = [
                 row
                 for row in figures.get("memory", [])
                 if row["preset"] == preset and row["tile"] == tile and row["optimizer"] == "adam"
             ]
-            name = f"{'VGG19' if preset == 'default' else 'pocket'}, {'tiles of 512' if tile else 'whole'}"
+            name = f"{preset}, {'tiles of 512' if tile else 'whole'}"
             left.plot(
                 [row["side"] for row in rows],
                 [row["compiled"] for row in rows],

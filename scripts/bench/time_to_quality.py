@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--pair", nargs=2, action="append", metavar=("CONTENT", "STYLE"))
     parser.add_argument("--size", type=int, default=256, help="longer side of both pictures, in pixels")
     parser.add_argument("--evaluations", type=int, default=300, help="PyTorch's")
-    parser.add_argument("--weights", default="pocket", help="name or file")
+    parser.add_argument("--weights", default="auto", help="name or file")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="of jnst's L-BFGS")
     parser.add_argument("--init", nargs="+", choices=("content", "recolored"), default=["content"], help="jnst's start")
     parser.add_argument("--precision", nargs="+", default=["float32"], help="of jnst's convolutions")

@@ -34,7 +34,7 @@ def distance(value: np.ndarray, reference: np.ndarray) -> float:
 
 
 def save(name: str, about: dict, arrays: dict[str, np.ndarray]) -> None:
-    about = {"made_by": "scripts/golden/make.py", "torch": torch.__version__, "numpy": np.__version__} | about
+    about = {"made_by": "scripts/golden", "torch": torch.__version__, "numpy": np.__version__} | about
     about |= {"python": platform.python_version(), "machine": platform.machine()}
     path = material.GOLDEN / f"{name}.npz"
     path.parent.mkdir(exist_ok=True)

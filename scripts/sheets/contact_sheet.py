@@ -36,7 +36,7 @@ def lay_out(rows: list[list[Image.Image]], width: int, height: int) -> Image.Ima
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="folder that measure_style.py --save wrote")
-    parser.add_argument("--weights", default="pocket", help="whose results")
+    parser.add_argument("--weights", default="vgg16-caffe", help="whose results")
     parser.add_argument("--content", nargs="+", type=Path, required=True)
     parser.add_argument("--style", nargs="+", type=Path, required=True)
     parser.add_argument("--width", type=int, default=320, help="of a cell, pixels")

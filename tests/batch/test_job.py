@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from material import paint
 from PIL import Image
+from small import tiny_weights
 
 from jnst.batch import remote
 from jnst.batch.job import FolderJob, run_folder
@@ -37,7 +38,7 @@ SETTINGS = {
     "loss.content_layers": [["relu1_2", 1.0]],
     "loss.style_layers": [["relu1_1", 1.0]],
 }
-FLAGS = ["--full-size", "--iterations", "2", "--optimizer", "adam", "--init", "content", "--weights", "pocket"]
+FLAGS = ["--full-size", "--iterations", "2", "--optimizer", "adam", "--init", "content", "--weights", tiny_weights()]
 FLAGS += ["--content-layers", "relu1_2", "--style-layers", "relu1_1", "--batch-size", "2", "--quiet"]
 
 
@@ -68,7 +69,7 @@ def results(output: str = "out") -> dict[str, np.ndarray]:
 
 
 def resolved():
-    return resolve_run("pocket", weights="pocket", settings=SETTINGS)
+    return resolve_run("default", weights=tiny_weights(), settings=SETTINGS)
 
 
 def test_a_folder_becomes_a_folder_and_a_damaged_picture_one_failed_line(folder):
@@ -193,7 +194,7 @@ def test_folders_on_other_storage(folder, kind):
 
 
 def test_a_prepared_style_gives_the_same_pictures(folder, capsys):
-    common = ["--full-size", "--weights", "pocket", "--style-layers", "relu1_1", "--quiet"]
+    common = ["--full-size", "--weights", tiny_weights(), "--style-layers", "relu1_1", "--quiet"]
     assert main(["targets", "style.png", "-o", "style.h5", *common]) == 0
     targets = read_style("style.h5")
     assert list(targets.grams[0]) == ["relu1_1"]
@@ -262,7 +263,7 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
 def test_an_infinite_loss_is_a_failure_with_its_reason(folder):
     # 1e30 and 3e38 are numbers; their product is not.
     settings = SETTINGS | {"loss.style_weight": 3e38, "loss.style_layers": [["relu1_1", 1e30]]}
-    run = resolve_run("pocket", weights="pocket", settings=settings)
+    run = resolve_run("default", weights=tiny_weights(), settings=settings)
     entries = combine([("in/a.png", "")], ["style.png"], run.config)
     summary = run_folder(FolderJob(tuple(entries), Options("out")), run.weights, Silent())
     assert summary.failed == 1

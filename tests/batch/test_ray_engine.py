@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from small import tiny_weights
 
 from jnst.batch.pipeline import Options
 from jnst.batch.ray_engine import ray_engine
@@ -13,4 +14,4 @@ from jnst.presets.resolve import resolve_run
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'jnst\[ray\]'"):
-        ray_engine(resolve_run("pocket", weights="pocket").weights, Options("out"))
+        ray_engine(resolve_run("default", weights=tiny_weights()).weights, Options("out"))

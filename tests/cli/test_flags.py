@@ -18,6 +18,10 @@ def test_nothing_given_replaces_nothing() -> None:
     assert settings() == {}
 
 
+def test_the_strength_is_a_flag_and_a_setting() -> None:
+    assert settings("--strength", "0.8") == settings("--set", "loss.strength=0.8") == {"loss.strength": 0.8}
+
+
 def test_values_take_the_type_of_their_field() -> None:
     given = settings("--iterations", "5", "--style-weight", "2", "--pooling", "average", "--style-layers", "relu1_1:2")
     assert given == {

@@ -29,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, size in (("content.png", (20, 28, 3)), ("style.png", (24, 24, 3))):
         Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(folder / name)
     write_weights(
-        folder / "narrow.h5", random_weights("vgg19", 1 / 16, 0), describe_weights("narrow", "vgg19", 1 / 16, "jnst")
+        folder / "narrow.h5",
+        random_weights("vgg19", 1 / 16, 0),
+        describe_weights("narrow", "vgg19", 1 / 16, "torchvision"),
     )
     return folder
 
@@ -193,7 +195,7 @@ class TestErrors:
     def test_a_layer_that_the_file_lacks(self, capsys: pytest.CaptureFixture[str]) -> None:
         params = random_weights("vgg19", 1 / 16, 0)
         shallow = {name: params[name] for name in list(params)[:4]}
-        write_weights("shallow.h5", shallow, describe_weights("shallow", "vgg19", 1 / 16, "jnst"))
+        write_weights("shallow.h5", shallow, describe_weights("shallow", "vgg19", 1 / 16, "torchvision"))
         words = ["stylize", "content.png", "style.png", "-o", "new.png", "--weights", "shallow.h5", "--full-size"]
         message = error_of(capsys, *words, "--style-layers", "relu3_1", "--content-layers", "relu2_1")
         assert "the weights have no conv3_1" in message
@@ -300,10 +302,11 @@ class TestOtherCommands:
 
     def test_weights(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["weights", "list"]) == 0
-        assert "pocket" in capsys.readouterr().out
+        assert "bundled" in capsys.readouterr().out
         assert main(["weights", "verify", "narrow.h5"]) == 0
         assert "sound" in capsys.readouterr().out
-        assert main(["weights", "info", "pocket"]) == 0
-        assert json.loads(capsys.readouterr().out)["architecture"] == "vgg19"
+        assert main(["weights", "info", "vgg16-caffe"]) == 0
+        info = json.loads(capsys.readouterr().out)
+        assert (info["architecture"], info["notes"]["changes"][:9]) == ("vgg16", "laid out ")
         assert main(["weights", "convert", "narrow.h5", "-o", "half.h5", "--half", "--overwrite"]) == 0
         assert Path("half.h5").stat().st_size < 0.6 * Path("narrow.h5").stat().st_size

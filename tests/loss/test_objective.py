@@ -150,6 +150,15 @@ def test_weighted_sum_by_hand():
     assert [float(weight) for weight in loss_weights(shallow())] == [1.0, 10.0, 1.0, 0.0]
 
 
+@pytest.mark.parametrize(("strength", "factor"), [(0.0, 1 / 32), (0.2, 1 / 8), (0.5, 1.0), (0.8, 8.0), (1.0, 32.0)])
+def test_the_strength_doubles_the_style_weight_each_tenth(strength: float, factor: float):
+    config = shallow(loss=replace(SHALLOW, strength=strength))
+    expected = [1.0, 10.0 * factor, 1.0, 0.0]
+    assert [float(weight) for weight in loss_weights(config)] == pytest.approx(expected, rel=1e-6)
+    weights = make_targets(small_params(), CONTENT, STYLE, config).weights
+    assert [float(weight) for weight in weights] == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_files_bytes_are_as_good_as_floats():
     contents, styles = (np.round(np.asarray(image) * 255).astype(np.uint8) for image in (CONTENT, STYLE))
     ours, theirs = (make_targets(small_params(), *pair, shallow()) for pair in ((contents, styles), (CONTENT, STYLE)))
@@ -358,6 +367,7 @@ def test_what_does_not_change_the_computation_shares_its_key():
         replace(config, size=SizeConfig(pixels=99)),
         replace(config, run=RunConfig(steps=1, chunk=7, keep="last", scales=3, tolerance=0.5, rounding="truncate")),
         replace(config, loss=replace(config.loss, content_weight=5.0, style_weight=6.0, tv_weight=7.0)),
+        replace(config, loss=replace(config.loss, strength=0.9)),
     ):
         assert compile_key(same) == compile_key(config)
     for other in (

@@ -18,7 +18,6 @@ from jnst.vgg.layers import deepest, layer_names
 def test_the_list():
     assert {
         "default",
-        "pocket",
         "gordic",
         "gordic-vgg16",
         "gordic-vgg16-experimental",
@@ -145,8 +144,9 @@ def test_unknown_names_are_refused():
 # --- weights at hand ---
 
 
-def adapt(config, lineage, architecture="vgg19", width=1.0, space=CAFFE):
-    return adapt_preset(config, lineage=lineage, architecture=architecture, width=width, network_input=space)
+def adapt(config, lineage, architecture="vgg19", width=1.0, space=CAFFE, fixed=False):
+    spaces = {"width": width, "network_input": space, "fixed": fixed}
+    return adapt_preset(config, lineage=lineage, architecture=architecture, **spaces)
 
 
 def test_a_recipe_keeps_its_numbers_for_the_weights_that_it_was_made_for():
@@ -159,17 +159,24 @@ def test_other_weights_are_fed_what_they_were_trained_on():
     assert config == replace(PRESETS["gordic"], network_input=CAFFE)
     assert config.variable == PRESETS["gordic"].variable
     ours = PixelSpace(mean=(0.5, 0.5, 0.5))
-    config = adapt(PRESETS["tf-tutorial"], "jnst", width=0.25, space=ours)
+    config = adapt(PRESETS["tf-tutorial"], "torchvision", width=0.25, space=ours)
     assert (config.network_input, config.network.width) == (ours, 0.25)
 
 
 def test_the_default_takes_any_weights():
     config = adapt(PRESETS["default"], "caffe", architecture="vgg16", width=0.5)
-    assert config.network == NetworkConfig(architecture="vgg16", width=0.5)
+    assert config.network == NetworkConfig(architecture="vgg16", width=0.5, first_padding="replicate")
     assert config.network_input == CAFFE
 
 
-def test_weights_of_another_architecture_are_refused():
+def test_another_depth_is_taken_where_it_has_the_layers():
+    assert adapt(PRESETS["gordic"], "caffe", architecture="vgg16").network.architecture == "vgg16"
+    deep = replace(PRESETS["gordic"], loss=replace(PRESETS["gordic"].loss, content_layers=(("relu3_4", 1.0),)))
+    with pytest.raises(ConfigError, match=r"asks for vgg19, but the weights are of vgg16 and have no relu3_4;"):
+        adapt(deep, "torchvision", architecture="vgg16")
+
+
+def test_weights_of_another_architecture_than_was_asked_for_are_refused():
     with pytest.raises(ConfigError, match="preset gordic asks for vgg19, but the weights are of vgg16"):
-        adapt(PRESETS["gordic"], "torchvision", architecture="vgg16")
+        adapt(PRESETS["gordic"], "torchvision", architecture="vgg16", fixed=True)
     assert WIDTH == 1 / 16

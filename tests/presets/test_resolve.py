@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from small import tiny_weights
 
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError
-from jnst.presets.recipes import PRESETS, TORCHVISION
+from jnst.presets.recipes import CAFFE, PRESETS, TORCHVISION
 from jnst.presets.resolve import load_preset, replace_settings, resolve_run, setting_paths
 from jnst.presets.select import find_preset
 from jnst.weights.store import describe_weights, random_weights, write_weights
@@ -61,20 +62,41 @@ def test_a_path_that_is_no_setting_is_refused(path: str) -> None:
         replace_settings(Config(), {path: 1})
 
 
-def test_the_default_takes_its_form_for_the_bundled_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_default_runs_on_the_bundled_vgg16_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JNST_CACHE", str(tmp_path))
     run = resolve_run("default")
-    assert run.config.preset == "pocket"
-    assert run.config.network.pooling == "average"
-    assert run.config.network.width == 0.375
-    assert run.source == "pocket"
-    assert any("jnst weights fetch vgg19" in notice for notice in run.notices)
+    assert (run.source, run.notices) == ("vgg16-caffe", ())
+    assert (run.config.network.architecture, run.config.network_input) == ("vgg16", CAFFE)
 
 
-def test_a_missing_lineage_names_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_runs_on_the_bundled_vgg16_and_says_what_differs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, preset: str
+) -> None:
     monkeypatch.setenv("JNST_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="jnst weights fetch vgg19-caffe"):
-        resolve_run("tf-tutorial")
+    made_for = PRESETS[preset]
+    run = resolve_run(preset)
+    assert (run.source, run.config.network.architecture) == ("vgg16-caffe", "vgg16")
+    notice = " ".join(run.notices)
+    depth, lineage = made_for.network.architecture != "vgg16", made_for.lineage == "torchvision"
+    if made_for.lineage == "any":
+        assert notice == ""
+    else:
+        assert ("the layers are vgg16's" in notice) == depth
+        assert ("channel order and mean" in notice) == lineage
+        assert "`jnst weights fetch" in notice
+    # The network is fed what Oxford's was trained on, in its order.
+    assert run.config.network_input.order == "bgr"
+    assert run.config.network_input.mean == pytest.approx(CAFFE.mean, rel=1e-4)
+    assert run.config.loss == made_for.loss
+
+
+def test_a_network_that_was_asked_for_names_the_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"vgg19 weights needed.*`jnst weights fetch vgg19-caffe`"):
+        resolve_run("tf-tutorial", network="vgg19")
 
 
 def test_other_weights_are_fed_what_they_were_trained_on(caffe: Path) -> None:
@@ -96,13 +118,17 @@ def test_torchvision_weights_keep_the_recipes_hot_input(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(caffe: Path) -> None:
     with pytest.raises(ConfigError, match=r"asks for vgg19, but the weights are of vgg16"):
-        resolve_run("gordic", weights=caffe)
+        resolve_run("gordic", weights=caffe, network="vgg19")
 
 
 def test_load_preset_takes_short_names_and_paths() -> None:
-    _, config = load_preset("pocket", weights="pocket", size=99, style_weight=7, method="adam", optimizer__beta1=0.5)
+    _, config = load_preset(
+        "default", weights=tiny_weights(), size=99, style_weight=7, method="adam", optimizer__beta1=0.5
+    )
+    assert config.loss.strength == 0.5
+    assert load_preset("default", weights=tiny_weights(), strength=0.8)[1].loss.strength == 0.8
     assert (config.size.rule, config.size.pixels) == ("long", 99)
     assert config.loss.style_weight == 7
     assert (config.optimizer.method, config.optimizer.beta1) == ("adam", 0.5)
     with pytest.raises(ConfigError, match=r"did you mean 'optimizer.beta"):
-        load_preset("pocket", weights="pocket", optimizer__beta=0.5)
+        load_preset("default", weights=tiny_weights(), optimizer__beta=0.5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from material import paint
 from PIL import Image
+from small import tiny_weights
 
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
@@ -44,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_two_actors_one_killed_in_the_middle_and_a_resume(folder):
-    run = resolve_run("pocket", weights="pocket", settings=SETTINGS)
+    run = resolve_run("default", weights=tiny_weights(), settings=SETTINGS)
     entries = combine(list_pictures("in"), ["style.png"], run.config)
     options = Options("out", lanes=2)
     engine = ray_engine(run.weights, options, actors=(2, 2))
@@ -76,7 +77,7 @@ def test_two_actors_one_killed_in_the_middle_and_a_resume(folder):
 
 def test_the_command_line_with_ray(folder):
     words = ["batch", "in", "--style", "style.png", "-o", "out", "--engine", "ray", "--actors", "1-2", "--quiet"]
-    words += ["--full-size", "--iterations", "1", "--optimizer", "adam", "--weights", "pocket"]
+    words += ["--full-size", "--iterations", "1", "--optimizer", "adam", "--weights", tiny_weights()]
     words += ["--content-layers", "relu1_2", "--style-layers", "relu1_1"]
     assert main(words) == 1
     assert len(list(Path("out").glob("*.png"))) == COUNT

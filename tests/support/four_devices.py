@@ -15,7 +15,7 @@ import material
 import numpy as np
 from small import shallow, small_params
 
-from jnst.config import Config, OptimizerConfig, compile_key
+from jnst.config import Config, NetworkConfig, OptimizerConfig, compile_key
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
@@ -137,11 +137,11 @@ def memory(compiled: Any) -> int:
 def main() -> None:
     """Four devices; the optimisers that need the most memory."""
     assert len(jax.devices()) == 4
-    base = PRESETS["pocket"]
+    base = PRESETS["default"]
     layers = tuple((layer, 1 / 3) for layer in ("relu1_1", "relu2_1", "relu3_1"))
     base = dataclasses.replace(
         base,
-        network=dataclasses.replace(base.network, width=WIDTH),
+        network=NetworkConfig("vgg19", WIDTH, "average", first_padding="replicate"),
         loss=dataclasses.replace(base.loss, style_layers=layers, content_layers=(("relu2_2", 1.0),)),
     )
     optimizers = {

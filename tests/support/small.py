@@ -1,6 +1,9 @@
 """Small material for the tests of the core: narrow networks, little pictures, short runs."""
 
+import atexit
 import functools
+import shutil
+import tempfile
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +15,7 @@ from oracles import paint, random_params
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
 from jnst.presets.recipes import PRESETS
 from jnst.vgg.convolution import prepare_params
+from jnst.weights.store import describe_weights, random_weights, write_weights
 
 WIDTH = 1 / 16
 # Three convolutions deep: enough for content, style and a pool, and compiled in a second.
@@ -32,6 +36,16 @@ def small_params(architecture: str = "vgg19") -> Any:
     """Random weights of a network a sixteenth as wide, prepared."""
     with jax.ensure_compile_time_eval():  # kept for later, so it must not belong to whatever is being traced
         return prepare_params(random_params(architecture, WIDTH, 0))
+
+
+@functools.cache
+def tiny_weights() -> str:
+    """Path of a weights file of a random VGG16 a sixteenth as wide, for tests that need a quick network from a file."""
+    folder = tempfile.mkdtemp(prefix="jnst-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = f"{folder}/tiny.h5"
+    write_weights(path, random_weights("vgg16", WIDTH, 0), describe_weights("tiny", "vgg16", WIDTH, "caffe"))
+    return path
 
 
 def shallow(*, steps: int = 4, optimizer: OptimizerConfig | None = None, **fields: Any) -> Config:

