@@ -19,7 +19,7 @@ from jnst.images.writing import quantize
 # What one picture may have, and how many the studio holds.
 MAX_BYTES, MAX_PIXELS, MAX_PICTURES = 64 * 2**20, 50_000_000, 100
 THUMBNAIL = 320
-_BUNDLED = ("night_road.jpg",)
+_BUNDLED = ("night_road.jpg", "woodcut_hills.jpg")
 
 
 @dataclass(frozen=True)

@@ -23,29 +23,29 @@ from jnst.transfer.scales import at_scale, check_size, style_at_scale
 
 # What the curves show; the names are those of the trace.
 CURVES = ("total", "content", "style", "total_variation")
-_LARGEST_FACTOR = 1000.0
+_MOST_SMOOTHNESS = 1000.0
 
 
 @dataclass(frozen=True)
 class Knobs:
     """What may be changed while a picture is painted; each acts at the next step.
 
-    strength: factor on the recipe's style weight.
+    strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
     smoothness: factor on the recipe's total variation weight (on one, where the recipe has none).
     blend: weight of each style picture.
     colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
     """
 
-    strength: float = 1.0
+    strength: float = 0.5
     smoothness: float = 1.0
     blend: tuple[float, ...] = (1.0,)
     colors: Colors = "style"
 
     def __post_init__(self) -> None:
-        for name in ("strength", "smoothness"):
+        for name, most in (("strength", 1.0), ("smoothness", _MOST_SMOOTHNESS)):
             value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= _LARGEST_FACTOR):
-                raise ConfigError(f"{name} is {value}; expected a factor from 0 to {_LARGEST_FACTOR:g}")
+            if not (math.isfinite(value) and 0 <= value <= most):
+                raise ConfigError(f"{name} is {value}; expected a number from 0 to {most:g}")
         if not all(math.isfinite(weight) and weight >= 0 for weight in self.blend) or not sum(self.blend) > 0:
             raise ConfigError(f"blend is {list(self.blend)}; expected weights of zero or more, not all zero")
         if self.colors not in get_args(Colors):
@@ -55,8 +55,8 @@ class Knobs:
 def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
     """The knobs with some of them set anew, from plain JSON values.
 
-    >>> change_knobs(Knobs(), {"strength": 2}).strength
-    2.0
+    >>> change_knobs(Knobs(), {"strength": 1}).strength
+    1.0
 
     Raises:
         ConfigError: for a knob that does not exist, a value of the wrong type, or a blend of another length.
@@ -82,7 +82,7 @@ def turned(config: Config, knobs: Knobs) -> Config:
     loss = config.loss
     loss = dataclasses.replace(
         loss,
-        style_weight=loss.style_weight * knobs.strength,
+        strength=knobs.strength,
         tv_weight=(loss.tv_weight or 1.0) * knobs.smoothness,
     )
     return dataclasses.replace(config, loss=loss, run=dataclasses.replace(config.run, colors=knobs.colors))
@@ -91,7 +91,7 @@ def turned(config: Config, knobs: Knobs) -> Config:
 def first_knobs(config: Config, styles: int) -> Knobs:
     """The knobs that leave the config as it is, with that many style pictures weighing the same."""
     smoothness = 1.0 if config.loss.tv_weight else 0.0
-    return Knobs(smoothness=smoothness, blend=(1.0,) * styles, colors=config.run.colors)
+    return Knobs(config.loss.strength, smoothness, blend=(1.0,) * styles, colors=config.run.colors)
 
 
 def read_trace(trace: Any) -> dict[str, list[float]]:

@@ -67,6 +67,7 @@ class Studio:
                 "version": self._board.version,
                 "weights": self.run.weights.info.name,
                 "preset": self.run.config.preset,
+                "strength": self.run.config.loss.strength,
                 "notices": list(self.run.notices),
                 "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
                 "pictures": pictures,

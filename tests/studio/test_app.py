@@ -168,8 +168,8 @@ def test_the_page_asks_for_nothing_elsewhere():
 
 
 def test_paint_steer_keep_and_download(studio, page):
-    number = page.post("/paintings", {"strength": 2}).json()["answer"]
-    assert wait_for(studio, number, "done")["knobs"]["strength"] == 2
+    number = page.post("/paintings", {"strength": 0.7}).json()["answer"]
+    assert wait_for(studio, number, "done")["knobs"]["strength"] == 0.7
     picture = page.get(f"/paintings/{number}/picture?v=1")
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.body[:3] == b"\xff\xd8\xff"

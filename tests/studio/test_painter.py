@@ -40,7 +40,7 @@ def test_a_random_beginning_follows_the_seed():
 def test_strength_and_smoothness_weigh_the_same_terms_anew():
     painter = make()
     before = painter.paint(5)
-    assert painter.turn(Knobs(strength=4.0, smoothness=0.5))
+    assert painter.turn(Knobs(strength=0.7, smoothness=0.5))
     after = painter.paint(1)
     # The first step only evaluates: the same picture, so the same terms, in another sum.
     for name in ("content", "style", "total_variation"):
@@ -57,7 +57,7 @@ def test_more_strength_leads_to_less_style_loss_and_more_content_loss():
     plain, strong = make(shallow(steps=20)), make(shallow(steps=20))
     plain.paint(5)
     strong.paint(5)
-    strong.turn(Knobs(strength=16.0))
+    strong.turn(Knobs(strength=0.9))
     plain_end, strong_end = plain.paint(20), strong.paint(20)
     assert strong_end["style"][-1] < 0.9 * plain_end["style"][-1]
     assert strong_end["content"][-1] > plain_end["content"][-1]
@@ -84,7 +84,7 @@ def test_turning_a_knob_compiles_nothing():
     painter = make(styles=(STYLE, OTHER))
     painter.paint(2)
     compiled = loop._advance_in_place._cache_size()
-    painter.turn(Knobs(strength=3.0, blend=(0.25, 0.75)))
+    painter.turn(Knobs(strength=0.3, blend=(0.25, 0.75)))
     painter.paint(2)
     painter.turn(Knobs(smoothness=0.0, blend=(1.0, 0.0), colors="content"))
     painter.paint(2)
@@ -121,7 +121,7 @@ def test_an_enlarged_picture_is_painted_as_a_finer_scale():
     [
         ({"strenght": 1}, "did you mean 'strength'"),
         ({"strength": "1"}, "strength is '1'; expected a number"),
-        ({"strength": -1}, "strength is -1.0; expected a factor from 0"),
+        ({"strength": -1}, "strength is -1.0; expected a number from 0 to 1"),
         ({"smoothness": float("nan")}, "smoothness is nan"),
         ({"smoothness": True}, "smoothness is True; expected a number"),
         ({"blend": [1]}, "blend has 1 weights; expected 2"),
@@ -137,8 +137,8 @@ def test_knobs_refuse(changes, message):
 
 
 def test_knobs_in_a_config():
-    config = turned(shallow(), Knobs(strength=2.0, smoothness=3.0, colors="content"))
-    assert (config.loss.style_weight, config.loss.tv_weight, config.run.colors) == (20.0, 3.0, "content")
+    config = turned(shallow(), Knobs(strength=0.6, smoothness=3.0, colors="content"))
+    assert (config.loss.strength, config.loss.tv_weight, config.run.colors) == (0.6, 3.0, "content")
     # A recipe without total variation gets some when asked, and none before.
     bare = shallow(loss=replace(SHALLOW, tv_weight=0.0))
     assert turned(bare, first_knobs(bare, 1)) == bare

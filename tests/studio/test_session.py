@@ -62,7 +62,7 @@ def test_a_knob_acts_while_it_paints(studio, slow):
     studio.set_draft({"steps": 500})
     number = studio.paint()
     wait(lambda: painting(studio, number)["step"] >= 3, "step 3")
-    studio.turn(number, {"strength": 8})
+    studio.turn(number, {"strength": 0.8})
     change = wait(lambda: painting(studio, number)["steering"], "the knob")[0]
     wait(lambda: painting(studio, number)["step"] >= change["step"] + 2, "two steps more")
     studio.stop(number)
@@ -70,22 +70,22 @@ def test_a_knob_acts_while_it_paints(studio, slow):
     totals, styles = studio.curves(number)["total"], studio.curves(number)["style"]
     # The entry after the change is of the same picture: the total grows by seven times the style term.
     at = change["step"]
-    assert change["strength"] == 8
+    assert change["strength"] == 0.8
     assert totals[at + 1] - totals[at] == pytest.approx(7 * 10 * styles[at], rel=1e-2)
-    assert painting(studio, number)["knobs"]["strength"] == 8
+    assert painting(studio, number)["knobs"]["strength"] == 0.8
     assert at in painting(studio, number)["moments"]
 
 
 def test_a_slider_that_is_dragged_is_one_change(studio, slow):
     number = studio.paint()
     paused_at(studio, number, 2)
-    for strength in (2, 3, 4):
+    for strength in (0.2, 0.3, 0.4):
         studio.turn(number, {"strength": strength})
         wait(lambda strength=strength: painting(studio, number)["knobs"]["strength"] == strength, "the knob")
     studio.turn(number, {"smoothness": 2})
     wait(lambda: [len(change) for change in painting(studio, number)["steering"]] == [3], "both knobs")
     (change,) = painting(studio, number)["steering"]
-    assert (change["strength"], change["smoothness"]) == (4, 2)
+    assert (change["strength"], change["smoothness"]) == (0.4, 2)
 
 
 def test_pause_and_go_on(studio, slow):
@@ -103,13 +103,13 @@ def test_undo_while_paused_shows_the_moment_and_goes_on_from_there(studio, slow)
     late = paused_at(studio, number, 6)
     early = late["moments"][1]
     seen = studio.look_back(number, early)
-    studio.turn(number, {"strength": 9})
+    studio.turn(number, {"strength": 0.9})
     wait(lambda: painting(studio, number)["steering"], "the knob")
     version = studio.version
     studio.undo(number, early)
     wait(lambda: painting(studio, number)["step"] == early, "the moment")
     assert studio.version >= version + 2  # asked for, and done: the page hears of both
-    assert painting(studio, number)["knobs"]["strength"] == 1  # as it was then
+    assert painting(studio, number)["knobs"]["strength"] == 0.5  # as it was then
     np.testing.assert_allclose(studio.look(number), seen / 65_535, atol=1e-4)
     assert max(painting(studio, number)["moments"]) == early
     assert len(studio.curves(number)["total"]) == early + 1
@@ -164,12 +164,12 @@ def test_the_queue_is_bounded(studio, slow):
 
 
 def test_twice_as_large_begins_with_the_picture_enlarged(studio):
-    number = studio.paint({"strength": 2})
+    number = studio.paint({"strength": 0.7})
     wait_for(studio, number, "done")
     larger = studio.double(number)
     done = wait_for(studio, larger, "done")
     assert (done["height"], done["width"], done["enlarged"], done["goal"]) == (53, 64, number, 6)
-    assert done["knobs"]["strength"] == 2
+    assert done["knobs"]["strength"] == 0.7
     first = Image.fromarray(studio.look_back(larger, 0)[..., 0].astype(np.int32)).resize((32, 27))
     assert np.abs(np.asarray(first) / 65_535 - studio.look(number)[..., 0]).mean() < 0.05
 

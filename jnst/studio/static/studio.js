@@ -10,7 +10,7 @@ let state = null; // as the server sent it
 let shown = null; // number of the painting in the middle
 let follow = true; // whether the newest painting is shown as soon as there is one
 let touched = 0; // when a knob was last moved here; until a little later the server does not move it back
-let knobs = { strength: 1, smoothness: null, colors: "style", blend: null }; // for the next painting
+let knobs = { strength: null, smoothness: null, colors: "style", blend: null }; // for the next painting
 
 function say(text) {
   $("message").textContent = text;
@@ -260,13 +260,14 @@ function draw(name, values, painting) {
   pen.stroke();
 }
 
-// Knobs. Factors are shown as powers of two; the left end of smoothness is none at all.
+// Knobs. Smoothness is a power of two times the recipe's own; its left end is none at all.
 
 const factor = (id) => {
   const value = Number($(id).value);
-  return id === "smoothness" && value <= Number($(id).min) ? 0 : Number((2 ** value).toPrecision(4));
+  if (id === "strength") return value;
+  return value <= Number($(id).min) ? 0 : Number((2 ** value).toPrecision(4));
 };
-const position = (id, value) => (value > 0 ? Math.log2(value) : Number($(id).min));
+const position = (value) => (value > 0 ? Math.log2(value) : Number($("smoothness").min));
 const times = (value) => (value === 0 ? "none" : `× ${value >= 10 ? value.toFixed(0) : value.toPrecision(2)}`);
 
 function showKnobs(painting) {
@@ -280,8 +281,8 @@ function showKnobs(painting) {
   })));
   if (Date.now() - touched > 800) {
     const values = painting ? painting.knobs : knobs;
-    $("strength").value = position("strength", values.strength);
-    $("smoothness").value = values.smoothness === null ? 0 : position("smoothness", values.smoothness);
+    $("strength").value = values.strength === null ? state.strength : values.strength;
+    $("smoothness").value = values.smoothness === null ? 0 : position(values.smoothness);
     $("colors").value = values.colors;
     if (values.blend) values.blend.forEach((weight, index) => { if ($(`blend-${index}`)) $(`blend-${index}`).value = weight; });
   }
@@ -289,7 +290,8 @@ function showKnobs(painting) {
 }
 
 function label() {
-  for (const id of ["strength", "smoothness"]) $(`${id}-value`).textContent = times(factor(id));
+  $("strength-value").textContent = factor("strength").toFixed(2);
+  $("smoothness-value").textContent = times(factor("smoothness"));
   const weights = blend(), total = weights.reduce((a, b) => a + b, 0);
   weights.forEach((weight, index) => { $(`blend-${index}-value`).textContent = total ? `${Math.round((100 * weight) / total)} %` : ""; });
 }
@@ -355,8 +357,8 @@ function start() {
   $("size").addEventListener("change", () => send("/draft", { size: Number($("size").value) }));
   $("steps").addEventListener("change", () => send("/draft", { steps: Number($("steps").value) }));
   $("paint").addEventListener("click", async () => {
-    const chosen = { strength: knobs.strength, colors: knobs.colors };
-    if (knobs.smoothness !== null) chosen.smoothness = knobs.smoothness;
+    const chosen = { colors: knobs.colors };
+    for (const id of ["strength", "smoothness"]) if (knobs[id] !== null) chosen[id] = knobs[id];
     const number = await send("/paintings", chosen);
     if (number === undefined) return;
     follow = false;
