@@ -39,19 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.runtime import configure_jax
     from jnst.studio.session import Studio
 
-    listener = listen(arguments.port)
     configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
     for notice in resolved.notices:
         print(notice, file=sys.stderr)
-    studio = Studio(resolved, Path(arguments.output), seed=arguments.seed)
-    for index, path in enumerate(arguments.pictures):
-        studio.add_file(Path(path), "style" if index else "content")
 
     def ready(link: str) -> None:
         print(f"the studio is open at\n{link}\nCtrl-C closes it", flush=True)
         if not arguments.no_browser:
             webbrowser.open(link)
 
-    serve(studio, listener, ready)
+    with listen(arguments.port) as listener:
+        studio = Studio(resolved, Path(arguments.output), seed=arguments.seed)
+        try:
+            for index, path in enumerate(arguments.pictures):
+                studio.add_file(Path(path), "style" if index else "content")
+            serve(studio, listener, ready)
+        finally:
+            studio.close()
     return 0

@@ -7,12 +7,13 @@ from typing import Any
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.images.resizing import fit_size
+from jnst.images.resizing import fit_size, scale_sizes
 from jnst.images.writing import quantize
 from jnst.studio.library import Library
 from jnst.studio.painter import change_knobs, first_knobs
 from jnst.studio.painting import Painting, Start
 from jnst.transfer.planning import plan_run
+from jnst.transfer.scales import smallest_scale
 
 MAX_SIDE, MAX_STEPS, MAX_STYLES = 4096, 5000, 6
 _LIMITS: Mapping[str, tuple[int, int]] = {"size": (16, MAX_SIDE), "steps": (1, MAX_STEPS)}
@@ -68,7 +69,9 @@ class Draft:
         )
         config = fit_memory(config, content.height, content.width)
         chosen = change_knobs(first_knobs(config, len(styles)), knobs)
-        return Painting(0, content, styles, config, chosen, seed=seed, goal=self.steps)
+        height, width = fit_size(content.height, content.width, config.size)
+        sizes = tuple(scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config)))
+        return Painting(0, content, styles, config, chosen, seed, None, sizes, goal=self.steps * len(sizes))
 
 
 def enlarge(old: Painting) -> Painting:
@@ -87,11 +90,12 @@ def enlarge(old: Painting) -> Painting:
         old.config,
         tile=0,
         size=dataclasses.replace(old.config.size, rule="long", pixels=longest),
-        run=dataclasses.replace(old.config.run, steps=goal),
+        run=dataclasses.replace(old.config.run, steps=goal, scales=1),
     )
     config = fit_memory(config, old.content.height, old.content.width)
     start = Start(quantize(old.picture, bits=16), old.number, True)
-    return Painting(0, old.content, old.styles, config, old.wanted or old.knobs, old.seed, start, goal=goal)
+    size = fit_size(old.content.height, old.content.width, config.size)
+    return Painting(0, old.content, old.styles, config, old.wanted or old.knobs, old.seed, start, (size,), goal=goal)
 
 
 def fit_memory(config: Config, height: int, width: int) -> Config:

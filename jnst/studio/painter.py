@@ -110,11 +110,13 @@ class Painter:
         params: from `prepare_params`.
         content: RGB, uint8, uint16 or floating point in [0, 1]; brought to working size by `config.size`.
         styles: the same, one or more.
-        config: of one scale.
+        config: of any number of scales; this paints one of them.
         knobs: to begin with.
         seed: of a random initial picture.
         initial: picture to begin with in place of `config.init`; brought to working size.
-        detail: the picture to begin with is an enlarged result, of which only the fine detail is missing.
+        size: height and width at this scale; the full size by default.
+        scale: number of the scale, 0 for the coarsest. Above that, the picture to begin with is an enlarged result, of
+            which only the fine detail is missing.
 
     Raises:
         ConfigError: where an image is too small for the deepest layer.
@@ -130,16 +132,19 @@ class Painter:
         *,
         seed: int = 0,
         initial: np.ndarray | None = None,
-        detail: bool = False,
+        size: tuple[int, int] | None = None,
+        scale: int = 0,
     ) -> None:
         self._params, self._knobs = params, knobs
-        self._config = at_scale(config, 1 if detail else 0)
-        self._content = fit(content, config.size)
-        size = (self._content.shape[0], self._content.shape[1])
-        painted = [style_at_scale(style, config, size, size) for style in styles]
-        for kind, one in (("content", self._content), *(("style", style) for style in painted)):
-            check_size(one.shape[:2], config, kind)
-        unit = jnp.asarray(to_unit(self._content))
+        self._config = at_scale(config, scale)
+        self._canvas = fit(content, config.size)
+        full = (self._canvas.shape[0], self._canvas.shape[1])
+        self._size = full if size is None else size
+        painted = [style_at_scale(style, config, full, self._size) for style in styles]
+        for kind, sides in (("content", self._size), *(("style", style.shape[:2]) for style in painted)):
+            check_size(sides, config, kind)
+        unit = to_unit(self._canvas)
+        unit = jnp.asarray(unit if self._size == full else resize(unit, *self._size, "pillow-lanczos"))
         prepared = [prepare_targets(params, unit, [jnp.asarray(one)], config) for one in painted]
         self._grams, self._targets = [one.grams for one in prepared], prepared[0]
         self._aim()
@@ -147,13 +152,13 @@ class Painter:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture."""
-        return self._content.shape[0], self._content.shape[1]
+        """Height and width of the picture at this scale."""
+        return self._size
 
     @property
     def canvas(self) -> np.ndarray:
-        """The photo at working size."""
-        return self._content
+        """The photo at full size."""
+        return self._canvas
 
     def _initial(self, style: np.ndarray, unit: jax.Array, seed: int) -> np.ndarray:
         config = self._config

@@ -21,11 +21,12 @@ MAX_MOMENTS, MAX_MOMENT_BYTES = 16, 200 * 2**20
 
 
 class Moment(NamedTuple):
-    """The picture after so many steps, in the style's colours at 16 bits, and the knobs at that time."""
+    """The picture after so many steps, in the style's colours at 16 bits, and the knobs and the scale at that time."""
 
     step: int
     pixels: np.ndarray
     knobs: Knobs
+    scale: int
 
 
 class Start(NamedTuple):
@@ -40,8 +41,10 @@ class Start(NamedTuple):
 class Painting:
     """One run. Every field is read and written under the studio's lock.
 
-    goal: steps at which it is done. trace: as `read_trace`. steering: what was changed, at which step.
-    canvas: the photo at working size. picture: newest, in the style's colours; `version` counts its changes.
+    sizes: heights and widths from the coarsest scale to the full size; scale: number of the present one.
+    goal: steps, over all scales, at which it is done. trace: as `read_trace`.
+    steering: what was changed, at which step.
+    canvas: the photo at full size. picture: newest, in the style's colours; `version` counts its changes.
     wanted: knobs asked for and not yet taken over; back: the moment to go back to; pause, stop: asked for.
     """
 
@@ -52,6 +55,8 @@ class Painting:
     knobs: Knobs
     seed: int = 0
     start: Start | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    scale: int = 0
     status: Status = "queued"
     message: str = ""
     goal: int = 0
@@ -72,8 +77,14 @@ class Painting:
         """Steps done; the trace's first entry is the picture that it began with."""
         return max(0, len(self.trace.get("total", ())) - 1)
 
+    @property
+    def boundary(self) -> int:
+        """The step at which the present scale ends."""
+        last = self.scale + 1 >= len(self.sizes)
+        return self.goal if last else self.config.run.steps * (self.scale + 1)
+
     def result(self) -> np.ndarray:
-        """The newest picture as it is to be seen: RGB in [0, 1].
+        """The newest picture as it is to be seen: RGB in [0, 1], at full size at every scale.
 
         Raises:
             ConfigError: where nothing has been painted yet.
@@ -95,7 +106,7 @@ class Painting:
         """Keeps the newest picture as a moment, and leaves out others where there are too many."""
         if self.picture is None or (self.moments and self.moments[-1].step >= self.step):
             return
-        self.moments.append(Moment(self.step, quantize(self.picture, bits=16), self.knobs))
+        self.moments.append(Moment(self.step, quantize(self.picture, bits=16), self.knobs, self.scale))
         size = self.moments[-1].pixels.nbytes
         most = max(3, min(MAX_MOMENTS, MAX_MOMENT_BYTES // size))
         if len(self.moments) > most:
@@ -116,7 +127,7 @@ class Painting:
         self.trace = {name: values[: moment.step + 1] for name, values in self.trace.items()}
         self.moments = [one for one in self.moments if one.step <= moment.step]
         self.steering = [change for change in self.steering if change["step"] <= moment.step]
-        self.knobs = dataclasses.replace(moment.knobs, colors=self.knobs.colors)
+        self.knobs, self.scale = dataclasses.replace(moment.knobs, colors=self.knobs.colors), moment.scale
         self.show(to_unit(moment.pixels))
 
     def steer(self, knobs: Knobs) -> None:
@@ -149,6 +160,8 @@ class Painting:
             "message": self.message,
             "step": self.step,
             "goal": self.goal,
+            "scale": self.scale + 1,
+            "scales": len(self.sizes),
             "height": shown[0],
             "width": shown[1],
             "content": self.content.id,

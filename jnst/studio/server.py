@@ -6,6 +6,7 @@ from collections.abc import Callable
 import uvicorn
 
 from jnst.errors import JnstError
+from jnst.runtime import Interruptions
 from jnst.studio.app import make_app
 from jnst.studio.security import make_token
 from jnst.studio.session import Studio
@@ -41,8 +42,18 @@ def serve(studio: Studio, listener: socket.socket, ready: Callable[[str], None])
         ws="none",
         timeout_graceful_shutdown=2,
     )
-    ready(f"http://127.0.0.1:{port}/?token={token}")
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        studio.close()
+    # uvicorn hands the signal that ended it on to whoever had it before: here that is nothing to fail by.
+    with Interruptions():
+        _Server(config, lambda: ready(f"http://127.0.0.1:{port}/?token={token}")).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready when it is, and when Ctrl-C would end it."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()

@@ -27,17 +27,9 @@ class Studio:
         run: recipe and weights, from `resolve_run`.
         folder: where pictures are kept.
         seed: of random initial pictures.
-
-    Raises:
-        ConfigError: for a recipe of several scales.
     """
 
     def __init__(self, run: Run, folder: Path, *, seed: int = 0) -> None:
-        if run.config.run.scales != 1:
-            raise ConfigError(
-                f"scales is {run.config.run.scales}; the studio paints one size, and goes on at twice the size when "
-                "asked: leave --scales out"
-            )
         self.run, self.kept, self.seed = run, Kept(folder), seed
         self.library = Library()
         self._board = Board()

@@ -43,21 +43,41 @@ class Worker(threading.Thread):
                 painting.remember()
                 self._board.tell()
 
-    def _begin(self, painting: Painting) -> Painter:
-        """Reads the pictures, makes the targets and compiles."""
-        begin = time.monotonic()
+    def _paint(self, painting: Painting) -> Status:
+        """Paints scale after scale, from the present one to the full size or to whatever ends it before."""
         if self._params is None:
             self._params = prepare_params(self._run.weights.params)
-        start = painting.start
+        content, styles = painting.content.read().pixels, [style.read().pixels for style in painting.styles]
+        initial = None if painting.start is None else to_unit(painting.start.pixels)
+        while True:
+            scale = painting.scale
+            painter = self._begin(painting, content, styles, initial)
+            ending = self._descend(painting, painter)
+            if ending is not None:
+                return ending
+            with self._board.changed:
+                if painting.scale == scale:  # it has come to its end, and nobody went back to another one
+                    painting.remember()
+                    painting.scale += 1
+                assert painting.picture is not None
+                initial, painting.status = painting.picture, "compiling"
+                self._board.tell()
+
+    def _begin(
+        self, painting: Painting, content: np.ndarray, styles: list[np.ndarray], initial: np.ndarray | None
+    ) -> Painter:
+        """Makes the targets of the present scale and compiles for its size."""
+        begin, enlarged = time.monotonic(), painting.start is not None and painting.start.detail
         painter = Painter(
             self._params,
-            painting.content.read().pixels,
-            [style.read().pixels for style in painting.styles],
+            content,
+            styles,
             painting.config,
             painting.knobs,
             seed=painting.seed,
-            initial=None if start is None else to_unit(start.pixels),
-            detail=start is not None and start.detail,
+            initial=initial,
+            size=painting.sizes[painting.scale],
+            scale=max(painting.scale, int(enlarged)),
         )
         picture = painter.picture()
         with self._board.changed:
@@ -69,12 +89,15 @@ class Worker(threading.Thread):
             painting.seconds["compile"] += time.monotonic() - begin
         return painter
 
-    def _paint(self, painting: Painting) -> Status:
-        painter, pace = self._begin(painting), 0.0
+    def _descend(self, painting: Painting, painter: Painter) -> Status | None:
+        """Paints at one scale. Returns how the painting ended, or None where another scale is next."""
+        scale, pace = painting.scale, 0.0
         while True:
             ending = self._obey(painting, painter)
-            if ending is not None:
+            if ending is not None or painting.scale != scale:
                 return ending
+            if painting.trace and painting.step >= painting.boundary:
+                return None
             begin, steps = time.monotonic(), self._affordable(painting, pace)
             trace = painter.paint(steps)
             pace = (time.monotonic() - begin) / steps
@@ -83,7 +106,7 @@ class Worker(threading.Thread):
                 painting.record(trace)
                 painting.show(picture)
                 painting.seconds["run"] += time.monotonic() - begin
-                every = max(1, painting.config.run.steps // 12)
+                every = max(1, painting.goal // 12)
                 if not painting.moments or painting.step - painting.moments[-1].step >= every:
                     painting.remember()
                 self._board.tell()
@@ -93,7 +116,7 @@ class Worker(threading.Thread):
 
     def _affordable(self, painting: Painting, pace: float) -> int:
         """Steps for the next chunk: the first evaluates alone, later ones last `CHUNK_SECONDS` together."""
-        left = painting.goal + 1 - len(painting.trace.get("total", ()))
+        left = painting.boundary + 1 - len(painting.trace.get("total", ()))
         return max(1, min(left, int(CHUNK_SECONDS / pace))) if pace else 1
 
     def _obey(self, painting: Painting, painter: Painter) -> Status | None:
@@ -122,6 +145,8 @@ class Worker(threading.Thread):
                     if not painting.pause:
                         return None
                     self._board.changed.wait()
+            if back is not None and painting.sizes[painting.scale] != painter.size:
+                return None  # it goes on at another scale
             if back is not None:
                 painter.go_back(to_unit(back.pixels))
             if back is not None or wanted is not None:

@@ -110,7 +110,7 @@ def test_going_back_begins_with_the_earlier_picture():
 def test_an_enlarged_picture_is_painted_as_a_finer_scale():
     config = shallow(steps=3)
     config = replace(config, optimizer=replace(config.optimizer, frequency_exponent=0.5))
-    painter = make(config, initial=np.full((12, 16, 3), 0.5, np.float32), detail=True)
+    painter = make(config, initial=np.full((12, 16, 3), 0.5, np.float32), scale=1)
     assert painter.size == (24, 32)
     np.testing.assert_allclose(painter.picture(), 0.5, atol=1e-5)
     assert painter._config == at_scale(config, 1)

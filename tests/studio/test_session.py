@@ -260,9 +260,32 @@ def test_what_is_missing_is_said(tmp_path):
     studio.close()
 
 
-def test_several_scales_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="scales is 2; the studio paints one size"):
-        Studio(small_run(run={"scales": 2}), tmp_path)
+def test_several_scales_are_painted_from_coarse_to_fine(tmp_path, slow):
+    studio = small_studio(tmp_path, size=64, steps=4, run={"scales": 2})
+    number = studio.paint()
+    assert (painting(studio, number)["goal"], painting(studio, number)["scales"]) == (8, 2)
+    done = wait_for(studio, number, "done")
+    assert (done["step"], done["scale"], done["height"], done["width"]) == (8, 2, 53, 64)
+    sizes = {step: studio.look_back(number, step).shape[:2] for step in done["moments"]}
+    assert sizes[0] == sizes[4] == (26, 32)
+    assert sizes[8] == sizes[5] == (53, 64)
+    # Back to the coarse scale, and through both again.
+    studio.undo(number, 2)
+    assert studio.look(number).shape == (53, 64, 3)  # shown at full size all the same
+    studio.go_on(number)
+    again = wait_for(studio, number, "done")
+    assert (again["step"], again["scale"]) == (8, 2)
+    studio.close()
+
+
+def test_undo_to_a_coarser_scale_while_it_paints(tmp_path, slow):
+    studio = small_studio(tmp_path, size=64, steps=6, run={"scales": 2})
+    number = studio.paint()
+    wait(lambda: painting(studio, number)["step"] >= 8, "the second scale")
+    studio.undo(number, 3)
+    wait(lambda: painting(studio, number)["scale"] == 1, "the first scale")
+    assert wait_for(studio, number, "done")["step"] == 12
+    studio.close()
 
 
 def test_closing_ends_what_is_painted(tmp_path, slow):

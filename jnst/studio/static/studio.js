@@ -129,7 +129,8 @@ function waited(painting) {
 }
 
 function describe(painting) {
-  const size = painting.width ? ` · ${painting.width} × ${painting.height}` : "";
+  const scale = painting.scales > 1 ? `, scale ${painting.scale} of ${painting.scales}` : "";
+  const size = painting.width ? ` · ${painting.width} × ${painting.height}${scale}` : "";
   const seconds = painting.seconds.run;
   const pace = painting.step && seconds ? painting.step / seconds : 0;
   const left = painting.status === "painting" && pace ? ` · ${clock((painting.goal - painting.step) / pace)} left` : "";
