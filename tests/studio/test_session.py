@@ -131,7 +131,7 @@ def test_undo_after_the_end_waits_for_go_on(studio):
 def test_a_moment_that_is_not_kept_is_named(studio):
     number = studio.paint()
     wait_for(studio, number, "done")
-    with pytest.raises(ConfigError, match="has no moment at step 999; kept are: 0, 1"):
+    with pytest.raises(ConfigError, match=r"has no moment at step 999; kept are: 0, \d+"):
         studio.undo(number, 999)
     with pytest.raises(ConfigError, match="there is no painting 7"):
         studio.undo(7, 0)
