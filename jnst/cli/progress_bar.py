@@ -1,5 +1,6 @@
 """One record of how far a run is, and its printers: a bar on a terminal, plain lines elsewhere, or silence."""
 
+import contextlib
 import math
 import os
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from jnst.cli.waiting import SPINNER, Waiting
+from jnst.errors import one_line
 from jnst.transfer.callbacks import Progress, Silent
 
 _REDRAW = 0.1  # seconds between two drawings of the bar
@@ -60,6 +62,17 @@ class Pace:
     def _enough(self, values: deque[float]) -> bool:
         # One difference is enough only if what it holds of compilation was told and taken off.
         return len(values) >= (1 if self._last is not None and self._last.compile_seconds > 0 else 2)
+
+
+class ProblemsOnly(Silent):
+    """Nothing but what went wrong, a line for each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def problem(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(one_line(text), file=self._stream, flush=True)
 
 
 class ProgressBar(Silent):
@@ -115,7 +128,7 @@ class ProgressBar(Silent):
         """A line of its own; the bar goes on below it."""
         self._end_waiting()
         self._erase()
-        self._write(text + "\n")
+        self._write(one_line(text) + "\n")
         if self._live and self._shown is not None:
             self._draw(self._shown)
 

@@ -31,6 +31,13 @@ def png_bytes(image: npt.ArrayLike) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_bytes(image: npt.ArrayLike, quality: int = 85) -> bytes:
+    """A picture to look at as a JPEG file, without any metadata."""
+    buffer = io.BytesIO()
+    to_pil(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def image_tag(image: npt.ArrayLike) -> str:
     """A picture as an HTML element that needs no file."""
     width = min(np.shape(image)[1], SHOWN_WIDTH)

@@ -147,6 +147,13 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in READABLE if name in Image.OPEN)  # AVIF came with Pillow 11.2
 
 
+@functools.cache
+def readable_suffixes() -> frozenset[str]:
+    """Suffixes of the files that `read_image` takes, in small letters, such as .jpg and .jfif."""
+    formats = _formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
 def _check_png(data: bytes) -> None:
     """Checksums, and the end mark: Pillow's decoder asks for neither."""
     with open_picture(data) as image:

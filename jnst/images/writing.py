@@ -138,6 +138,18 @@ def check_writable(
         ImageError: unknown suffix, missing or unwritable folder, existing file without `overwrite`, or a format that
             cannot hold that many bits or pixels.
     """
+    form = check_format(path, bits)
+    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
+        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
+    check_writable_file(path, overwrite=overwrite)
+
+
+def check_format(path: str | os.PathLike[str], bits: Bits = 8) -> str:
+    """The name of the format that the path's suffix stands for.
+
+    Raises:
+        ImageError: unknown suffix, or a format that cannot hold that many bits.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         what = describe_unknown("picture format", suffix, SUFFIXES) if suffix else f"known are: {', '.join(SUFFIXES)}"
@@ -147,9 +159,7 @@ def check_writable(
         raise ImageError(f"cannot write {path}: {form} holds 8 bits per channel; 16 need .png or .tiff")
     if bits == 16 and form == "TIFF":
         _tifffile()
-    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
-        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
-    check_writable_file(path, overwrite=overwrite)
+    return form
 
 
 def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8) -> Pixels:

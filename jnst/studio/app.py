@@ -15,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from jnst.errors import JnstError
-from jnst.studio.library import MAX_BYTES, encode_jpeg, shrink, tidy_name, too_large
+from jnst.images.display import jpeg_bytes
+from jnst.studio.library import MAX_BYTES, shrink, tidy_name, too_large
 from jnst.studio.security import Guard
 from jnst.studio.session import Studio
 
@@ -157,7 +158,7 @@ class _Routes:
 
         def encode() -> bytes:
             seen = self._studio.look(number)
-            return encode_jpeg(shrink(seen) if small else seen, quality=92)
+            return jpeg_bytes(shrink(seen) if small else seen, quality=92)
 
         return _jpeg(await run_in_threadpool(encode))
 
@@ -165,7 +166,7 @@ class _Routes:
         number, step = request.path_params["number"], request.path_params["step"]
 
         def encode() -> bytes:
-            return encode_jpeg(shrink(self._studio.look_back(number, step), 160))
+            return jpeg_bytes(shrink(self._studio.look_back(number, step), 160))
 
         return _jpeg(await run_in_threadpool(encode))
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from jnst.errors import ImageError
+from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
 from jnst.images.writing import write_image
 from jnst.presets.resolve import Run
-from jnst.studio.library import NamedFile, encode_jpeg, shrink
+from jnst.studio.library import NamedFile, shrink
 from jnst.studio.painter import turned
 from jnst.studio.painting import Painting
 from jnst.transfer.driver import Result
@@ -116,5 +117,5 @@ class Kept:
         path = self.find(name)
         key = (name, path.stat().st_mtime)
         if key not in self._thumbnails:
-            self._thumbnails[key] = encode_jpeg(shrink(read_image(NamedFile(path, name)).pixels))
+            self._thumbnails[key] = jpeg_bytes(shrink(read_image(NamedFile(path, name)).pixels))
         return self._thumbnails[key]

@@ -1,7 +1,6 @@
 """The pictures that the studio works with: bundled ones, and those that were handed in, kept in a temporary folder."""
 
 import importlib.resources
-import io
 import os
 import tempfile
 import threading
@@ -9,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from jnst.errors import ImageError
+from jnst.images.display import jpeg_bytes
 from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
 from jnst.images.resizing import resize
-from jnst.images.writing import quantize
 
 # What one picture may have, and how many the studio holds.
 MAX_BYTES, MAX_PIXELS, MAX_PICTURES = 64 * 2**20, 50_000_000, 100
@@ -102,7 +100,7 @@ class Library:
         picture = read_image(file)
         height, width = picture.pixels.shape[:2]
         id = f"p{len(self._entries)}"
-        entry = Entry(id, name, path, height, width, bundled, picture.notes, encode_jpeg(shrink(picture.pixels)))
+        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(picture.pixels)))
         self._entries[id] = entry
         return entry
 
@@ -141,13 +139,3 @@ def shrink(picture: np.ndarray, longest: int = THUMBNAIL) -> np.ndarray:
     if factor == 1:
         return picture
     return resize(picture, max(1, round(height * factor)), max(1, round(width * factor)), "pillow-bilinear")
-
-
-def encode_jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
-    """A picture to look at: JPEG without any metadata. RGB, uint8, uint16 or floating point in [0, 1]."""
-    pixels = quantize(picture)
-    if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +15,11 @@ import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.config import Config, to_dict
-from jnst.errors import ConfigError, ImageError
+from jnst.config import Config, check_seed, to_dict
+from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
 from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
+from jnst.images.validate import validate_images
 from jnst.images.writing import write_image
 from jnst.loss.targets import Targets
 from jnst.loss.tiled import prepare_targets
@@ -43,7 +45,8 @@ class Result(NamedTuple):
     image: RGB in [0, 1], clipped, height × width × 3, float32.
     trace: lists of equal length, as in `Trace`; of the full-size run where there were several scales.
     best_step: the step that `image` entered, where the best is kept.
-    stopped: "steps", "tolerance", "time", "callback", "interrupted" or "stuck".
+    stopped: "steps", "tolerance", "time", "callback", "interrupted" or "stuck"; "no step" where the time ran out before
+        the first step, "no descent" where the loss never fell below that of the initial picture.
     seconds: "compile" and "run".
     config: what it was made with, where that is known.
     """
@@ -92,12 +95,12 @@ class _Stage:
         self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
 
     def next_turns(self, done: int, seconds_per_turn: float) -> int:
-        """About a second's worth, never past the next multiple of chunk or save_every, nor past the end."""
+        """About a second's worth, one while the pace is unknown; never past a multiple of chunk or save_every."""
         run = self.config.run
         ends = [run.steps + 1, done + CAPACITY]
         # Turn k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
         ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
-        affordable = 1 if done == 0 else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
+        affordable = 1 if not seconds_per_turn else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
         return max(1, min(min(ends) - done, affordable))
 
     def record(self, trace: Trace) -> None:
@@ -110,7 +113,7 @@ class _Stage:
             return "steps"
         if int(state.rejected) >= _MAX_REJECTED or not np.isfinite(totals[0]):
             return "stuck"
-        if run.max_time and time.monotonic() - self.clock["start"] >= run.max_time:
+        if run.max_time and time.monotonic() - self.clock["begun"] >= run.max_time:
             return "time"
         steps = len(totals) - 1
         if run.tolerance and steps >= run.chunk and steps % run.chunk == 0:
@@ -168,6 +171,8 @@ def _run_stage(
     state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
     done, pace = len(stage.trace["total"]), 0.0
+    if done > config.run.steps:  # resumed with fewer steps than were made
+        return state, "steps"
     while True:
         turns = stage.next_turns(done, pace)
         begin = time.monotonic()
@@ -182,7 +187,7 @@ def _run_stage(
             reason = "callback"
         glance.close()
         if checkpoint is not None and (checkpoint.due() if reason is None else reason in _EARLY):
-            checkpoint.save(stage.index, state, stage.trace, stage.clock)
+            checkpoint.try_save(stage.index, state, stage.trace, stage.clock)
         if reason is not None:
             return state, reason
 
@@ -215,7 +220,7 @@ def stylize(
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
-        mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger
+        mesh: devices to divide the image's rows among (`jnst.row_mesh`), for one image larger
             than a device; without an optimiser of one's own.
         progress: whether to show a bar, and in a notebook the picture as it grows; by default in notebooks and
             terminals. Or a printer of records of one's own.
@@ -258,21 +263,23 @@ def _stylize(
     mesh: Mesh | None,
     indicator: Indicator,
 ) -> Result:
-    styles = list(style) if isinstance(style, list | tuple) else [style]
+    styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
     if mesh is not None:
         if optimizer is not None:
             raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
         params = spread_params(params, mesh)
-    for kind, image in (("content", content), *(("style", one) for one in styles), ("initial", initial)):
-        if image is not None:
-            _check_picture(np.asarray(image), kind)
+    validate_images(content, styles, initial)
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
-    clock = {"start": time.monotonic(), "compile": 0.0, "evaluations": 0}
-    picture, stage, state, reason = None, None, None, "steps"
+    # `start` counts the time before an interruption as well, `begun` this run's alone, which `max_time` is about.
+    clock = {"start": time.monotonic(), "begun": time.monotonic(), "compile": 0.0, "evaluations": 0}
+    picture, stage, state, reason, fallen = None, None, None, "steps", False
     stored = None if checkpoint is None else checkpoint.load()
     if stored is not None:
+        if stored.scale >= len(sizes):
+            raise JnstError(f"the stored state is of scale {stored.scale + 1}, but this run has {len(sizes)}")
+        fallen = stored.scale > 0
         clock |= stored.clock | {"start": clock["start"] - stored.clock["elapsed"]}
     for index, size in enumerate(sizes):
         if stored is not None and index < stored.scale:
@@ -314,9 +321,15 @@ def _stylize(
         stage = _Stage(at_scale(config, index), index, sizes, clock)
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
+            if int(state.turn) != len(stage.trace["total"]):
+                raise JnstError(
+                    f"the stored state is of turn {int(state.turn)}, but losses of {len(stage.trace['total'])} turns "
+                    "lie beside it; leave out --resume to begin anew"
+                )
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
             state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint, indicator)
         picture = _picture(state, stage)
+        fallen = fallen or has_fallen(stage.trace["total"])
         clock["evaluations"] += int(state.evaluations)
         if reason in _EARLY:
             break
@@ -328,19 +341,25 @@ def _stylize(
         image=finish(picture, full, config.run.colors),
         trace=stage.trace,
         best_step=int(state.best_turn),
-        stopped=reason,
+        stopped=describe_end(reason, stage.trace["total"], fallen),
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
         config=config,
     )
 
 
-def _check_picture(image: np.ndarray, kind: str) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(f"the {kind} image has shape {image.shape}; expected height × width × 3, RGB")
-    if np.issubdtype(image.dtype, np.floating):
-        low, high = image.min(), image.max()
-        # Kernels overshoot a little; 255 or NaN is something else.
-        if not (low >= -1 and high <= 2):
-            raise ImageError(
-                f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
-            )
+def has_fallen(totals: Sequence[float]) -> bool:
+    """Whether the loss was ever below its first value."""
+    return len(totals) > 1 and min(totals[1:]) < totals[0]
+
+
+def describe_end(reason: str, totals: Sequence[float], fallen: bool) -> str:
+    """`Result.stopped` for the reason that ended the loop, the losses of the last scale, and whether any scale's fell.
+
+    >>> describe_end("time", [3.0], False), describe_end("steps", [3.0, 4.0], False)
+    ('no step', 'no descent')
+    """
+    if reason == "time" and len(totals) == 1 and not fallen:
+        return "no step"
+    if reason in ("steps", "tolerance") and len(totals) > 1 and not fallen and math.isfinite(totals[0]):
+        return "no descent"
+    return reason

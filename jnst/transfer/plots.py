@@ -1,6 +1,8 @@
 """Loss curves and contact sheets as files. Matplotlib enters here, and only when a curve is drawn."""
 
+import importlib.util
 import io
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -64,7 +66,15 @@ def write_sheet(
     write_image(path, montage(images, labels=labels, height=height, columns=columns), overwrite=overwrite)
 
 
+def check_matplotlib() -> None:
+    """Raises JnstError where matplotlib is not installed; it is not imported yet."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise JnstError("curves need matplotlib: pip install 'jnst[plots]'")
+
+
 def _new_figure() -> Any:
+    # Its complaints about a home folder that cannot be written concern nobody here: it goes without a cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

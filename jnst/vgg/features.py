@@ -5,15 +5,16 @@ the convolution carries its own input gradient, and asking for a gradient of the
 """
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Features, Image, Params
+from jnst.arrays import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
-from jnst.errors import ConfigError, WeightsError
+from jnst.errors import ConfigError, WeightsError, check_choice
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
 from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
@@ -94,25 +95,37 @@ def extract_features(
 ) -> Features:
     """Feature maps of one image at the named layers; nothing deeper than the deepest is computed.
 
+    This is the network alone. It wants its own pixel space, `config.network_input`, and nothing in an array tells one
+    space from another: `extract_features(params, jnst.encode(rgb, config.variable), …)` gives wrong maps without a
+    word in every preset whose two spaces differ. From an RGB picture to its feature maps leads `jnst.features`.
+
     Args:
         params: as `prepare_params` returns them; one entry per convolution.
-        x: the image in the network's input space, height × width × 3.
+        x: the image in the network's input space, `jnst.encode(rgb, config.network_input)`: height × width × 3,
+            floating point. For several images use `jax.vmap` over it.
         layers: names from `layer_names`, such as relu4_2.
-        network: layer table, width, pooling and padding.
+        network: `config.network`: layer table, width, pooling and padding.
         precision: float32 exact, tf32 as the accelerator does it, bfloat16 storage and products.
         extent: for a padded image or a tile, where the true image lies.
 
     Returns:
-        For each name a map height × width × channels.
+        For each name a map height × width × channels, float32, or bfloat16 where that is the precision.
 
     Raises:
-        ConfigError: for an unknown layer or an image too small for the deepest one.
+        ConfigError: for an unknown layer or precision, or an image too small for the deepest layer.
+        ArrayError: for an image of another rank, or of whole numbers.
         WeightsError: where the parameters lack a layer or belong to a network of another width.
     """
+    if isinstance(layers, str):
+        raise ConfigError(f"layers is the text {layers!r}; expected a list of names, such as [{layers!r}]")
+    if not isinstance(network, NetworkConfig):
+        raise ConfigError(f"network is {type(network).__name__}; expected a NetworkConfig, such as config.network")
+    check_choice("precision", precision, get_args(Precision))
     wanted = tuple(layers)
+    x = check_array("the image", x, axes="height × width × 3").astype(jnp.float32)
     check_params(params, wanted, network)
     smallest = minimum_size(wanted, network)
-    if x.ndim != 3 or x.shape[-1] != 3 or min(x.shape[:2]) < smallest:
+    if x.shape[2] != 3 or min(x.shape[:2]) < smallest:
         raise ConfigError(
             f"image of shape {tuple(x.shape)}; expected height × width × 3 with at least {smallest} pixels a side "
             f"for {', '.join(wanted)}"

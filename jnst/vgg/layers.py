@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jnst.config import Architecture, NetworkConfig, PoolRounding
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, check_choice, describe_unknown
 
 # Convolutions per block; the channels of a block are the same in both networks.
 _BLOCKS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -18,7 +18,11 @@ def layer_names(architecture: Architecture) -> tuple[str, ...]:
 
     >>> layer_names("vgg16")[:5]
     ('conv1_1', 'relu1_1', 'conv1_2', 'relu1_2', 'pool1')
+
+    Raises:
+        ConfigError: for an unknown architecture.
     """
+    check_choice("architecture", architecture, _BLOCKS)
     names: list[str] = []
     for block, depth in enumerate(_BLOCKS[architecture], start=1):
         for index in range(1, depth + 1):

@@ -10,8 +10,9 @@ from PIL import Image
 from studio_material import jpeg
 
 from jnst.errors import ImageError
+from jnst.images.display import jpeg_bytes
 from jnst.studio import library as module
-from jnst.studio.library import Library, encode_jpeg, shrink, tidy_name
+from jnst.studio.library import Library, shrink, tidy_name
 
 
 @pytest.fixture
@@ -108,5 +109,5 @@ def test_names_are_shown_and_never_opened(given, expected):
 def test_thumbnails_are_small_and_keep_their_shape():
     assert shrink(np.zeros((100, 1000, 3), np.uint8)).shape == (32, 320, 3)
     assert shrink(np.zeros((10, 20, 3), np.uint8)).shape == (10, 20, 3)
-    deep = encode_jpeg(np.full((8, 8, 3), 65_535, np.uint16))
+    deep = jpeg_bytes(np.full((8, 8, 3), 65_535, np.uint16))
     assert np.asarray(Image.open(io.BytesIO(deep))).min() >= 254
