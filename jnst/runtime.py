@@ -4,9 +4,11 @@ import importlib.metadata
 import platform
 import signal
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from jnst.files import cache_directory
 
@@ -31,15 +33,24 @@ def configure_jax() -> str | None:
     return None
 
 
-class Interruptions:
-    """While open, the first Ctrl-C or SIGTERM is remembered in `signal` and the second one stops at once."""
+def cache_compiled() -> None:
+    """`configure_jax`, unless there is a cache already: the user's own, or ours."""
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        configure_jax()
+        # JAX looks for a cache at its first compilation and then never again, unless told to.
+        compilation_cache.reset_cache()
 
-    def __init__(self) -> None:
+
+class Interruptions:
+    """While open, the first of these signals is remembered in `signal` and the second one stops at once."""
+
+    def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self.signal = 0
+        self._numbers = tuple(numbers)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruptions":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._numbers:
             self._before[number] = signal.signal(number, self._remember)
         return self
 

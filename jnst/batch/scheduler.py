@@ -182,6 +182,7 @@ class Painter:
             style_weights=task.style_weights,
             initial=task.initial,
             callback=None if callback is None else one,
+            progress=False,
         )
 
     def _check_plan(self, stage: Stage, targets: Any, state: Lane, lanes: int) -> None:

@@ -18,6 +18,7 @@ from jnst.errors import JnstError, describe_unknown, quote
 COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli.stylize", "repaint one content image in the style of another"),
     "batch": ("jnst.cli.batch", "repaint many pictures: folders, lists, several styles, restartable"),
+    "studio": ("jnst.cli.studio", "paint and steer on a page in the browser"),
     "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
     "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),
     "presets": ("jnst.cli.presets", "list the recipes, or show one"),

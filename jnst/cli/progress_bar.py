@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from jnst.cli.waiting import SPINNER, Waiting
 from jnst.errors import one_line
 from jnst.transfer.callbacks import Progress, Silent
 
@@ -86,8 +87,30 @@ class ProgressBar(Silent):
         self._pending: Progress | None = None  # newest record that has not been shown
         self._shown: Progress | None = None
         self._shown_at = -math.inf
+        self._waiting: Waiting | None = None
+
+    def compiling(self, size: tuple[int, int]) -> None:
+        """Says that it compiles, as soon as that takes a second: with a spinner on a terminal, else on one line."""
+        self._end_waiting()
+        text = f"compiling {size[1]}×{size[0]} (once per size) …"
+
+        def say(seconds: float) -> None:
+            if not self._live:
+                self._write(text + "\n")
+                return
+            line = f"{SPINNER[int(4 * seconds) % len(SPINNER)]} {text} {format_duration(seconds)}"
+            self._write("\r" + line.ljust(self._drawn))
+            self._drawn = len(line)
+
+        self._waiting = Waiting(say, first=1.0, every=0.25 if self._live else 0.0)
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.end()
+            self._waiting = None
 
     def __call__(self, progress: Progress) -> None:
+        self._end_waiting()
         self._pace.add(progress)
         self._pending = progress
         now, shown = self._clock(), self._shown
@@ -103,6 +126,7 @@ class ProgressBar(Silent):
 
     def note(self, text: str) -> None:
         """A line of its own; the bar goes on below it."""
+        self._end_waiting()
         self._erase()
         self._write(one_line(text) + "\n")
         if self._live and self._shown is not None:
@@ -110,6 +134,7 @@ class ProgressBar(Silent):
 
     def close(self) -> None:
         """Shows the newest record, if it has not been, and ends the line. Safe to call twice."""
+        self._end_waiting()
         if self._pending is not None:
             self._show(self._clock())
         if self._drawn:
@@ -155,7 +180,7 @@ class ProgressBar(Silent):
     def _write(self, text: str) -> None:
         try:
             if not self._can_draw():
-                text = text.replace("×", "x").replace("·", "|").encode("ascii", "replace").decode()
+                text = text.replace("×", "x").replace("·", "|").replace("…", "...").encode("ascii", "replace").decode()
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):

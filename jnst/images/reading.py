@@ -32,6 +32,29 @@ class Picture(NamedTuple):
     format: str
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        alpha = "" if self.alpha is None else ", with alpha"
+        notes = "".join(f", {note}" for note in self.notes)
+        return f"Picture({width} × {height}, {self.pixels.dtype.name}, {self.format}{alpha}{notes})"
+
+    def _repr_png_(self) -> bytes:
+        from jnst.images.display import png_bytes
+
+        return png_bytes(self.pixels)
+
+    def to_pil(self) -> Image.Image:
+        """The picture as Pillow's image, 8 bits a channel, without alpha."""
+        from jnst.images.display import to_pil
+
+        return to_pil(self.pixels)
+
+    def show(self) -> None:
+        """Shows the picture: below the cell of a notebook, else in the system's viewer."""
+        from jnst.images.display import show
+
+        show(self.pixels)
+
 
 def read_image(path: str | os.PathLike[str], *, allow_large: bool = False) -> Picture:
     """The picture in a file, upright and in sRGB; of an animation, the first frame.

@@ -39,6 +39,11 @@ class Targets(NamedTuple):
     content_image: Image | None = None
     outline: jax.Array | None = None
 
+    def __repr__(self) -> str:
+        maps = ", ".join(f"{layer} {'×'.join(map(str, np.shape(map_)))}" for layer, map_ in self.content.items())
+        grams = ", ".join(f"{layer} {np.shape(gram)[-1]}²" for layer, gram in self.grams.items())
+        return f"Targets(content: {maps or 'none'}; Gram matrices: {grams or 'none'})"
+
 
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
 STRENGTH_RANGE = 1024.0

@@ -61,9 +61,15 @@ class Progress:
 
 class Silent:
     """Shows nothing. Every printer takes records by a call, notes by `note`, what went wrong by `problem`, and ends by
-    `close` or a `with` block."""
+    `close` or a `with` block.
+
+    `compiling` says that a picture of that height and width is about to be compiled for; the next record ends it.
+    """
 
     def __call__(self, progress: Progress) -> None:
+        pass
+
+    def compiling(self, size: tuple[int, int]) -> None:
         pass
 
     def note(self, text: str) -> None:

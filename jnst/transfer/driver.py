@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,14 +15,19 @@ import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.config import Config, check_seed
+from jnst.config import Config, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
+from jnst.images.display import show, to_pil
 from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
 from jnst.images.validate import validate_images
+from jnst.images.writing import write_image
 from jnst.loss.targets import Targets
 from jnst.loss.tiled import prepare_targets
-from jnst.transfer.callbacks import Glance, Progress, Snapshot
+from jnst.runtime import cache_compiled
+from jnst.transfer.callbacks import Glance, Progress, Silent, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
+from jnst.transfer.display import card, outcome_line, settings_line
+from jnst.transfer.indicator import Indicator, make_indicator
 from jnst.transfer.initial import initial_image
 from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state, spread_targets
@@ -29,6 +35,8 @@ from jnst.transfer.scales import at_scale, check_size, smallest_scale, style_at_
 
 # After so many moves taken back in a row there is nowhere left to go.
 _MAX_REJECTED = 10
+# Reasons that end the whole run, not one scale of it; the state is kept.
+_EARLY = ("callback", "time", "interrupted")
 
 
 class Result(NamedTuple):
@@ -37,9 +45,10 @@ class Result(NamedTuple):
     image: RGB in [0, 1], clipped, height × width × 3, float32.
     trace: lists of equal length, as in `Trace`; of the full-size run where there were several scales.
     best_step: the step that `image` entered, where the best is kept.
-    stopped: "steps", "tolerance", "time", "callback" or "stuck"; "no step" where the time ran out before the first
-        step, "no descent" where the loss never fell below that of the initial picture.
+    stopped: "steps", "tolerance", "time", "callback", "interrupted" or "stuck"; "no step" where the time ran out before
+        the first step, "no descent" where the loss never fell below that of the initial picture.
     seconds: "compile" and "run".
+    config: what it was made with, where that is known.
     """
 
     image: np.ndarray
@@ -47,6 +56,35 @@ class Result(NamedTuple):
     best_step: int
     stopped: str
     seconds: dict[str, float]
+    config: Config | None = None
+
+    def __repr__(self) -> str:
+        return f"Result({outcome_line(self.image, self.trace, self.stopped, self.seconds)})"
+
+    def _repr_html_(self) -> str:
+        settings = [] if self.config is None else [settings_line(self.config)]
+        lines = [*settings, outcome_line(self.image, self.trace, self.stopped, self.seconds)]
+        return card(self.image, lines, self.trace.get("total", ()))
+
+    def to_pil(self) -> Any:
+        """The picture as Pillow's image, 8 bits a channel."""
+        return to_pil(self.image)
+
+    def show(self) -> None:
+        """Shows the picture: below the cell of a notebook, else in the system's viewer."""
+        show(self.image)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the picture by the path's suffix, with config and outcome inside (`jnst stylize --config` reads it).
+
+        Raises:
+            ImageError: for an unknown suffix, a file that exists without `overwrite`, or a place that is not writable.
+        """
+        record = {"stopped": self.stopped, "best_step": self.best_step, "seconds": self.seconds}
+        if self.config is not None:
+            record["config"] = to_dict(self.config)
+        rounding = "round" if self.config is None else self.config.run.rounding
+        write_image(path, self.image, metadata=record, rounding=rounding, overwrite=overwrite)
 
 
 class _Stage:
@@ -124,6 +162,7 @@ def _run_stage(
     callback: Callback | None,
     optimizer: optax.GradientTransformation | None,
     checkpoint: Checkpoint | None,
+    indicator: Indicator,
 ) -> tuple[TransferState, str]:
     config = stage.config
     begin = time.monotonic()
@@ -140,13 +179,14 @@ def _run_stage(
         state, trace = go_on(state, num_steps=turns)
         stage.record(jax.block_until_ready(trace))
         pace, done = (time.monotonic() - begin) / turns, done + turns
-        reason = stage.reason_to_stop(state)
-        if callback is not None:
-            glance = Glance(functools.partial(_picture, state, stage))
-            if callback(Snapshot(stage.progress(state), glance)) and reason is None:
-                reason = "callback"
-            glance.close()
-        if checkpoint is not None and (checkpoint.due() if reason is None else reason in ("callback", "time")):
+        reason = "interrupted" if indicator.interrupted else stage.reason_to_stop(state)
+        glance = Glance(functools.partial(_picture, state, stage))
+        snapshot = Snapshot(stage.progress(state), glance)
+        indicator(snapshot)
+        if callback is not None and callback(snapshot) and reason is None:
+            reason = "callback"
+        glance.close()
+        if checkpoint is not None and (checkpoint.due() if reason is None else reason in _EARLY):
             checkpoint.try_save(stage.index, state, stage.trace, stage.clock)
         if reason is not None:
             return state, reason
@@ -165,6 +205,7 @@ def stylize(
     optimizer: optax.GradientTransformation | None = None,
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
+    progress: bool | Silent | None = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -181,6 +222,12 @@ def stylize(
         checkpoint: where the state is kept from time to time, and whether to go on from it.
         mesh: devices to divide the image's rows among (`jnst.row_mesh`), for one image larger
             than a device; without an optimiser of one's own.
+        progress: whether to show a bar, and in a notebook the picture as it grows; by default in notebooks and
+            terminals. Or a printer of records of one's own.
+
+    Ctrl-C, or a notebook's stop button, ends the run with the best picture so far; a second one raises
+    KeyboardInterrupt at once. Compiled programs are kept on disk from run to run, unless JAX has been given another
+    place for them (`jax_compilation_cache_dir`) or was told to keep none (`jax_enable_compilation_cache`).
 
     Returns:
         The picture, the trace of the losses, and why the run ended.
@@ -196,6 +243,26 @@ def stylize(
     >>> jnst.stylize(params, content, style, config).image.shape
     (21, 32, 3)
     """
+    cache_compiled()
+    options = (seed, callback, style_weights, initial, optimizer, checkpoint, mesh)
+    with make_indicator(progress) as indicator:
+        return _stylize(params, content, style, config, *options, indicator)
+
+
+def _stylize(
+    params: Params,
+    content: Any,
+    style: Any,
+    config: Config,
+    seed: int,
+    callback: Callback | None,
+    style_weights: Sequence[float] | None,
+    initial: Any,
+    optimizer: optax.GradientTransformation | None,
+    checkpoint: Checkpoint | None,
+    mesh: Mesh | None,
+    indicator: Indicator,
+) -> Result:
     styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
     if mesh is not None:
         if optimizer is not None:
@@ -222,6 +289,7 @@ def stylize(
         check_size(size, config, "content")
         for one in painted:
             check_size(one.shape[:2], config, "style")
+        indicator.compiling(size)
         begin = time.monotonic()
         if mesh is None:
             targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
@@ -259,11 +327,11 @@ def stylize(
                     "lie beside it; leave out --resume to begin anew"
                 )
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
-            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
+            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint, indicator)
         picture = _picture(state, stage)
         fallen = fallen or has_fallen(stage.trace["total"])
         clock["evaluations"] += int(state.evaluations)
-        if reason in ("callback", "time"):
+        if reason in _EARLY:
             break
     assert picture is not None
     assert stage is not None
@@ -275,6 +343,7 @@ def stylize(
         best_step=int(state.best_turn),
         stopped=describe_end(reason, stage.trace["total"], fallen),
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
+        config=config,
     )
 
 

@@ -101,7 +101,6 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     with Interruptions() as interruptions:
 
         def callback(snapshot: Snapshot) -> bool:
-            printer(snapshot.progress)
             frames(snapshot)
             return bool(interruptions.signal)
 
@@ -116,6 +115,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             initial=None if initial is None else initial.pixels,
             checkpoint=checkpoint,
             mesh=row_mesh() if job.split_rows else None,
+            progress=printer,
         )
         printer.close()
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal))

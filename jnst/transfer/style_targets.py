@@ -24,6 +24,7 @@ from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.images.validate import validate_image
 from jnst.loss.targets import blend_grams, style_grams
+from jnst.transfer.display import card
 from jnst.vgg.valid_region import Extent
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 
@@ -47,6 +48,13 @@ class StyleTargets:
     picture: np.ndarray
     settings: Mapping[str, Any]
     weights_sha256: str = ""
+
+    def __repr__(self) -> str:
+        height, width = self.picture.shape[:2]
+        return f"StyleTargets({width} × {height}, scales: {len(self.grams)}, layers: {', '.join(self.grams[0])})"
+
+    def _repr_html_(self) -> str:
+        return card(self.picture, [repr(self)])
 
 
 def style_settings(config: Config) -> dict[str, Any]:

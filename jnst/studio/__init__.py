@@ -1,0 +1,1 @@
+"""The studio: a page on this machine alone, where a picture is painted and steered."""

@@ -1,0 +1,121 @@
+"""Paintings as files: PNG with the record inside, to be downloaded or kept in a folder."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jnst.errors import ImageError
+from jnst.images.display import jpeg_bytes
+from jnst.images.reading import read_image
+from jnst.images.writing import write_image
+from jnst.presets.resolve import Run
+from jnst.studio.library import NamedFile, shrink
+from jnst.studio.painter import turned
+from jnst.studio.painting import Painting
+from jnst.transfer.driver import Result
+from jnst.transfer.record import Job, make_record
+
+# How many kept pictures are shown, the newest first.
+SHOWN = 60
+
+
+def describe_painting(painting: Painting, run: Run) -> dict[str, Any]:
+    """The record of a painting as it stands: settings, inputs by name and hash, what was steered, the trace."""
+    knobs = painting.knobs
+    job = Job(
+        content=painting.content.path,
+        styles=tuple(style.path for style in painting.styles),
+        output=Path("studio.png"),
+        config=turned(painting.config, knobs),
+        seed=painting.seed,
+        style_weights=knobs.blend if len(knobs.blend) > 1 else None,
+        weights_source=run.source,
+    )
+    totals = [value if np.isfinite(value) else np.inf for value in painting.trace.get("total", [])]
+    result = Result(
+        image=painting.result(),
+        trace=painting.trace,
+        best_step=int(np.argmin(totals)) if totals else 0,
+        stopped="steps" if painting.status == "done" else "callback",
+        seconds=painting.seconds,
+    )
+    record = make_record(job, run.weights, result, interrupted=False)
+    # The files lie in a folder that is gone tomorrow; their names and hashes say which they were.
+    record["inputs"]["content"]["path"] = painting.content.name
+    for described, style in zip(record["inputs"]["styles"], painting.styles, strict=True):
+        described["path"] = style.name
+    record["studio"] = {
+        "steps": painting.step,
+        "knobs": dataclasses.asdict(knobs),
+        "steering": painting.steering,
+        "started_from": None if painting.start is None else {"painting": painting.start.of},
+    }
+    return record
+
+
+def encode_png(painting: Painting, run: Run) -> bytes:
+    """The painting as a PNG file that `read_metadata` finds the record in."""
+    with tempfile.TemporaryDirectory(prefix="jnst-studio-") as folder:
+        path = Path(folder) / "picture.png"
+        record = {name: value for name, value in describe_painting(painting, run).items() if name != "trace"}
+        write_image(path, painting.result(), metadata=record, rounding=painting.config.run.rounding)
+        return path.read_bytes()
+
+
+def file_name(painting: Painting) -> str:
+    """A name that says what was painted how: PHOTO-PAINTING-STEP.png, of letters that every disk takes."""
+    stems = [Path(painting.content.name).stem, *(Path(style.name).stem for style in painting.styles)]
+    plain = "-".join("".join(letter if letter.isalnum() else "_" for letter in stem)[:24] for stem in stems)
+    return f"{plain}-{painting.step:04d}.png"
+
+
+class Kept:
+    """The folder of pictures to keep; it is made when the first one is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._thumbnails: dict[tuple[str, float], bytes] = {}
+
+    def keep(self, painting: Painting, run: Run) -> str:
+        """Writes the painting there, under a name that is free, and returns the name.
+
+        Raises:
+            ImageError: where it cannot be written.
+        """
+        data, name = encode_png(painting, run), file_name(painting)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for attempt in range(1000):
+                path = self.folder / (name if attempt == 0 else f"{Path(name).stem}-{attempt}.png")
+                if not path.exists():
+                    with path.open("xb") as file:
+                        file.write(data)
+                    return path.name
+        except OSError as error:
+            raise ImageError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+        raise ImageError(f"{self.folder} holds a thousand pictures called {name}; move some away")
+
+    def names(self) -> list[str]:
+        """The PNG pictures there, the newest first."""
+        try:
+            paths = sorted(self.folder.glob("*.png"), key=lambda path: path.stat().st_mtime, reverse=True)
+        except OSError:
+            return []
+        return [path.name for path in paths[:SHOWN]]
+
+    def find(self, name: str) -> Path:
+        """Raises ImageError unless that is the name of one of the pictures."""
+        if name not in self.names():
+            raise ImageError(f"there is no kept picture {name!r}")
+        return self.folder / name
+
+    def thumbnail(self, name: str) -> bytes:
+        """A small JPEG of it."""
+        path = self.find(name)
+        key = (name, path.stat().st_mtime)
+        if key not in self._thumbnails:
+            self._thumbnails[key] = jpeg_bytes(shrink(read_image(NamedFile(path, name)).pixels))
+        return self._thumbnails[key]

@@ -1,0 +1,224 @@
+"""One picture in the making: moved a few steps at a time under weights that may change between them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnst.arrays import Params
+from jnst.config import Colors, Config
+from jnst.errors import ConfigError, describe_unknown
+from jnst.images.resizing import fit, resize, to_unit
+from jnst.loss.targets import blend_grams, combine_targets, loss_weights
+from jnst.loss.tiled import prepare_targets
+from jnst.transfer.initial import initial_image
+from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
+from jnst.transfer.restart import restart
+from jnst.transfer.scales import at_scale, check_size, style_at_scale
+
+# What the curves show; the names are those of the trace.
+CURVES = ("total", "content", "style", "total_variation")
+_MOST_SMOOTHNESS = 1000.0
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What may be changed while a picture is painted; each acts at the next step.
+
+    strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
+    smoothness: factor on the recipe's total variation weight (on one, where the recipe has none).
+    blend: weight of each style picture.
+    colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
+    """
+
+    strength: float = 0.5
+    smoothness: float = 1.0
+    blend: tuple[float, ...] = (1.0,)
+    colors: Colors = "style"
+
+    def __post_init__(self) -> None:
+        for name, most in (("strength", 1.0), ("smoothness", _MOST_SMOOTHNESS)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= most):
+                raise ConfigError(f"{name} is {value}; expected a number from 0 to {most:g}")
+        if not all(math.isfinite(weight) and weight >= 0 for weight in self.blend) or not sum(self.blend) > 0:
+            raise ConfigError(f"blend is {list(self.blend)}; expected weights of zero or more, not all zero")
+        if self.colors not in get_args(Colors):
+            raise ConfigError(describe_unknown("colors", str(self.colors), get_args(Colors)))
+
+
+def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
+    """The knobs with some of them set anew, from plain JSON values.
+
+    >>> change_knobs(Knobs(), {"strength": 1}).strength
+    1.0
+
+    Raises:
+        ConfigError: for a knob that does not exist, a value of the wrong type, or a blend of another length.
+    """
+    fields = {field.name for field in dataclasses.fields(Knobs)}
+    checked: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in fields:
+            raise ConfigError(describe_unknown("knob", name, fields))
+        numbers: list[Any] = value if name == "blend" and isinstance(value, list) else [value]
+        if name != "colors" and not all(type(number) in (int, float) for number in numbers):
+            raise ConfigError(f"{name} is {value!r}; expected a number" + (" per painting" if name == "blend" else ""))
+        if name == "blend" and len(numbers) != len(knobs.blend):
+            raise ConfigError(f"blend has {len(numbers)} weights; expected {len(knobs.blend)}, one per painting")
+        checked[name] = (
+            tuple(map(float, numbers)) if name == "blend" else value if name == "colors" else float(numbers[0])
+        )
+    return dataclasses.replace(knobs, **checked)
+
+
+def turned(config: Config, knobs: Knobs) -> Config:
+    """The config with the knobs in it."""
+    loss = config.loss
+    loss = dataclasses.replace(
+        loss,
+        strength=knobs.strength,
+        tv_weight=(loss.tv_weight or 1.0) * knobs.smoothness,
+    )
+    return dataclasses.replace(config, loss=loss, run=dataclasses.replace(config.run, colors=knobs.colors))
+
+
+def first_knobs(config: Config, styles: int) -> Knobs:
+    """The knobs that leave the config as it is, with that many style pictures weighing the same."""
+    smoothness = 1.0 if config.loss.tv_weight else 0.0
+    return Knobs(config.loss.strength, smoothness, blend=(1.0,) * styles, colors=config.run.colors)
+
+
+def read_trace(trace: Any) -> dict[str, list[float]]:
+    """The trace of `advance` as lists by name."""
+    lists: dict[str, list[float]] = {}
+    for name, values in trace._asdict().items():
+        named = values if isinstance(values, Mapping) else {name: values}
+        lists |= {key: np.asarray(column).tolist() for key, column in named.items()}
+    return lists
+
+
+class Painter:
+    """The optimisation of one picture at one size.
+
+    Args:
+        params: from `prepare_params`.
+        content: RGB, uint8, uint16 or floating point in [0, 1]; brought to working size by `config.size`.
+        styles: the same, one or more.
+        config: of any number of scales; this paints one of them.
+        knobs: to begin with.
+        seed: of a random initial picture.
+        initial: picture to begin with in place of `config.init`; brought to working size.
+        size: height and width at this scale; the full size by default.
+        scale: number of the scale, 0 for the coarsest. Above that, the picture to begin with is an enlarged result, of
+            which only the fine detail is missing.
+
+    Raises:
+        ConfigError: where an image is too small for the deepest layer.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        content: np.ndarray,
+        styles: Sequence[np.ndarray],
+        config: Config,
+        knobs: Knobs,
+        *,
+        seed: int = 0,
+        initial: np.ndarray | None = None,
+        size: tuple[int, int] | None = None,
+        scale: int = 0,
+    ) -> None:
+        self._params, self._knobs = params, knobs
+        self._config = at_scale(config, scale)
+        self._canvas = fit(content, config.size)
+        full = (self._canvas.shape[0], self._canvas.shape[1])
+        self._size = full if size is None else size
+        painted = [style_at_scale(style, config, full, self._size) for style in styles]
+        for kind, sides in (("content", self._size), *(("style", style.shape[:2]) for style in painted)):
+            check_size(sides, config, kind)
+        unit = to_unit(self._canvas)
+        unit = jnp.asarray(unit if self._size == full else resize(unit, *self._size, "pillow-lanczos"))
+        prepared = [prepare_targets(params, unit, [jnp.asarray(one)], config) for one in painted]
+        self._grams, self._targets = [one.grams for one in prepared], prepared[0]
+        self._aim()
+        self._state = self._begin(self._initial(styles[0], unit, seed) if initial is None else initial)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture at this scale."""
+        return self._size
+
+    @property
+    def canvas(self) -> np.ndarray:
+        """The photo at full size."""
+        return self._canvas
+
+    def _initial(self, style: np.ndarray, unit: jax.Array, seed: int) -> np.ndarray:
+        config = self._config
+        stretched = jnp.asarray(to_unit(resize(style, *self.size, config.size.kernel)))
+        return np.asarray(
+            initial_image(
+                jax.random.key(seed),
+                unit,
+                stretched,
+                config.init,
+                noise=config.noise,
+                variable=config.variable,
+                network_input=config.network_input,
+            )
+        )
+
+    def _begin(self, picture: np.ndarray) -> TransferState:
+        unit = to_unit(picture)
+        if unit.shape[:2] != self.size:
+            unit = resize(unit, *self.size, "pillow-bicubic")
+        return init_state(jnp.asarray(unit), self._config)
+
+    def _aim(self) -> None:
+        """Brings the targets in line with the knobs: two weights and a blend, all of them data of the loop."""
+        config = turned(self._config, self._knobs)
+        blended = combine_targets(self._targets.content, blend_grams(self._grams, self._knobs.blend), config)
+        self._targets = self._targets._replace(
+            grams=blended.grams, style_scale=blended.style_scale, weights=loss_weights(config)
+        )
+
+    def compile(self) -> None:
+        """Compiles the loop for this size, where it has not been; makes no step."""
+        self._state, _ = advance(self._params, self._targets, self._state, self._config, num_steps=0, in_place=True)
+
+    def paint(self, steps: int) -> dict[str, list[float]]:
+        """Goes on by so many steps (at most 256) and returns their trace by name; the first step only evaluates."""
+        self._state, trace = advance(
+            self._params, self._targets, self._state, self._config, num_steps=min(steps, CAPACITY), in_place=True
+        )
+        return read_trace(trace)
+
+    def turn(self, knobs: Knobs) -> bool:
+        """Sets the knobs; returns whether the loss is another now, and what was measured before is forgotten."""
+        before, self._knobs = self._knobs, knobs
+        if dataclasses.replace(before, colors=knobs.colors) == knobs:
+            return False
+        self._aim()
+        self._state = restart(self._state)
+        return True
+
+    def go_back(self, picture: np.ndarray) -> None:
+        """Begins again with an earlier picture."""
+        self._state = self._begin(picture)
+
+    def picture(self) -> np.ndarray:
+        """The picture in the style's colours: RGB in [0, 1], height × width × 3."""
+        fresh = int(self._state.turn) == 0
+        return current_picture(self._state, self._config, best=self._config.run.keep == "best" and not fresh)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether no step lowers the loss any further."""
+        return int(self._state.rejected) >= 10

@@ -1,0 +1,160 @@
+"""The thread that paints: one painting at a time, in chunks of steps, and between them does what the page asks for."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from jnst.errors import JnstError
+from jnst.images.resizing import to_unit
+from jnst.presets.resolve import Run
+from jnst.studio.board import Board
+from jnst.studio.painter import Painter
+from jnst.studio.painting import Painting, Status
+from jnst.vgg.convolution import prepare_params
+
+# A chunk of steps lasts about so long: a knob waits for this at most, and a step more.
+CHUNK_SECONDS = 0.4
+
+
+class Worker(threading.Thread):
+    """Paints what is queued on the board until the board is closed."""
+
+    def __init__(self, board: Board, run: Run) -> None:
+        super().__init__(name="painter", daemon=True)
+        self._board, self._run = board, run
+        self._params: Any = None
+
+    def run(self) -> None:
+        """The thread's work."""
+        while (painting := self._board.next_queued()) is not None:
+            try:
+                status, message = self._paint(painting), painting.message
+            except JnstError as error:
+                status, message = "failed", str(error)
+            except Exception as error:  # whatever went wrong with one painting, the studio goes on
+                status, message = "failed", _explain(error)
+            with self._board.changed:
+                painting.status, painting.message = status, message
+                if painting.wanted is not None:
+                    painting.steer(painting.wanted)
+                painting.wanted = painting.back = None
+                painting.remember()
+                self._board.tell()
+
+    def _paint(self, painting: Painting) -> Status:
+        """Paints scale after scale, from the present one to the full size or to whatever ends it before."""
+        if self._params is None:
+            self._params = prepare_params(self._run.weights.params)
+        content, styles = painting.content.read().pixels, [style.read().pixels for style in painting.styles]
+        initial = None if painting.start is None else to_unit(painting.start.pixels)
+        while True:
+            scale = painting.scale
+            painter = self._begin(painting, content, styles, initial)
+            ending = self._descend(painting, painter)
+            if ending is not None:
+                return ending
+            with self._board.changed:
+                if painting.scale == scale:  # it has come to its end, and nobody went back to another one
+                    painting.remember()
+                    painting.scale += 1
+                assert painting.picture is not None
+                initial, painting.status = painting.picture, "compiling"
+                self._board.tell()
+
+    def _begin(
+        self, painting: Painting, content: np.ndarray, styles: list[np.ndarray], initial: np.ndarray | None
+    ) -> Painter:
+        """Makes the targets of the present scale and compiles for its size."""
+        begin, enlarged = time.monotonic(), painting.start is not None and painting.start.detail
+        painter = Painter(
+            self._params,
+            content,
+            styles,
+            painting.config,
+            painting.knobs,
+            seed=painting.seed,
+            initial=initial,
+            size=painting.sizes[painting.scale],
+            scale=max(painting.scale, int(enlarged)),
+        )
+        picture = painter.picture()
+        with self._board.changed:
+            painting.canvas = painter.canvas
+            painting.show(picture)
+            self._board.tell()
+        painter.compile()
+        with self._board.changed:
+            painting.seconds["compile"] += time.monotonic() - begin
+        return painter
+
+    def _descend(self, painting: Painting, painter: Painter) -> Status | None:
+        """Paints at one scale. Returns how the painting ended, or None where another scale is next."""
+        scale, pace = painting.scale, 0.0
+        while True:
+            ending = self._obey(painting, painter)
+            if ending is not None or painting.scale != scale:
+                return ending
+            if painting.trace and painting.step >= painting.boundary:
+                return None
+            begin, steps = time.monotonic(), self._affordable(painting, pace)
+            trace = painter.paint(steps)
+            pace = (time.monotonic() - begin) / steps
+            picture = painter.picture()
+            with self._board.changed:
+                painting.record(trace)
+                painting.show(picture)
+                painting.seconds["run"] += time.monotonic() - begin
+                every = max(1, painting.goal // 12)
+                if not painting.moments or painting.step - painting.moments[-1].step >= every:
+                    painting.remember()
+                self._board.tell()
+            if painter.stuck or not np.isfinite(trace["total"][-1]):
+                painting.message = "the loss was not finite or could not be lowered any further"
+                return "stopped"
+
+    def _affordable(self, painting: Painting, pace: float) -> int:
+        """Steps for the next chunk: the first evaluates alone, later ones last `CHUNK_SECONDS` together."""
+        left = painting.boundary + 1 - len(painting.trace.get("total", ()))
+        return max(1, min(left, int(CHUNK_SECONDS / pace))) if pace else 1
+
+    def _obey(self, painting: Painting, painter: Painter) -> Status | None:
+        """Does what was asked for since the last chunk, waits while paused; returns how the painting ended, if so."""
+        while True:
+            with self._board.changed:
+                if self._board.closed or painting.stop:
+                    return "stopped"
+                back, painting.back = painting.back, None
+                wanted, painting.wanted = painting.wanted, None
+                if back is not None:
+                    painting.return_to(back)
+                if wanted is not None:
+                    painting.remember()
+                    painting.steer(wanted)
+                knobs = painting.knobs
+                if back is not None or wanted is not None:
+                    self._board.tell()
+                elif painting.trace and painting.step >= painting.goal:
+                    return "done"
+                else:
+                    status: Status = "paused" if painting.pause else "painting"
+                    if painting.status != status:
+                        painting.status = status
+                        self._board.tell()
+                    if not painting.pause:
+                        return None
+                    self._board.changed.wait()
+            if back is not None and painting.sizes[painting.scale] != painter.size:
+                return None  # it goes on at another scale
+            if back is not None:
+                painter.go_back(to_unit(back.pixels))
+            if back is not None or wanted is not None:
+                painter.turn(knobs)
+
+
+def _explain(error: Exception) -> str:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+        return f"out of memory; a smaller size needs less ({reason})"
+    return f"internal error: {reason}; please report it"

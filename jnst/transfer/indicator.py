@@ -1,0 +1,144 @@
+"""What shows how far a run is when it is started from Python: a bar, in a notebook the picture as well; and Ctrl-C."""
+
+import signal
+import sys
+import threading
+import time
+from typing import Any, Self
+
+from jnst.images.display import in_notebook, to_pil
+from jnst.runtime import Interruptions
+from jnst.transfer.callbacks import Progress, Silent, Snapshot
+
+# Seconds between two pictures in a notebook.
+PICTURE_EVERY = 2.0
+
+
+class Indicator:
+    """Passes what a run tells on to a printer, and remembers Ctrl-C.
+
+    Ctrl-C is taken over in the main thread alone, and only where nobody else has: there the first one ends the run
+    after the present chunk.
+    """
+
+    def __init__(self, printer: Silent) -> None:
+        self._printer = printer
+        default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ours = default and threading.current_thread() is threading.main_thread()
+        self._interruptions = Interruptions((signal.SIGINT,)) if ours else None
+
+    def compiling(self, size: tuple[int, int]) -> None:
+        """The loop is about to be compiled for an image of that height and width."""
+        self._printer.compiling(size)
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """A chunk of steps is done."""
+        if isinstance(self._printer, NotebookBar):
+            self._printer.show_picture(snapshot)
+        self._printer(snapshot.progress)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether there was a Ctrl-C."""
+        return self._interruptions is not None and bool(self._interruptions.signal)
+
+    def __enter__(self) -> Self:
+        if self._interruptions is not None:
+            self._interruptions.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._interruptions is not None:
+            self._interruptions.__exit__(*reason)
+        if isinstance(self._printer, Bar):  # one that was handed in is its owner's to close
+            self._printer.close()
+
+
+def make_indicator(progress: bool | Silent | None) -> Indicator:
+    """The indicator for `stylize(progress=…)`: None shows in notebooks and terminals, and nowhere else."""
+    if isinstance(progress, Silent):
+        return Indicator(progress)
+    notebook = in_notebook()
+    if progress is None:
+        progress = notebook or bool(getattr(sys.stderr, "isatty", lambda: False)())
+    if not progress:
+        return Indicator(Silent())
+    return Indicator(NotebookBar() if notebook else Bar())
+
+
+def describe_terms(progress: Progress) -> dict[str, str]:
+    """Loss and unweighted terms, short enough for a bar.
+
+    >>> describe_terms(Progress(step=1, steps=2, total=0.5, content=0.25, style=0.125, total_variation=1.0))
+    {'loss': '0.5', 'content': '0.25', 'style': '0.125', 'tv': '1'}
+    """
+    return {
+        "loss": f"{progress.total:.4g}",
+        "content": f"{progress.content:.3g}",
+        "style": f"{progress.style:.3g}",
+        "tv": f"{progress.total_variation:.3g}",
+    }
+
+
+class Bar(Silent):
+    """tqdm's bar, over all scales."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def _open(self, total: int | None) -> Any:
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, unit="step", dynamic_ncols=True)
+        return self._bar
+
+    def compiling(self, size: tuple[int, int]) -> None:
+        """Says that it compiles, and for which size."""
+        self._open(None).set_description(f"compiling {size[1]} × {size[0]} (once per size) …")
+
+    def __call__(self, progress: Progress) -> None:
+        """A record."""
+        bar = self._open(progress.steps)
+        bar.total = progress.steps
+        height, width = progress.size
+        scale = f"scale {progress.scale}/{progress.scales}, " if progress.scales > 1 else ""
+        bar.set_description(f"{scale}{width} × {height}", refresh=False)
+        bar.set_postfix(describe_terms(progress), refresh=False)
+        bar.update(progress.step - bar.n)
+        bar.refresh()
+
+    def close(self) -> None:
+        """Ends the bar's line."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class NotebookBar(Bar):
+    """The bar, and below it the picture, drawn anew every other second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place: Any = None
+        self._shown = 0.0
+
+    def show_picture(self, snapshot: Snapshot) -> None:
+        """Brings the best picture so far up to date, if the last one is old enough."""
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        now, finished = time.monotonic(), snapshot.progress.step >= snapshot.progress.steps
+        if now - self._shown < PICTURE_EVERY and not finished:
+            return
+        self._shown = now
+        picture = to_pil(snapshot.image())
+        if self._place is None:
+            self._place = display(picture, display_id=True)
+        else:
+            self._place.update(picture)
+
+    def close(self) -> None:
+        """Takes the picture away: the result itself is what the cell shows."""
+        super().close()
+        if self._place is not None:
+            self._place.update({"text/plain": ""}, raw=True)
+            self._place = None
