@@ -178,7 +178,7 @@ def _check_install(words: list[str]) -> None:
     """The extras that an installation asks for exist."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for word in words:
-        for extra in re.findall(r"^\.\[(.*)\]$", word):
+        for extra in re.findall(r"^(?:\.|jnst)\[(.*)\]$", word):
             assert set(extra.split(",")) <= set(project["optional-dependencies"]), f"there is no extra {extra}"
 
 
