@@ -3,20 +3,30 @@
 Names are imported when they are first used, so that `import jnst` is instant and touches no device.
 """
 
+import ast
 import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    # The public list, once: type checkers read these imports, and `_read_modules` reads them at run time.
     from jnst.arrays import LossTerms as LossTerms
     from jnst.arrays import LossWeights as LossWeights
     from jnst.batch.api import stylize_batch as stylize_batch
     from jnst.config import Config as Config
+    from jnst.config import NetworkConfig as NetworkConfig
+    from jnst.devices import image_mesh as image_mesh
+    from jnst.errors import ArrayError as ArrayError
+    from jnst.errors import ConfigError as ConfigError
+    from jnst.errors import ImageError as ImageError
     from jnst.errors import JnstError as JnstError
+    from jnst.errors import TargetsError as TargetsError
+    from jnst.errors import WeightsError as WeightsError
     from jnst.images.pixel_space import decode as decode
     from jnst.images.pixel_space import encode as encode
     from jnst.images.reading import read_image as read_image
     from jnst.images.writing import write_image as write_image
+    from jnst.loss.features import features as features
     from jnst.loss.objective import loss_terms as loss_terms
     from jnst.loss.objective import weigh as weigh
     from jnst.loss.targets import Targets as Targets
@@ -28,65 +38,49 @@ if TYPE_CHECKING:
     from jnst.presets.recipes import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset
+    from jnst.transfer.callbacks import BatchSnapshot as BatchSnapshot
+    from jnst.transfer.callbacks import Progress as Progress
+    from jnst.transfer.callbacks import Snapshot as Snapshot
     from jnst.transfer.driver import Result as Result
     from jnst.transfer.driver import stylize as stylize
     from jnst.transfer.loop import TransferState as TransferState
     from jnst.transfer.loop import advance as advance
     from jnst.transfer.loop import init_state as init_state
+    from jnst.transfer.row_sharding import row_mesh as row_mesh
     from jnst.transfer.style_targets import StyleTargets as StyleTargets
     from jnst.transfer.style_targets import prepare_style as prepare_style
     from jnst.transfer.style_targets import read_style as read_style
     from jnst.transfer.style_targets import write_style as write_style
     from jnst.vgg.convolution import prepare_params as prepare_params
+    from jnst.vgg.features import VGG as VGG
     from jnst.vgg.features import extract_features as extract_features
+    from jnst.vgg.layers import layer_names as layer_names
 
-_ROOMS = {
-    "LossTerms": "arrays",
-    "LossWeights": "arrays",
-    "stylize_batch": "batch.api",
-    "Config": "config",
-    "TransferState": "transfer.loop",
-    "advance": "transfer.loop",
-    "init_state": "transfer.loop",
-    "JnstError": "errors",
-    "read_image": "images.reading",
-    "write_image": "images.writing",
-    "content_loss": "loss.terms",
-    "gram_matrix": "loss.terms",
-    "style_loss": "loss.terms",
-    "total_variation": "loss.terms",
-    "Targets": "loss.targets",
-    "loss_terms": "loss.objective",
-    "make_targets": "loss.targets",
-    "weigh": "loss.objective",
-    "decode": "images.pixel_space",
-    "encode": "images.pixel_space",
-    "PRESETS": "presets.recipes",
-    "load_params": "presets.resolve",
-    "load_preset": "presets.resolve",
-    "StyleTargets": "transfer.style_targets",
-    "prepare_style": "transfer.style_targets",
-    "read_style": "transfer.style_targets",
-    "write_style": "transfer.style_targets",
-    "Result": "transfer.driver",
-    "stylize": "transfer.driver",
-    "extract_features": "vgg.features",
-    "prepare_params": "vgg.convolution",
-}
-
-__all__ = sorted(_ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-if TYPE_CHECKING:
     __version__: str
-else:  # hidden from type checkers, which would take every misspelt name for Any
+
+
+def _read_modules(source: str) -> dict[str, str]:
+    """Each public name with the module that it comes from, out of the imports above."""
+    block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
+    imports = (node for node in block.body if isinstance(node, ast.ImportFrom))
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+_MODULES = _read_modules(__loader__.get_source(__name__))  # pyright: ignore
+
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would take every misspelt name for Any
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":
             return importlib.metadata.version("jnst")
-        if name not in _ROOMS:
-            raise AttributeError(f"module 'jnst' has no attribute {name!r}; it has {', '.join(__all__)}")
-        return getattr(importlib.import_module(f"jnst.{_ROOMS[name]}"), name)
+        if name not in _MODULES:
+            from jnst.errors import describe_unknown
+
+            raise AttributeError(f"module 'jnst': {describe_unknown('name', name, __all__)}")
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,14 @@
 """The words for arrays. Images are RGB, height × width × 3, floating point in [0, 1] unless a name says otherwise."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jnst.devices import check_platform
+from jnst.errors import ArrayError
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "height width 3"]
@@ -32,3 +36,30 @@ class LossWeights(NamedTuple):
     style: float | jax.Array
     total_variation: float | jax.Array
     edges: float | jax.Array
+
+
+def check_array(kind: str, value: Any, *, axes: str = "height × width × channels") -> jax.Array:
+    """The value as an array of floating point numbers with those axes.
+
+    Args:
+        kind: what it is to the caller, for the message.
+        value: of JAX or NumPy.
+        axes: as the message names them, with × between; their number is the rank.
+
+    Raises:
+        ArrayError: for another rank or type. Functions take one image or map, and `jax.vmap` makes many of one.
+    """
+    try:
+        array = jnp.asarray(value)
+    except (RuntimeError, AssertionError):
+        check_platform()
+        raise
+    except (TypeError, ValueError) as error:
+        raise ArrayError(f"{kind} is {type(value).__name__}; expected an array, {axes}") from error
+    rank = axes.count("×") + 1
+    if array.ndim != rank:
+        advice = "; for several use jax.vmap" if array.ndim == rank + 1 else ""
+        raise ArrayError(f"{kind} has shape {tuple(array.shape)}; expected {axes}{advice}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ArrayError(f"{kind} holds {array.dtype}; expected floating point numbers")
+    return array

@@ -83,6 +83,14 @@ class PixelSpace:
         require(all(map(math.isfinite, self.mean)), f"pixel mean is {self.mean}; expected finite numbers")
 
 
+def check_channels(channels: tuple[int, ...]) -> None:
+    """Raises ConfigError unless these can be the output channels of a VGG's first convolutions."""
+    require(
+        len(channels) <= 16 and all(type(count) is int and 1 <= count <= 4096 for count in channels),
+        f"channels is {channels}; expected at most 16 whole numbers from 1 to 4096, one per convolution in order",
+    )
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Which VGG, and the choices that its users make differently."""
@@ -92,10 +100,12 @@ class NetworkConfig:
     pooling: Pooling = setting("max", "how 2×2 windows are pooled")
     pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
     first_padding: FirstPadding = setting("zero", "border of the first convolution")
+    channels: tuple[int, ...] = setting((), "output channels of each convolution in order; empty: the table's × width")
 
     def __post_init__(self) -> None:
         _check_choices(self)
         require(0 < self.width <= 4, f"network width is {self.width}; expected a multiplier above 0 and at most 4")
+        check_channels(self.channels)
 
 
 @dataclass(frozen=True)

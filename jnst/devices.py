@@ -1,5 +1,6 @@
 """Devices: the axes of a mesh, and what is computed on each of its devices."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,10 +8,53 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jnst.errors import JnstError
+
 # Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
 ROWS = "rows"
 # Mesh axis over which the images of a batch are divided.
 AXIS = "images"
+
+
+# What JAX_PLATFORMS may name, the modules that make it available, and what to install for it.
+_PLATFORMS = {
+    "cpu": (("jaxlib",), ""),
+    "cuda": (("jax_cuda12_plugin", "jax_cuda13_plugin"), 'for an NVIDIA GPU install "jnst[cuda]"'),
+    "tpu": (("libtpu",), 'for a TPU install "jnst[tpu]"'),
+    "rocm": (("jax_rocm60_plugin", "jax_rocm7_plugin"), "for an AMD GPU install JAX's plugin for ROCm"),
+}
+
+
+def missing_platform() -> str | None:
+    """A sentence where JAX cannot start the platform asked for: what is there, and what to install; None where it can.
+
+    JAX answers with the failure of one of its parts, and for CUDA without its plugin with an empty assertion.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms or ""  # pyright: ignore[reportAttributeAccessIssue]
+        reason = str(error).partition("\n")[0]
+        if not asked:
+            return f"JAX finds no device to compute on: {reason or type(error).__name__}"
+        there = [name for name, (modules, _) in _PLATFORMS.items() if any(map(importlib.util.find_spec, modules))]
+        wanted = ["cuda" if name == "gpu" else name for name in asked.split(",")]
+        hints = [_PLATFORMS[name][1] for name in wanted if name in _PLATFORMS and name not in there]
+        return "; ".join(
+            [
+                f"JAX_PLATFORMS is {asked!r}, which JAX cannot start here",
+                f"installed for JAX are: {', '.join(there)}",
+                *hints,
+                f"or set JAX_PLATFORMS={there[0]}",
+            ]
+        )
+    return None
+
+
+def check_platform() -> None:
+    """Raises JnstError where JAX cannot start the platform that JAX_PLATFORMS names."""
+    if sentence := missing_platform():
+        raise JnstError(sentence)
 
 
 def row_parts() -> int:
@@ -21,6 +65,7 @@ def row_parts() -> int:
 
 def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
     """A mesh with one axis, over images; of this process's devices by default. None where there is only one."""
+    check_platform()
     chosen = list(jax.local_devices() if devices is None else devices)
     return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))
 

@@ -34,6 +34,7 @@ REFUSED = [
     (NetworkConfig, {"architecture": "vgg11"}, "unknown architecture 'vgg11'; did you mean 'vgg1"),
     (NetworkConfig, {"width": 0.0}, "network width is 0.0"),
     (NetworkConfig, {"width": math.nan}, "network width is nan"),
+    (NetworkConfig, {"channels": (64, 0)}, "channels is (64, 0); expected at most 16 whole numbers"),
     (NetworkConfig, {"pooling": "mean"}, "unknown pooling 'mean'"),
     (NetworkConfig, {"pool_rounding": "round"}, "unknown pool rounding 'round'"),
     (NetworkConfig, {"first_padding": "reflect"}, "unknown first padding 'reflect'"),

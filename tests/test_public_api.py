@@ -1,10 +1,12 @@
 """The public list, pinned, and the conventions that every public function keeps."""
 
+import importlib
 import importlib.metadata
 import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +14,35 @@ import pytest
 import jnst
 
 PUBLIC = [
+    "ArrayError",
+    "BatchSnapshot",
     "Config",
+    "ConfigError",
+    "ImageError",
     "JnstError",
     "LossTerms",
     "LossWeights",
+    "NetworkConfig",
     "PRESETS",
+    "Progress",
     "Result",
+    "Snapshot",
     "StyleTargets",
     "Targets",
+    "TargetsError",
     "TransferState",
+    "VGG",
+    "WeightsError",
     "advance",
     "content_loss",
     "decode",
     "encode",
     "extract_features",
+    "features",
     "gram_matrix",
+    "image_mesh",
     "init_state",
+    "layer_names",
     "load_params",
     "load_preset",
     "loss_terms",
@@ -36,6 +51,7 @@ PUBLIC = [
     "prepare_style",
     "read_image",
     "read_style",
+    "row_mesh",
     "style_loss",
     "stylize",
     "stylize_batch",
@@ -57,12 +73,31 @@ def test_the_public_list_is_pinned() -> None:
 
 
 def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'stylise'; it has Config"):
+    with pytest.raises(AttributeError, match="module 'jnst': unknown name 'stylise'; did you mean 'stylize'"):
         _ = jnst.stylise  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(AttributeError, match=f"known are: {', '.join(PUBLIC)}"):
+        _ = jnst.qqq  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_the_version_is_that_of_the_installed_package() -> None:
+def test_the_version_is_that_of_the_package() -> None:
     assert jnst.__version__ == importlib.metadata.version("jnst")
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert Path(jnst.__file__ or "").with_name("py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_is_the_one_that_its_module_defines(name: str) -> None:
+    module = importlib.import_module(jnst._MODULES[name])
+    assert getattr(jnst, name) is getattr(module, name)
+    assert name == "PRESETS" or getattr(jnst, name).__module__ == module.__name__
+
+
+def test_every_error_is_a_jnst_error_and_a_value_error() -> None:
+    errors = [getattr(jnst, name) for name in PUBLIC if name.endswith("Error")]
+    assert all(issubclass(error, jnst.JnstError) for error in errors)
+    assert all(issubclass(error, ValueError) for error in errors if error is not jnst.JnstError)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -74,7 +109,12 @@ def test_everything_public_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_options_are_keyword_only(name: str) -> None:
     # What one reaches for first may stand without its name: which preset, which weights, a file's path.
-    free = {"load_preset": {"preset"}, "load_params": {"weights"}}
+    free = {
+        "load_preset": {"preset"},
+        "load_params": {"weights"},
+        "image_mesh": {"devices"},
+        "row_mesh": {"devices"},
+    }
     for parameter in inspect.signature(function(name)).parameters.values():
         if parameter.default is not inspect.Parameter.empty:
             keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY

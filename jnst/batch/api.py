@@ -44,7 +44,7 @@ def stylize_batch(
         initials: images to begin with.
         lanes: images per batch; by default what fits in memory. Given, results do not depend to the bit on what else
             is in the list.
-        mesh: devices; see `jnst.devices.image_mesh`.
+        mesh: devices; see `jnst.image_mesh`.
         callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
             true, with the best so far.
 
@@ -54,6 +54,7 @@ def stylize_batch(
 
     Raises:
         ConfigError: for lists of different lengths, or an image too small for the deepest layer.
+        ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
 
     >>> import jnst, numpy as np
     >>> params, config = jnst.load_preset("default", steps=1, size=32, style_layers=[["relu1_1", 1.0]])
@@ -88,5 +89,5 @@ def _as_list(images: Any) -> list[Any]:
         return images
     if isinstance(images, tuple | StyleTargets):
         return [images]
-    array = np.asarray(images)
-    return [array] if array.ndim == 3 else list(array)
+    # Anything else is refused as one image, in the words that `jnst.stylize` has for it.
+    return list(images) if np.ndim(images) == 4 else [images]

@@ -74,7 +74,7 @@ def _begin(
     targets = combine_targets(maps, problem.grams, config, image=problem.content, extent=problem.extent)
     targets = targets._replace(weights=problem.weights)
     state = init_state(problem.initial, config, extent=problem.extent, optimizer=optimizer)
-    return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, RUNNING, UNUSED))
+    return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, jnp.int32(RUNNING), jnp.int32(UNUSED)))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"))
@@ -106,7 +106,7 @@ def _settle(lane: Lane, new: TransferState, rule: StopRule) -> Lane:
     fallen = lane.mark - kept.best_value
     slow = (rule.tolerance > 0) & at_chunk & (steps >= rule.chunk) & (fallen < rule.tolerance * jnp.abs(lane.mark))
     stuck = (kept.rejected >= MAX_REJECTED) | ~jnp.isfinite(kept.evaluation.value)
-    reason = jnp.where(slow, TOLERANCE, RUNNING)
+    reason = jnp.where(slow, jnp.int32(TOLERANCE), jnp.int32(RUNNING))
     reason = jnp.where(stuck, STUCK, reason)
     reason = jnp.where(kept.turn >= rule.turns, STEPS, reason)
     mark = jnp.where(at_chunk, kept.best_value, lane.mark)

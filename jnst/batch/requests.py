@@ -12,6 +12,7 @@ import numpy as np
 from jnst.config import Config, compile_key
 from jnst.images.padding import bucket_size
 from jnst.images.resizing import fit, resize, scale_sizes, to_unit
+from jnst.images.validate import validate_images
 from jnst.transfer.initial import initial_image
 from jnst.transfer.scales import check_size, smallest_scale
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
@@ -60,9 +61,12 @@ def prepare(task: Task) -> Item:
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or settings contradict each other.
+        ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
         TargetsError: where a prepared style does not fit the config.
     """
     config = task.config
+    styles = (task.styles.picture,) if isinstance(task.styles, StyleTargets) else task.styles
+    validate_images(task.content, styles, task.initial)
     full = np.asarray(to_unit(fit(np.asarray(task.content), config.size)))
     sizes = scale_sizes(full.shape[0], full.shape[1], config.run.scales, minimum=smallest_scale(config))
     for size in sizes:

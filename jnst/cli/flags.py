@@ -81,7 +81,8 @@ def parse_setting(path: str, text: str) -> Any:
             wanted = "a whole number" if hint is int else "a number"
             raise ConfigError(f"{path} is {text!r}; expected {wanted}") from None
     if get_origin(hint) is tuple:
-        return [float(part) for part in text.split(",")]
+        number = get_args(hint)[0]
+        return [number(part) for part in text.split(",")]
     return text
 
 

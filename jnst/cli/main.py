@@ -58,12 +58,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if missing := _missing_platform():
+            print(f"jnst: error: {missing}", file=sys.stderr)
+            return 2
         reason = str(error).partition("\n")[0] or type(error).__name__
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in reason:
             print(f"jnst: error: out of memory; a smaller --size needs less ({reason})", file=sys.stderr)
         else:
             print(f"jnst: internal error: {reason} (--debug shows where; please report it)", file=sys.stderr)
         return 1
+
+
+def _missing_platform() -> str | None:
+    """Why JAX cannot start, where that is what went wrong."""
+    if "jax" not in sys.modules:
+        return None
+    from jnst.devices import missing_platform
+
+    return missing_platform()
 
 
 def _dispatch(words: list[str]) -> int:

@@ -105,7 +105,9 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
         config = find_preset(arguments.preset or "default", network=arguments.network, method=arguments.optimizer)
         config = replace_settings(dataclasses.replace(config, lineage="any"), settings)
         notice = f"the weights are not there yet; planned for {config.network.architecture} with random ones"
-        return prepare_params(random_weights(config.network.architecture, config.network.width, 0)), config, [notice]
+        network = config.network
+        params = random_weights(network.architecture, network.width, 0, network.channels)
+        return prepare_params(params), config, [notice]
     return prepare_params(resolved.weights.params), resolved.config, list(resolved.notices)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.vgg.layers import describe_width
 from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 
 
@@ -113,7 +114,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         dtype="float16" if arguments.half else "float32",
         notes=notes,
     )
-    print(f"{output}: {info.architecture}, width {info.width:g}, {info.lineage} lineage")
+    print(f"{output}: {describe_width(info)}, {info.lineage} lineage")
     return 0
 
 
@@ -122,7 +123,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = resolve_weights(arguments.file).path
     info = verify_weights(path)
-    print(f"{path}: sound; {info.architecture}, width {info.width:g}, {info.lineage} lineage, sha256 {info.sha256}")
+    print(f"{path}: sound; {describe_width(info)}, {info.lineage} lineage, sha256 {info.sha256}")
     return 0
 
 

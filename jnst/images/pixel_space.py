@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import Image
+from jnst.arrays import Image, check_array
 from jnst.config import PixelSpace
-from jnst.errors import ImageError
+from jnst.devices import check_platform
+from jnst.errors import ArrayError, ImageError
 
 
 def _per_channel(values: tuple[float, float, float]) -> jax.Array:
@@ -26,7 +27,13 @@ def as_unit(image: Any) -> jax.Array:
     >>> as_unit(np.array([0, 255], np.uint8)).tolist()
     [0.0, 1.0]
     """
-    array = jnp.asarray(image)
+    try:
+        array = jnp.asarray(image)
+    except (RuntimeError, AssertionError):
+        check_platform()
+        raise
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"picture is {type(image).__name__}; expected an array, height × width × 3") from error
     if array.dtype in (jnp.uint8, jnp.uint16):
         return array.astype(jnp.float32) / jnp.float32(jnp.iinfo(array.dtype).max)
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -34,15 +41,45 @@ def as_unit(image: Any) -> jax.Array:
     return array.astype(jnp.float32)
 
 
+def _three_channels(kind: str, image: Any) -> jax.Array:
+    """The array as float32, refused where it is not one image of three channels, which broadcasting would hide."""
+    array = check_array(kind, image, axes="height × width × 3")
+    if array.shape[2] != 3:
+        raise ArrayError(f"{kind} has shape {tuple(array.shape)}; expected height × width × 3")
+    return array.astype(jnp.float32)
+
+
 def encode(image: Image, space: PixelSpace) -> Image:
-    """RGB in [0, 1] to `space`: (scale · rgb − mean) / std, then the channel order."""
+    """RGB in [0, 1] to `space`: (scale · rgb − mean) / std, then the channel order.
+
+    A config has two spaces. Optimisers and `loss_terms` work in `config.variable`; the network, and so
+    `extract_features`, wants `config.network_input`, which is another space in most presets. From a picture straight
+    to its feature maps leads `jnst.features`.
+
+    Args:
+        image: height × width × 3, RGB, floating point in [0, 1]; or uint8 or uint16, which are brought there.
+        space: `config.variable` or `config.network_input`.
+
+    Returns:
+        height × width × 3, float32.
+
+    Raises:
+        ArrayError: for another shape; for several images use `jax.vmap`.
+        ImageError: for whole numbers of another type.
+    """
+    rgb = _three_channels("the image", as_unit(image))
     mean, std = _per_channel(space.mean), _per_channel(space.std)
-    encoded = (space.scale * image - mean) / std
+    encoded = (space.scale * rgb - mean) / std
     return encoded[..., ::-1] if space.order == "bgr" else encoded
 
 
 def decode(encoded: Image, space: PixelSpace) -> Image:
-    """The inverse of `encode`; not clipped."""
+    """The inverse of `encode`: from `space` to RGB in [0, 1], height × width × 3, float32; not clipped.
+
+    Raises:
+        ArrayError: for another shape (for several images use `jax.vmap`), or whole numbers.
+    """
+    encoded = _three_channels("the encoded image", encoded)
     mean, std = _per_channel(space.mean), _per_channel(space.std)
     ordered = encoded[..., ::-1] if space.order == "bgr" else encoded
     return (ordered * std + mean) / space.scale

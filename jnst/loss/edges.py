@@ -21,7 +21,7 @@ FLAT = 1e-4
 
 def outline(image: Image) -> jax.Array:
     """Luminance of an RGB image, averaged over 2×2 pixels: height / 2 × width / 2 × 1, rounded down."""
-    return average_pool(jnp.sum(image * jnp.array(LUMINANCE)[None, None], axis=-1, keepdims=True), "floor")
+    return average_pool(jnp.sum(image * jnp.array(LUMINANCE, jnp.float32)[None, None], axis=-1, keepdims=True), "floor")
 
 
 def edge_loss(drawn: jax.Array, wanted: jax.Array, size: tuple[Any, Any]) -> Scalar:
@@ -57,5 +57,7 @@ def _differences(blocks: jax.Array, axis: int, size: tuple[Any, Any]) -> jax.Arr
         found, first = blocks[1:] - blocks[:-1], (1, 0)
     else:
         found, first = blocks[:, 1:] - blocks[:, :-1], (0, 1)
-    rows, columns = (jnp.arange(count) + start for count, start in zip(found.shape[:2], first, strict=True))
+    rows, columns = (
+        jnp.arange(count, dtype=jnp.int32) + start for count, start in zip(found.shape[:2], first, strict=True)
+    )
     return jnp.where((rows < size[0])[:, None, None] & (columns < size[1])[None, :, None], found, 0)

@@ -13,8 +13,9 @@ from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, St
 from jnst.config import Config, compile_key
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import as_unit, encode, translate
+from jnst.images.validate import validate_images
 from jnst.loss.edges import outline
-from jnst.loss.terms import gram_matrix, style_loss
+from jnst.loss.terms import as_divisor, gram_matrix, style_loss
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import layer_shape
 from jnst.vgg.valid_region import Extent
@@ -132,7 +133,7 @@ def combine_targets(
     if loss.content_normalization == "target_variance":
         for layer, map_ in content.items():
             map_ = map_.astype(jnp.float32)
-            count = count_pixels(layer, map_, config, extent) * map_.shape[2]
+            count = as_divisor(count_pixels(layer, map_, config, extent)) * map_.shape[2]
             mean = jnp.sum(map_) / count
             # Padding is zero and must stay out of the variance: E[x²] − E[x]².
             content_scale[layer] = inverse_or_one(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
@@ -173,8 +174,10 @@ def make_targets(
 
     Raises:
         ConfigError: for an unknown layer or an image too small for the deepest one.
+        ImageError: where an image is not RGB, or holds numbers that are no colours.
     """
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
+    validate_images(content, several)
     key = compile_key(config)
     grams = blend_grams([_style_grams(params, as_unit(style), key) for style in several], style_weights)
     targets = _content_targets(params, as_unit(content), grams, key)

@@ -4,23 +4,30 @@ Where the map is part of a padded array, positions outside the true image are ze
 """
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Scalar
+from jnst.arrays import FeatureMap, Gram, Scalar, check_array
 from jnst.config import ContentReduction, GramDivisor, StyleReduction, VariationNorm, VariationReduction
+from jnst.errors import ArrayError, check_choice
+from jnst.vgg.linear_map import linear_map
 
 
 def _check_same_shape(kind: str, value: jax.Array, target: jax.Array) -> None:
     """Refuses silent broadcasting."""
     if value.shape != target.shape:
-        raise ValueError(f"{kind} has shape {value.shape} and its target {target.shape}; expected the same")
+        raise ArrayError(f"{kind} has shape {value.shape} and its target {target.shape}; expected the same")
 
 
-@jax.custom_vjp
+def as_divisor(number: Any) -> Any:
+    """A count of pixels to divide by: exact where it is known, float32 where it is traced."""
+    return number if isinstance(number, int | float) else jnp.asarray(number).astype(jnp.float32)
+
+
+@jax.custom_jvp
 def channel_products(features: FeatureMap) -> Gram:
     """Σ over pixels of f fᵀ, accumulated in float32 at highest precision; symmetric, channels × channels."""
     # One matrix product over flattened pixels: given two pixel axes to sum over, XLA on CPU first copies the transposed
@@ -29,20 +36,25 @@ def channel_products(features: FeatureMap) -> Gram:
     return jnp.einsum("pc,pd->cd", pixels, pixels, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
 
 
-def _products_forward(features: FeatureMap) -> Any:
-    return channel_products(features), features
+@channel_products.defjvp
+def _products_tangent(primals: Any, tangents: Any) -> Any:
+    pixels, change = (part[0].reshape(-1, part[0].shape[2]) for part in (primals, tangents))
+    return channel_products(primals[0]), linear_map(_change_of_products, _products_gradient, change, pixels)
 
 
-def _products_backward(features: FeatureMap, gradient: Any) -> Any:
-    # d(FᵀF) = dFᵀF + FᵀdF, so one product with the symmetrised gradient serves where autodiff takes two.
-    symmetric = (gradient + gradient.T).astype(features.dtype)
+def _change_of_products(change: Any, pixels: Any) -> Gram:
+    """d(FᵀF) = FᵀdF + dFᵀF, of pixels × channels; the second is the first one transposed."""
+    half = jnp.einsum("pc,pd->cd", pixels, change, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    return half + half.T
+
+
+def _products_gradient(gradient: Any, pixels: Any) -> jax.Array:
+    """The transpose: one product with the symmetrised gradient serves where autodiff takes two."""
+    symmetric = (gradient + gradient.T).astype(pixels.dtype)
     back = jnp.einsum(
-        "hwc,cd->hwd", features, symmetric, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
+        "pc,cd->pd", pixels, symmetric, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
     )
-    return (back.astype(features.dtype),)
-
-
-channel_products.defvjp(_products_forward, _products_backward)
+    return back.astype(pixels.dtype)
 
 
 def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = None) -> Gram:
@@ -51,9 +63,25 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
     G = Σ f fᵀ / divisor, the sum over all pixels; the divisor is 1 (the paper), the number of pixels, or pixels times
     channels. Always float32 at highest precision, whatever the convolutions used.
 
+    Args:
+        features: height × width × channels; for several maps use `jax.vmap`.
+        divisor: "none", "pixels" or "pixels_channels".
+        pixels: true number of pixels of a padded map; by default all.
+
+    Returns:
+        channels × channels.
+
+    Raises:
+        ConfigError: for an unknown divisor.
+        ArrayError: for a map of another rank, or of whole numbers.
+
     >>> gram_matrix(jnp.ones((2, 3, 1)), divisor="none").item()
     6.0
     """
+    check_choice("Gram divisor", divisor, get_args(GramDivisor))
+    features = check_array("the feature map", features)
+    # bfloat16 is multiplied as it is, and added up in float32.
+    features = features if features.dtype == jnp.bfloat16 else features.astype(jnp.float32)
     count = math.prod(features.shape[:2]) if pixels is None else pixels
     return divide_products(channel_products(features), divisor=divisor, pixels=count)
 
@@ -62,6 +90,7 @@ def divide_products(products: Gram, *, divisor: GramDivisor, pixels: Any) -> Gra
     """The Gram matrix of Σ f fᵀ over `pixels` positions."""
     if divisor == "none":
         return products
+    pixels = as_divisor(pixels)
     return products / (pixels * products.shape[0] if divisor == "pixels_channels" else pixels)
 
 
@@ -70,12 +99,22 @@ def content_loss(
 ) -> Scalar:
     """Squared distance of two feature maps (Gatys et al. 2015, eq. 1).
 
-    Mean over pixels and channels, sum, or half the sum (the paper's form).
+    Args:
+        features: height × width × channels; for several maps use `jax.vmap`.
+        target: of the same shape.
+        reduction: "mean" over pixels and channels, "sum", or "half_sum" (the paper's form).
+        pixels: true number of pixels of a padded map; by default all.
+
+    Raises:
+        ConfigError: for an unknown reduction.
+        ArrayError: for maps of another rank or of whole numbers, or that differ in shape.
     """
+    check_choice("content reduction", reduction, get_args(ContentReduction))
+    features, target = check_array("the feature map", features), check_array("the target", target)
     _check_same_shape("feature map", features, target)
     total = jnp.sum(jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32)))
     if reduction == "mean":
-        count = math.prod(features.shape[:2]) if pixels is None else pixels
+        count = as_divisor(math.prod(features.shape[:2]) if pixels is None else pixels)
         return total / (count * features.shape[2])
     return 0.5 * total if reduction == "half_sum" else total
 
@@ -85,9 +124,23 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
 
     A quarter of the mean of Gram matrices divided by their pixels is the paper's 1 / (4 N² M²) · Σ (Gatys et al. 2015,
     eq. 4) with N channels and M pixels, where style and result have different sizes as well.
+
+    Args:
+        gram: from `gram_matrix`, channels × channels; for several use `jax.vmap`.
+        target: of the same shape.
+        reduction: "sum", "mean" or "quarter_mean".
+
+    Raises:
+        ConfigError: for an unknown reduction.
+        ArrayError: for matrices that are not square, hold whole numbers, or differ in shape.
     """
+    check_choice("style reduction", reduction, get_args(StyleReduction))
+    square = "channels × channels"
+    gram, target = check_array("the Gram matrix", gram, axes=square), check_array("the target", target, axes=square)
     _check_same_shape("Gram matrix", gram, target)
-    squares = jnp.square(gram - target)
+    if gram.shape[0] != gram.shape[1]:
+        raise ArrayError(f"the Gram matrix has shape {gram.shape}; expected {square}, from jnst.gram_matrix")
+    squares = jnp.square(gram.astype(jnp.float32) - target.astype(jnp.float32))
     if reduction == "sum":
         return jnp.sum(squares)
     return jnp.mean(squares) * (0.25 if reduction == "quarter_mean" else 1.0)
@@ -98,17 +151,26 @@ def total_variation(
 ) -> Scalar:
     """Differences between neighbouring pixels, down and across, over all valid pairs and channels.
 
-    Absolute differences (l1, anisotropic) or their squares (l2). The mean is that of the vertical pairs plus that of
-    the horizontal ones. `size` is the true height and width of a padded image.
+    Args:
+        image: height × width × channels; for several images use `jax.vmap`.
+        norm: "l1" takes absolute differences (anisotropic), "l2" their squares.
+        reduction: "sum", or "mean", which is that of the vertical pairs plus that of the horizontal ones.
+        size: true height and width of a padded image.
+
+    Raises:
+        ConfigError: for an unknown norm or reduction.
+        ArrayError: for an image of another rank, or of whole numbers.
 
     >>> board = jnp.indices((2, 2)).sum(0)[..., None] % 2.0
     >>> total_variation(board, norm="l1", reduction="sum").item()
     4.0
     """
-    image = image.astype(jnp.float32)
+    check_choice("variation norm", norm, get_args(VariationNorm))
+    check_choice("variation reduction", reduction, get_args(VariationReduction))
+    image = check_array("the image", image).astype(jnp.float32)
     down, across = image[1:] - image[:-1], image[:, 1:] - image[:, :-1]
     if size is not None:
-        rows, columns = jnp.arange(image.shape[0]), jnp.arange(image.shape[1])
+        rows, columns = (jnp.arange(length, dtype=jnp.int32) for length in image.shape[:2])
         down = jnp.where((rows[1:] < size[0])[:, None, None] & (columns < size[1])[None, :, None], down, 0)
         across = jnp.where((rows < size[0])[:, None, None] & (columns[1:] < size[1])[None, :, None], across, 0)
     # x · sign(x), not abs(x): jax gives abs the slope 1 at zero, where PyTorch, TensorFlow and symmetry say 0, and
@@ -120,6 +182,5 @@ def total_variation(
     height, width = image.shape[:2] if size is None else size
     channels = image.shape[2]
     # An image one pixel high has no vertical pairs; their mean is then zero.
-    return vertical / (jnp.maximum(height - 1, 1) * width * channels) + horizontal / (
-        height * jnp.maximum(width - 1, 1) * channels
-    )
+    pairs = jnp.maximum(height - 1, 1) * width * channels, height * jnp.maximum(width - 1, 1) * channels
+    return vertical / pairs[0].astype(jnp.float32) + horizontal / pairs[1].astype(jnp.float32)

@@ -31,7 +31,7 @@ from jnst.loss.targets import (
     loss_weights,
     make_targets,
 )
-from jnst.loss.terms import channel_products, content_loss, divide_products
+from jnst.loss.terms import as_divisor, channel_products, content_loss, divide_products
 from jnst.loss.tiling import Grid, Tiles, cut_tiles, layer_stride
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
@@ -257,7 +257,7 @@ def _content_band(config: Config, band: Band, params: Params, image: Image, exte
     scale = {layer: jnp.float32(1.0) for layer in layers}
     if config.loss.content_normalization == "target_variance":
         for layer, (total, squares) in band.total(moments).items():
-            count = math.prod(layer_shape(layer, *size, config.network)) * shapes[layer].shape[2]
+            count = as_divisor(math.prod(layer_shape(layer, *size, config.network))) * shapes[layer].shape[2]
             scale[layer] = inverse_or_one(squares / count - jnp.square(total / count))
     return maps, scale
 

@@ -47,7 +47,8 @@ class Pairs(NamedTuple):
 def no_pairs(point: Image, history: int, precision: HistoryPrecision) -> Pairs:
     """An empty memory for points of that shape."""
     stored = jnp.zeros((history, *point.shape), jnp.uint16 if precision == "bfloat16" else jnp.float32)
-    square, line, none = jnp.zeros((history, history)), jnp.zeros(history), jnp.int32(0)
+    square, line = jnp.zeros((history, history), jnp.float32), jnp.zeros(history, jnp.float32)
+    none = jnp.int32(0)
     return Pairs(
         stored,
         jnp.zeros_like(stored),
@@ -98,7 +99,8 @@ def _dots(history: jax.Array, vector: Image) -> jax.Array:
 
     number = min(count, _AT_ONCE)
     groups, rest = divmod(count, number)
-    dots = lax.fori_loop(0, groups, lambda group, dots: some(dots, group * number, number), jnp.zeros(count))
+    zeros = jnp.zeros(count, jnp.float32)
+    dots = lax.fori_loop(0, groups, lambda group, dots: some(dots, group * number, number), zeros)
     return some(dots, groups * number, rest) if rest else dots
 
 
@@ -129,7 +131,7 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     along_steps, along_changes = _dots(pairs.steps, gradient), _dots(pairs.changes, gradient)
     # The newest pair's products with the others: y is the difference of two gradients whose products are known.
     newest = (pairs.made - 1) % history
-    is_new = (jnp.arange(history) == newest) & (pairs.made > pairs.counted)
+    is_new = (jnp.arange(history, dtype=jnp.int32) == newest) & (pairs.made > pairs.counted)
     column = jnp.where(is_new, pairs.crossed[newest, newest], along_steps - pairs.along_steps)
     crossed = jnp.where(is_new[None, :], column[:, None], pairs.crossed)
     column = jnp.where(is_new, pairs.squared[newest, newest], along_changes - pairs.along_changes)
@@ -142,19 +144,19 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
         counted=pairs.made,
     )
     # From here on in order of age, the oldest first.
-    order = (pairs.made + jnp.arange(history)) % history
+    order = (pairs.made + jnp.arange(history, dtype=jnp.int32)) % history
     usable = pairs.usable[order]
     both = usable[:, None] & usable[None, :]
     crossed, squared = (jnp.where(both, products[order][:, order], 0) for products in (crossed, squared))
     along_steps, along_changes = (jnp.where(usable, dots[order], 0) for dots in (along_steps, along_changes))
-    curvature = jnp.diagonal(crossed)
+    curvature, zeros = jnp.diagonal(crossed), jnp.zeros(history, jnp.float32)
     triangle = jnp.triu(crossed, 1) + jnp.diag(jnp.where(usable, curvature, 1))
     solved = solve_triangular(triangle, along_steps)
     right = curvature * solved + pairs.gamma * (
         jnp.dot(squared, solved, precision=lax.Precision.HIGHEST) - along_changes
     )
-    of_steps = jnp.zeros(history).at[order].set(solve_triangular(triangle, right, trans=1))
-    of_changes = jnp.zeros(history).at[order].set(-pairs.gamma * solved)
+    of_steps = zeros.at[order].set(solve_triangular(triangle, right, trans=1))
+    of_changes = zeros.at[order].set(-pairs.gamma * solved)
     image = _combine(pairs.steps, of_steps, pairs.gamma * gradient)
     return _combine(pairs.changes, of_changes, image), pairs
 

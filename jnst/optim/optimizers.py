@@ -4,6 +4,7 @@ An optimiser moves a point and evaluates the loss there, once per move unless it
 whether a move was good: the transfer loop does, and then tells it to keep or forget (`settle`).
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -63,6 +64,11 @@ class Optimizer(NamedTuple):
 _PATIENCE = 3
 
 
+def _guest_rules() -> contextlib.AbstractContextManager[Any]:
+    """optax and jaxopt mix whole numbers with floating point, which strict promotion refuses."""
+    return jax.numpy_dtype_promotion("standard")
+
+
 def _where(condition: jax.Array, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
@@ -75,9 +81,10 @@ def scale_by_adam_epsilon_hat(beta1: float, beta2: float, epsilon: float) -> opt
     base = optax.scale_by_adam(beta1, beta2)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        _, state = base.update(updates, state, params)
+        with _guest_rules():
+            _, state = base.update(updates, state, params)
         count = state.count.astype(jnp.float32)
-        correction = jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+        correction = jnp.sqrt(1 - jnp.float32(beta2) ** count) / (1 - jnp.float32(beta1) ** count)
         return jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), state.mu, state.nu), state
 
     return optax.GradientTransformation(base.init, update)
@@ -92,10 +99,11 @@ def optax_optimizer(transformation: optax.GradientTransformation, project: Calla
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
     ) -> Move:
         value, gradient = scale * evaluation.value, scale * evaluation.gradient
-        update, memory = extended.update(
-            gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
-        )
-        update = jnp.where(jnp.any(gradient != 0), shrink * jnp.asarray(update), 0)
+        with _guest_rules():
+            update, memory = extended.update(
+                gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
+            )
+        update = jnp.where(jnp.any(gradient != 0), shrink * jnp.asarray(update).astype(point.dtype), 0)
         point = project(point + update)
         searched = optax.tree.get(memory, "num_linesearch_steps", 0)
         return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
@@ -152,7 +160,8 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
     ) -> Move:
         state = memory._replace(value=scale * evaluation.value, grad=scale * evaluation.gradient, aux=evaluation)
         before = state.num_fun_eval
-        point, state = solver(evaluate, scale, shrink).update(point, state)
+        with _guest_rules():
+            point, state = solver(evaluate, scale, shrink).update(point, state)
         # What jaxopt counts is what it makes: its zoom search evaluates the point that it starts from once more.
         evaluations = state.num_fun_eval - before
         gamma = jnp.where(state.gamma > 0, state.gamma, memory.gamma)
@@ -226,10 +235,12 @@ def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
         evaluate: Evaluate, point: Image, evaluation: Evaluation, memory: Any, scale: Scalar, shrink: Scalar
     ) -> Move:
         value, gradient = scale * evaluation.value, scale * evaluation.gradient
-        update, memory = transformation.update(
-            gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
-        )
-        point = point + (shrink * jnp.asarray(update) if fixed else jnp.asarray(update))
+        with _guest_rules():
+            update, memory = transformation.update(
+                gradient, memory, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, scale)
+            )
+        update = jnp.asarray(update).astype(point.dtype)
+        point = point + (shrink * update if fixed else update)
         searched = jnp.int32(0) if fixed else optax.tree.get(memory, "num_linesearch_steps")
         return Move(point, evaluate(point), memory, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 

@@ -49,21 +49,28 @@ class Basis(NamedTuple):
 def _waves(count: int, length: Any) -> Waves:
     """Orthonormal DCT-II of the first `length` of `count` pixels; `length` is nothing where that is all of them."""
     padding, length = (None, count) if length is None else (count - length, length)
-    pixel = jnp.arange((count + 1) // 2)[None, :]
+    pixel = jnp.arange((count + 1) // 2, dtype=jnp.int32)[None, :]
+    divisor = _as_float(length)
 
     def cosines(wave: jax.Array) -> jax.Array:
         # Half-integer products are reduced modulo the period before the cosine: float32 is exact to 2²⁴ only.
         phase = jnp.mod((2 * pixel + 1) * wave, 4 * length)
-        matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * length)) * jnp.sqrt(2.0 / length)
-        matrix = jnp.where(wave == 0, jnp.sqrt(1.0 / length), matrix)
+        matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * divisor)) * jnp.sqrt(2.0 / divisor)
+        matrix = jnp.where(wave == 0, jnp.sqrt(1.0 / divisor), matrix)
         return jnp.where((wave < length) & (2 * pixel < length), matrix, 0)
 
-    return Waves(cosines(jnp.arange(0, count, 2)[:, None]), cosines(jnp.arange(1, count, 2)[:, None]), padding)
+    even, odd = (jnp.arange(first, count, 2, dtype=jnp.int32)[:, None] for first in (0, 1))
+    return Waves(cosines(even), cosines(odd), padding)
 
 
 def _wave_order(count: int) -> np.ndarray:
     """Which wave each coefficient along an axis belongs to."""
-    return np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)])
+    return np.concatenate([np.arange(0, count, 2), np.arange(1, count, 2)]).astype(np.int32)
+
+
+def _as_float(length: Any) -> Any:
+    """A length to divide by, which is traced where images are padded."""
+    return length if isinstance(length, int) else jnp.asarray(length).astype(jnp.float32)
 
 
 def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any] | None = None) -> Basis:
@@ -73,11 +80,14 @@ def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any]
     """
     height, width = shape if size is None else size
     row, column = _wave_order(shape[0])[:, None], _wave_order(shape[1])[None, :]
-    down, across = row / (2 * height), column / (2 * width)
-    lowest = jnp.maximum(0.5 / jnp.maximum(height, width), LOWEST)
+    down, across = (
+        jnp.asarray(order.astype(np.float32) / _as_float(2 * length), jnp.float32)
+        for order, length in ((row, height), (column, width))
+    )
+    lowest = jnp.maximum(0.5 / _as_float(jnp.maximum(height, width)), LOWEST)
     weights = jnp.maximum(jnp.hypot(down, across), lowest) ** -exponent
     weights = jnp.where((row < height) & (column < width), weights, 0)
-    weights /= jnp.sqrt(jnp.sum(jnp.square(weights)) / (height * width))
+    weights /= jnp.sqrt(jnp.sum(jnp.square(weights)) / _as_float(height * width))
     rows, columns = size or (None, None)
     return Basis(_waves(shape[0], rows), _waves(shape[1], columns), weights)
 

@@ -118,6 +118,7 @@ def adapt_to_weights(config: Config, info: WeightsInfo, *, network: str | None =
         width=info.width,
         network_input=info.space,
         fixed=network is not None,
+        channels=info.channels,
     )
 
 

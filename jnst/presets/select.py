@@ -83,9 +83,10 @@ def adapt_preset(
     architecture: Architecture,
     width: float,
     network_input: PixelSpace,
+    channels: tuple[int, ...] = (),
     fixed: bool = False,
 ) -> Config:
-    """The config for weights of that lineage, architecture, width and input space.
+    """The config for weights of that lineage, architecture, width or channels, and input space.
 
     A recipe made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
     `fixed` says that the user asked for the config's network, which the weights must then be of.
@@ -102,9 +103,8 @@ def adapt_preset(
                 f"preset {config.preset} asks for {asked}, but the weights are of {architecture}{layers}; "
                 f"choose other weights, or the preset's form for {architecture}"
             )
-    config = dataclasses.replace(
-        config, network=dataclasses.replace(config.network, architecture=architecture, width=width)
-    )
+    network = dataclasses.replace(config.network, architecture=architecture, width=width, channels=channels)
+    config = dataclasses.replace(config, network=network)
     if config.lineage != lineage or config.lineage == "any":
         config = dataclasses.replace(config, network_input=network_input)
     return config

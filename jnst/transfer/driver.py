@@ -14,8 +14,9 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.config import Config
-from jnst.errors import ConfigError, ImageError
+from jnst.errors import ConfigError
 from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
+from jnst.images.validate import validate_images
 from jnst.loss.targets import Targets
 from jnst.loss.tiled import prepare_targets
 from jnst.transfer.callbacks import Glance, Progress, Snapshot
@@ -174,7 +175,7 @@ def stylize(
         initial: an image to begin with, instead of what `config.init` says; brought to working size.
         optimizer: an optax gradient transformation in place of the config's optimiser.
         checkpoint: where the state is kept from time to time, and whether to go on from it.
-        mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger
+        mesh: devices to divide the image's rows among (`jnst.row_mesh`), for one image larger
             than a device; without an optimiser of one's own.
 
     Returns:
@@ -196,9 +197,7 @@ def stylize(
         if optimizer is not None:
             raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
         params = spread_params(params, mesh)
-    for kind, image in (("content", content), *(("style", one) for one in styles), ("initial", initial)):
-        if image is not None:
-            _check_picture(np.asarray(image), kind)
+    validate_images(content, styles, initial)
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
@@ -263,15 +262,3 @@ def stylize(
         stopped=reason,
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
     )
-
-
-def _check_picture(image: np.ndarray, kind: str) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(f"the {kind} image has shape {image.shape}; expected height × width × 3, RGB")
-    if np.issubdtype(image.dtype, np.floating):
-        low, high = image.min(), image.max()
-        # Kernels overshoot a little; 255 or NaN is something else.
-        if not (low >= -1 and high <= 2):
-            raise ImageError(
-                f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
-            )

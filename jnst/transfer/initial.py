@@ -69,5 +69,5 @@ def initial_image(
         return style
     if init == "recolored":
         return recolor(content, style)
-    grey = translate(jnp.zeros((1, 1, 3)), network_input, variable)
+    grey = translate(jnp.zeros((1, 1, 3), jnp.float32), network_input, variable)
     return decode(grey + noise * jax.random.normal(key, content.shape, jnp.float32), variable)

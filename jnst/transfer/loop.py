@@ -69,7 +69,7 @@ class Trace(NamedTuple):
 
 def empty_trace(shape: int | tuple[int, ...]) -> Trace:
     """A trace of zeros: entries, or lanes × entries."""
-    numbers = jnp.zeros(shape)
+    numbers = jnp.zeros(shape, jnp.float32)
     return Trace(jnp.zeros(shape, jnp.int32), *(numbers for _ in Trace._fields[1:]))
 
 
@@ -80,7 +80,7 @@ def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
 
 def make_descent_optimizer(config: Config, transformation: optax.GradientTransformation | None) -> Optimizer:
     """The config's optimiser in its variable space, clipping included; or the optax transformation instead."""
-    black, white = encode(jnp.zeros((1, 1, 3)), config.variable), encode(jnp.ones((1, 1, 3)), config.variable)
+    black, white = (encode(jnp.full((1, 1, 3), level, jnp.float32), config.variable) for level in (0, 1))
 
     def project(image: Image) -> Image:
         return jnp.clip(image, black, white) if config.optimizer.clip else image
@@ -141,8 +141,8 @@ def _first_scale(
     """
     change = gradient if state.basis is None else synthesize(gradient, state.basis)
     height, width = change.shape[:2] if extent is None else extent.size
-    count = height * width * change.shape[2]
-    spread = config.variable.scale / np.mean(config.variable.std)
+    count = jnp.asarray(height * width * change.shape[2]).astype(jnp.float32)
+    spread = config.variable.scale / float(np.mean(config.variable.std))
     wanted = config.optimizer.first_step * spread * count / jnp.sum(jnp.abs(change))
     usable = jnp.isfinite(wanted) & (wanted > 0)
     # ldexp is exact; exp2 is not.

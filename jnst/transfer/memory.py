@@ -11,7 +11,7 @@ import jax
 
 from jnst.config import Config, LayerWeights, OptimizerConfig
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
-from jnst.vgg.layers import convolutions, deepest, layer_names, scaled_channels
+from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
 # Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures
@@ -27,13 +27,13 @@ def kept_channels(config: Config) -> tuple[float, float]:
     """Channels of all feature maps kept, and of the largest one, each per pixel of the image."""
     network, layers = config.network, config.loss.layers
     channels, kept, largest, area = 3.0, 3.0, 3.0, 1.0
-    table = convolutions(network.architecture)
+    table = network_channels(network)
     for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
         if name.startswith("pool"):
             area /= 4
             kept += channels * area
         elif name in table:
-            channels = scaled_channels(table[name], network.width)
+            channels = table[name]
             kept += channels * area
             largest = max(largest, channels * area)
     return kept, largest
@@ -50,14 +50,14 @@ def lane_bytes(config: Config, height: int, width: int) -> int:
     images = 8 + (2 * pairs * optimizer.history if optimizer.method.endswith("lbfgs") else 4)
     if optimizer.frequency_exponent:
         images += 17
-    table = convolutions(config.network.architecture)
+    table = network_channels(config.network)
     targets = sum(
-        scaled_channels(table[layer.replace("relu", "conv")], config.network.width) / 4 ** (int(layer[4]) - 1)
+        table[layer.replace("relu", "conv")] / 4 ** (int(layer[4]) - 1)
         for layer, _ in config.loss.content_layers
         if layer.replace("relu", "conv") in table
     )
     grams = sum(
-        scaled_channels(table[layer.replace("relu", "conv")], config.network.width) ** 2
+        table[layer.replace("relu", "conv")] ** 2
         for layer, _ in config.loss.style_layers
         if layer.replace("relu", "conv") in table
     )
@@ -69,10 +69,10 @@ def params_bytes(config: Config) -> int:
     """Bytes of the network's parameters up to the deepest layer, flipped and transformed kernels included."""
     total, inputs, network = 0, 3, config.network
     winograd = jax.default_backend() == "cpu" and not config.tile
-    table = convolutions(network.architecture)
+    table = network_channels(network)
     used = layer_names(network.architecture)[: deepest(config.loss.layers, network.architecture) + 1]
     for name in (name for name in used if name in table):
-        outputs = scaled_channels(table[name], network.width)
+        outputs = table[name]
         total += 4 * (2 * 9 * inputs * outputs + outputs)
         if winograd and winograd_pays(name, inputs, outputs):
             total += 4 * 2 * 36 * inputs * outputs
@@ -216,9 +216,9 @@ def _map_channels(layers: LayerWeights, config: Config) -> float:
 
 
 def _channels(layer: str, config: Config) -> int:
-    names, table = layer_names(config.network.architecture), convolutions(config.network.architecture)
+    names, table = layer_names(config.network.architecture), network_channels(config.network)
     before = names[deepest([layer], config.network.architecture) :: -1]
-    return scaled_channels(next(table[name] for name in before if name in table), config.network.width)
+    return next(table[name] for name in before if name in table)
 
 
 def format_bytes(count: int) -> str:

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arrays import Params
 from jnst.config import Config, compile_key
-from jnst.devices import ROWS
+from jnst.devices import ROWS, check_platform
 from jnst.loss.targets import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
 from jnst.loss.tiled import tiled_content, tiled_grams
 from jnst.loss.tiling import band_height
@@ -27,6 +27,7 @@ from jnst.vgg.valid_region import Extent
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """The devices, by default all of this process, as bands of rows from top to bottom."""
+    check_platform()
     return Mesh(np.array(jax.local_devices() if devices is None else list(devices)), (ROWS,))
 
 

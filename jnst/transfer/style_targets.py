@@ -22,6 +22,7 @@ from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
+from jnst.images.validate import validate_image
 from jnst.loss.targets import blend_grams, style_grams
 from jnst.vgg.valid_region import Extent
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
@@ -125,6 +126,7 @@ def prepare_style(
 
     Raises:
         ConfigError: where the config stretches the style to each content's size.
+        ImageError: where a style is not RGB, or holds numbers that are no colours.
     """
     if config.size.style == "content":
         raise ConfigError(
@@ -132,6 +134,8 @@ def prepare_style(
             "beforehand; set size.style to own"
         )
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
+    for style in several:
+        validate_image(style, "style")
     pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
     by_scale = []
     for power in range(config.run.scales):

@@ -1,5 +1,6 @@
 """Convolutions of a frozen network: kernels prepared once, an input gradient of their own, none for the parameters."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,9 @@ from jax import lax
 
 from jnst.arrays import FeatureMap, Params
 from jnst.config import Precision
-from jnst.devices import row_parts
+from jnst.devices import check_platform, row_parts
 from jnst.errors import JnstError
+from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.row_matmul import convolve_by_products, products_pay
 from jnst.vgg.winograd import transform_kernels, winograd_convolution, winograd_pays
@@ -44,8 +46,12 @@ def prepare_params(
         winograd: whether wide convolutions of blocks 2 to 4 also get kernels for Winograd's form, which float32 then
             uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
 
+    Raises:
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+
     On CPU, narrow convolutions also get kernels for several columns at once (`jnst.vgg.packed_columns`).
     """
+    check_platform()
     on_cpu = jax.default_backend() == "cpu"
     if winograd is None:
         winograd = on_cpu
@@ -112,7 +118,7 @@ def _refuse_gradient(primals: Any, tangents: Any) -> Any:
 def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: int, precision: Precision) -> FeatureMap:
     """3×3 convolution with stride one, zero padding and bias, differentiable in `x` alone.
 
-    Its gradient is again a plain convolution, with the flipped kernel (see `prepare_params`).
+    Its gradient is again a plain convolution, with the flipped kernel (see `prepare_params`). Forward mode works too.
 
     Raises:
         JnstError: when the gradient of the kernel or bias is asked for; the networks here are frozen.
@@ -126,7 +132,7 @@ def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: i
     return _frozen_convolution(x, kernel, flipped, frozen["bias"], padding, precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _frozen_convolution(
     x: FeatureMap, kernel: jax.Array, kernel_flipped: jax.Array, bias: jax.Array, padding: int, precision: Precision
 ) -> FeatureMap:
@@ -135,17 +141,32 @@ def _frozen_convolution(
     return y + bias.astype(y.dtype)[None, None]
 
 
-def _convolution_forward(
-    x: Any, kernel: Any, kernel_flipped: Any, bias: Any, padding: int, precision: Precision
-) -> Any:
+@dataclasses.dataclass(frozen=True)
+class _Convolution:
+    """The convolution as a linear function of its input, with a result of the given type."""
+
+    padding: int
+    precision: Precision
+    dtype: Any
+
+    def __call__(self, x: Any, kernel: jax.Array, kernel_flipped: jax.Array) -> jax.Array:
+        del kernel_flipped
+        return _convolve(x, kernel, self.padding, self.precision).astype(self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class _InputGradient(_Convolution):
+    """The transpose of `_Convolution`: the convolution with the flipped kernel."""
+
+    def __call__(self, x: Any, kernel: jax.Array, kernel_flipped: jax.Array) -> jax.Array:
+        del kernel
+        return _convolve(x, kernel_flipped, 2 - self.padding, self.precision).astype(self.dtype)
+
+
+@functools.partial(_frozen_convolution.defjvp, symbolic_zeros=True)
+def _convolution_tangent(padding: int, precision: Precision, primals: Any, tangents: Any) -> Any:
+    x, kernel, kernel_flipped, bias = primals
     y = _frozen_convolution(x, kernel, kernel_flipped, bias, padding, precision)
-    # An empty array carries the input's dtype to the backward pass.
-    return y, (kernel_flipped, jnp.zeros((0,), x.dtype))
-
-
-def _convolution_backward(padding: int, precision: Precision, residuals: Any, gradient: Any) -> Any:
-    kernel_flipped, like = residuals
-    return _convolve(gradient, kernel_flipped, 2 - padding, precision).astype(like.dtype), None, None, None
-
-
-_frozen_convolution.defvjp(_convolution_forward, _convolution_backward)
+    # The parameters have no tangents (`_freeze`), so that of the input is all there is.
+    forward, transpose = _Convolution(padding, precision, y.dtype), _InputGradient(padding, precision, x.dtype)
+    return y, linear_map(forward, transpose, tangents[0], kernel, kernel_flipped)

@@ -5,17 +5,18 @@ the convolution carries its own input gradient, and asking for a gradient of the
 """
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Features, Image, Params
+from jnst.arrays import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
-from jnst.errors import ConfigError, WeightsError
+from jnst.errors import ConfigError, WeightsError, check_choice
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
-from jnst.vgg.layers import convolutions, deepest, halve, layer_names, minimum_size, scaled_channels
+from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
 from jnst.vgg.valid_region import Extent, beyond_the_border, border, inside
 
@@ -29,13 +30,13 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, x: Image, layers: tuple[str, ...], extent: Extent | None = None) -> dict[str, FeatureMap]:
         names = layer_names(self.network.architecture)
-        channels = convolutions(self.network.architecture)
+        channels = network_channels(self.network)
         features: dict[str, FeatureMap] = {}
         if extent is not None:
             x = border(x, extent, self.network.first_padding)
         for name in names[: deepest(layers, self.network.architecture) + 1]:
             if name.startswith("conv"):
-                x = self._convolution(x, name, scaled_channels(channels[name], self.network.width))
+                x = self._convolution(x, name, channels[name])
             elif name.startswith("relu"):
                 x = nn.relu(x)
             else:
@@ -94,25 +95,37 @@ def extract_features(
 ) -> Features:
     """Feature maps of one image at the named layers; nothing deeper than the deepest is computed.
 
+    This is the network alone. It wants its own pixel space, `config.network_input`, and nothing in an array tells one
+    space from another: `extract_features(params, jnst.encode(rgb, config.variable), …)` gives wrong maps without a
+    word in every preset whose two spaces differ. From an RGB picture to its feature maps leads `jnst.features`.
+
     Args:
         params: as `prepare_params` returns them; one entry per convolution.
-        x: the image in the network's input space, height × width × 3.
+        x: the image in the network's input space, `jnst.encode(rgb, config.network_input)`: height × width × 3,
+            floating point. For several images use `jax.vmap` over it.
         layers: names from `layer_names`, such as relu4_2.
-        network: layer table, width, pooling and padding.
+        network: `config.network`: layer table, width, pooling and padding.
         precision: float32 exact, tf32 as the accelerator does it, bfloat16 storage and products.
         extent: for a padded image or a tile, where the true image lies.
 
     Returns:
-        For each name a map height × width × channels.
+        For each name a map height × width × channels, float32, or bfloat16 where that is the precision.
 
     Raises:
-        ConfigError: for an unknown layer or an image too small for the deepest one.
+        ConfigError: for an unknown layer or precision, or an image too small for the deepest layer.
+        ArrayError: for an image of another rank, or of whole numbers.
         WeightsError: where the parameters lack a layer or belong to a network of another width.
     """
+    if isinstance(layers, str):
+        raise ConfigError(f"layers is the text {layers!r}; expected a list of names, such as [{layers!r}]")
+    if not isinstance(network, NetworkConfig):
+        raise ConfigError(f"network is {type(network).__name__}; expected a NetworkConfig, such as config.network")
+    check_choice("precision", precision, get_args(Precision))
     wanted = tuple(layers)
+    x = check_array("the image", x, axes="height × width × 3").astype(jnp.float32)
     check_params(params, wanted, network)
     smallest = minimum_size(wanted, network)
-    if x.ndim != 3 or x.shape[-1] != 3 or min(x.shape[:2]) < smallest:
+    if x.shape[2] != 3 or min(x.shape[:2]) < smallest:
         raise ConfigError(
             f"image of shape {tuple(x.shape)}; expected height × width × 3 with at least {smallest} pixels a side "
             f"for {', '.join(wanted)}"
@@ -123,7 +136,7 @@ def extract_features(
 def check_params(params: Params, layers: Sequence[str], network: NetworkConfig) -> None:
     """Raises WeightsError unless `params` hold every convolution up to the deepest of `layers`, at the right shape."""
     names = layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]
-    table = convolutions(network.architecture)
+    table = network_channels(network)
     inputs = 3
     for name in (name for name in names if name in table):
         if name not in params:
@@ -132,11 +145,10 @@ def check_params(params: Params, layers: Sequence[str], network: NetworkConfig) 
             )
         if "kernel_flipped" not in params[name]:
             raise WeightsError(f"the weights of {name} are not prepared; pass them through jnst.prepare_params once")
-        outputs = scaled_channels(table[name], network.width)
+        outputs = table[name]
         shape = tuple(params[name]["kernel"].shape)
         if shape != (3, 3, inputs, outputs):
             raise WeightsError(
-                f"the kernel of {name} has shape {shape}; {network.architecture} at width {network.width} "
-                f"expects {(3, 3, inputs, outputs)}"
+                f"the kernel of {name} has shape {shape}; {describe_width(network)} expects {(3, 3, inputs, outputs)}"
             )
         inputs = outputs

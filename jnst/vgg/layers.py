@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jnst.config import Architecture, NetworkConfig, PoolRounding
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, check_choice, describe_unknown
 
 # Convolutions per block; the channels of a block are the same in both networks.
 _BLOCKS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -18,7 +18,11 @@ def layer_names(architecture: Architecture) -> tuple[str, ...]:
 
     >>> layer_names("vgg16")[:5]
     ('conv1_1', 'relu1_1', 'conv1_2', 'relu1_2', 'pool1')
+
+    Raises:
+        ConfigError: for an unknown architecture.
     """
+    check_choice("architecture", architecture, _BLOCKS)
     names: list[str] = []
     for block, depth in enumerate(_BLOCKS[architecture], start=1):
         for index in range(1, depth + 1):
@@ -35,6 +39,32 @@ def convolutions(architecture: Architecture) -> dict[str, int]:
 def scaled_channels(channels: int, width: float) -> int:
     """Channels of a convolution in a network of that width multiplier; at least one."""
     return max(1, round(channels * width))
+
+
+def channel_counts(architecture: Architecture, width: float, channels: Sequence[int] = ()) -> dict[str, int]:
+    """Output channels of every convolution in order: those given, then the table's times the width.
+
+    >>> list(channel_counts("vgg16", 0.5, (24, 40)).values())[:4]
+    [24, 40, 64, 64]
+    """
+    counts = {name: scaled_channels(count, width) for name, count in convolutions(architecture).items()}
+    return counts | dict(zip(counts, channels, strict=False))
+
+
+def network_channels(network: NetworkConfig) -> dict[str, int]:
+    """`channel_counts` of a network."""
+    return channel_counts(network.architecture, network.width, network.channels)
+
+
+def describe_width(network: Any) -> str:
+    """Architecture and width in words, of a `NetworkConfig` or of what a weights file says about itself.
+
+    >>> describe_width(NetworkConfig("vgg16", channels=(24, 40)))
+    'vgg16 with channels 24, 40'
+    """
+    if network.channels:
+        return f"{network.architecture} with channels {', '.join(map(str, network.channels))}"
+    return f"{network.architecture} at width {network.width:g}"
 
 
 def deepest(layers: Sequence[str], architecture: Architecture) -> int:

@@ -1,5 +1,6 @@
 """Pooling over 2×2 windows with stride 2, with gradients that need little memory."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jnst.arrays import FeatureMap
 from jnst.config import PoolRounding
 from jnst.vgg.layers import halve
+from jnst.vgg.linear_map import linear_map
 from jnst.vgg.valid_region import Extent
 
 
@@ -21,7 +23,7 @@ def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
     return x[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, channels)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     """Maximum of 2×2 windows with stride 2. The gradient goes to the first maximum in row order, as in PyTorch."""
     windows = _windows(x, rounding, -jnp.inf)
@@ -30,31 +32,49 @@ def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     return jnp.maximum(top, jnp.maximum(windows[:, 1, :, 0], windows[:, 1, :, 1]))
 
 
-def _max_pool_forward(x: FeatureMap, rounding: PoolRounding) -> Any:
+@max_pool.defjvp
+def _max_pool_tangent(rounding: PoolRounding, primals: Any, tangents: Any) -> Any:
+    (x,), (tangent,) = primals, tangents
     windows = _windows(x, rounding, -jnp.inf)
     y = max_pool(x, rounding)
+    # One byte per window says where its maximum lies.
     first = jnp.where(windows[:, 1, :, 0] == y, jnp.uint8(2), jnp.uint8(3))
     first = jnp.where(windows[:, 0, :, 1] == y, jnp.uint8(1), first)
     first = jnp.where(windows[:, 0, :, 0] == y, jnp.uint8(0), first)
-    # One byte per window says where its maximum lies; an empty array carries the input's shape.
-    return y, (first, jnp.zeros((*x.shape[:2], 0)))
+    return y, linear_map(_Pick(rounding), _Spread(x.shape[0], x.shape[1]), tangent, first)
 
 
-def _max_pool_backward(rounding: PoolRounding, residuals: Any, gradient: Any) -> Any:
-    first, like = residuals
-    rows, columns, channels = gradient.shape
-    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
-    spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
-    return (_fit(spread.reshape(2 * rows, 2 * columns, channels), like.shape[0], like.shape[1]),)
+@dataclasses.dataclass(frozen=True)
+class _Pick:
+    """From each window the value at the place of the maximum."""
+
+    rounding: PoolRounding
+
+    def __call__(self, x: FeatureMap, first: jax.Array) -> FeatureMap:
+        windows = _windows(x, self.rounding, 0.0)
+        bottom = jnp.where(first == 2, windows[:, 1, :, 0], windows[:, 1, :, 1])
+        right = jnp.where(first == 1, windows[:, 0, :, 1], bottom)
+        return jnp.where(first == 0, windows[:, 0, :, 0], right)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spread:
+    """The transpose of `_Pick`: each value at the place of the maximum, zeros elsewhere."""
+
+    height: int
+    width: int
+
+    def __call__(self, gradient: FeatureMap, first: jax.Array) -> FeatureMap:
+        rows, columns, channels = gradient.shape
+        place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
+        spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
+        return _fit(spread.reshape(2 * rows, 2 * columns, channels), self.height, self.width)
 
 
 def _fit(x: FeatureMap, height: int, width: int) -> FeatureMap:
     """Cuts off or adds (zero) rows and columns at the end."""
     x = x[:height, :width]
     return jnp.pad(x, ((0, height - x.shape[0]), (0, width - x.shape[1]), (0, 0)))
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def average_pool(x: FeatureMap, rounding: PoolRounding, extent: Extent | None = None) -> FeatureMap:
@@ -65,7 +85,7 @@ def average_pool(x: FeatureMap, rounding: PoolRounding, extent: Extent | None = 
         return total * 0.25
     origin, size = extent or Extent((0, 0), (x.shape[0], x.shape[1]))
     rows, columns = (
-        jnp.clip(length - start - 2 * jnp.arange(count), 1, 2)
+        jnp.clip(length - start - 2 * jnp.arange(count, dtype=jnp.int32), 1, 2).astype(jnp.float32)
         for length, start, count in zip(size, origin, total.shape[:2], strict=True)
     )
     return (total / (rows[:, None, None] * columns[None, :, None])).astype(x.dtype)

@@ -26,8 +26,8 @@ class Extent(NamedTuple):
 def inside(x: FeatureMap, extent: Extent) -> jax.Array:
     """True where the array holds the true image: height × width × 1."""
     (top, left), (height, width) = extent
-    rows = jnp.arange(x.shape[0]) + top
-    columns = jnp.arange(x.shape[1]) + left
+    rows = jnp.arange(x.shape[0], dtype=jnp.int32) + top
+    columns = jnp.arange(x.shape[1], dtype=jnp.int32) + left
     return ((rows >= 0) & (rows < height))[:, None, None] & ((columns >= 0) & (columns < width))[None, :, None]
 
 
@@ -36,7 +36,7 @@ def border(x: Image, extent: Extent, padding: FirstPadding) -> Image:
     if padding == "zero":
         return jnp.where(inside(x, extent), x, 0)
     for axis, (start, length) in enumerate(zip(*extent, strict=True)):
-        position = jnp.expand_dims(jnp.arange(x.shape[axis]) + start, (1 - axis, 2))
+        position = jnp.expand_dims(jnp.arange(x.shape[axis], dtype=jnp.int32) + start, (1 - axis, 2))
         # Selections and sums, not an indexed copy: the gradient is then the same from run to run on every device.
         first, last = (
             jnp.where(position == place, x, 0).sum(axis, keepdims=True) for place in (jnp.int32(0), length - 1)
@@ -75,5 +75,5 @@ def beyond_the_border(x: Image, kernel: jax.Array) -> FeatureMap:
 
 def _place(line: jax.Array, axis: int, index: int, length: int) -> jax.Array:
     """Zeros but for one row (axis 0) or column (axis 1). Selected, so that it can be divided among devices."""
-    position = jnp.expand_dims(jnp.arange(length), (1 - axis, 2))
+    position = jnp.expand_dims(jnp.arange(length, dtype=jnp.int32), (1 - axis, 2))
     return jnp.where(position == index, jnp.expand_dims(line, axis), 0)

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from jnst.config import Architecture, PixelSpace
+from jnst.config import Architecture, NetworkConfig, PixelSpace, check_channels
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import disk_errors, write_atomically
-from jnst.vgg.layers import convolutions, scaled_channels
+from jnst.vgg.layers import channel_counts, convolutions, describe_width
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
 from jnst.weights.registry import INPUT_SPACES, WeightsLineage, resolve_weights
 
@@ -34,6 +34,8 @@ class WeightsInfo:
 
     The network expects x = (scale · rgb − mean) / std with its channels in `order`; mean and std are in RGB order
     whatever `order` is. `sha256` is the hash of the content (see `hash_content`), empty until the file is written.
+    `channels` are the output channels of each convolution that the file holds, in order; empty where they are the
+    standard table's times `width`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class WeightsInfo:
     licence: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sha256: str = ""
+    channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for label, value, known in (
@@ -62,6 +65,7 @@ class WeightsInfo:
         if not all(math.isfinite(number) for number in (self.scale, *self.mean, *self.std)):
             raise WeightsError(f"scale {self.scale}, mean {self.mean} and std {self.std} must be finite")
         try:
+            check_channels(self.channels)
             _ = self.space
         except ConfigError as error:
             raise WeightsError(str(error)) from error
@@ -90,15 +94,16 @@ def describe_weights(
     return WeightsInfo(name, architecture, width, lineage, **(asdict(INPUT_SPACES[lineage]) | rest))
 
 
-def random_weights(architecture: Architecture, width: float, seed: int) -> dict[str, dict[str, np.ndarray]]:
+def random_weights(
+    architecture: Architecture, width: float, seed: int, channels: tuple[int, ...] = ()
+) -> dict[str, dict[str, np.ndarray]]:
     """Zero-mean normal filters of variance 2 / inputs, and zero biases (He et al. 2015, arXiv 1502.01852, eq. 10).
 
     They keep a signal's size through all the layers, which is as much as an untrained network can do.
     """
     generator = np.random.default_rng(seed)
     params, inputs = {}, 3
-    for name, channels in convolutions(architecture).items():
-        outputs = scaled_channels(channels, width)
+    for name, outputs in channel_counts(architecture, width, channels).items():
         deviation = np.float32(math.sqrt(2 / (9 * inputs)))
         kernel = deviation * generator.standard_normal((3, 3, inputs, outputs), np.float32)
         params[name] = {"kernel": kernel, "bias": np.zeros(outputs, np.float32)}
@@ -106,25 +111,29 @@ def random_weights(architecture: Architecture, width: float, seed: int) -> dict[
     return params
 
 
-def check_layers(shapes: Shapes, architecture: Architecture, width: float) -> None:
+def check_layers(shapes: Shapes, architecture: Architecture, width: float, channels: tuple[int, ...] = ()) -> None:
     """Raises WeightsError unless the shapes are those of the network's first convolutions at that width.
 
-    A file may end early (some networks are only good as far as conv5_1), but it has no gaps.
+    A file may end early (some networks are only good as far as conv5_1), but it has no gaps. Where `channels` are
+    given, there is one for each convolution that it holds.
     """
-    table = convolutions(architecture)
+    table = channel_counts(architecture, width, channels)
     for name in shapes:
         if name not in table:
             raise WeightsError(describe_unknown(f"convolution of {architecture}", name, table))
+    if channels and len(channels) != len(shapes):
+        raise WeightsError(f"there are {len(shapes)} convolutions, but channels names {len(channels)}: {channels}")
     inputs = 3
     for name in list(table)[: max(len(shapes), 1)]:
         if name not in shapes:
             raise WeightsError(f"{name} is missing; there are {', '.join(shapes) or 'no convolutions at all'}")
-        outputs = scaled_channels(table[name], width)
+        outputs = table[name]
         for part, expected in (("kernel", (3, 3, inputs, outputs)), ("bias", (outputs,))):
             found = shapes[name][part]
             if found != expected:
                 raise WeightsError(
-                    f"the {part} of {name} has shape {found}; {architecture} at width {width:g} has {expected}"
+                    f"the {part} of {name} has shape {found}; "
+                    f"{describe_width(NetworkConfig(architecture, width, channels=channels))} has {expected}"
                 )
         inputs = outputs
 
@@ -182,6 +191,7 @@ def write_weights(
         {name: {part: np.shape(layer[part]) for part in _PARTS} for name, layer in params.items()},
         info.architecture,
         info.width,
+        info.channels,
     )
     with np.errstate(over="ignore"):  # a value too large for float16 becomes infinite and is refused below
         stored = {
@@ -195,6 +205,8 @@ def write_weights(
     attributes: dict[str, dict[str, Any]] = {name: {"sha256": digest} for name, digest in digests.items()}
     attributes["/"] = {"format": FORMAT, "format_version": FORMAT_VERSION}
     attributes["/"] |= asdict(info) | {"notes": json.dumps(dict(info.notes))}
+    if not info.channels:  # files of one width have no such attribute
+        del attributes["/"]["channels"]
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +237,7 @@ def _read_attributes(file: Any) -> WeightsInfo:
     version = int(found.pop("format_version", 0))
     if version != FORMAT_VERSION:
         raise WeightsError(f"weights format {version}; this jnst reads format {FORMAT_VERSION}; update jnst")
+    found.setdefault("channels", ())
     missing = {key for key in WeightsInfo.__dataclass_fields__ if key not in found}
     if missing:
         raise WeightsError(f"attribute {min(missing)} is missing")
@@ -235,6 +248,7 @@ def _read_attributes(file: Any) -> WeightsInfo:
         if np.shape(found[key]) != (3,):
             raise WeightsError(f"attribute {key} is {found[key]}; expected three numbers")
         values[key] = tuple(float(number) for number in found[key])
+    values["channels"] = tuple(int(count) for count in found["channels"])
     values["notes"] = json.loads(values["notes"])
     return WeightsInfo(**values)
 
@@ -256,6 +270,7 @@ def read_weights(path: str | Path) -> Weights:
             {name: {part: array_shape(array) for part, array in layer.items()} for name, layer in arrays.items()},
             info.architecture,
             info.width,
+            info.channels,
         )
         names = [name for name in convolutions(info.architecture) if name in arrays]
         params = {name: {part: read_array(arrays[name][part]) for part in _PARTS} for name in names}

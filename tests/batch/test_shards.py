@@ -23,10 +23,10 @@ PRELUDE = """
 import json, sys
 import jax, numpy as np
 from material import paint, random_params
-from jnst.batch import stylize_batch
+from jnst.batch.api import stylize_batch
 from jnst.config import Config, LossConfig, NetworkConfig, RunConfig, SizeConfig
-from jnst.sharding import join_fleet
-from jnst.frozen import prepare_params
+from jnst.batch.shards import join_fleet
+from jnst.vgg.convolution import prepare_params
 
 # Processes find each other before anything else uses JAX.
 share = join_fleet(sys.argv[1], 2, int(sys.argv[2])) if len(sys.argv) > 1 else None
@@ -40,11 +40,11 @@ contents = [paint(subject, 32, 32, seed) for seed in (0, 1) for subject in ("hil
 """
 
 ON_FOUR_DEVICES = """
-from jnst.lanes import advance_lanes, begin_lanes
-from jnst.sharding import image_mesh, place
-from jnst.stages import Stage
-from jnst.styles import picture_grams
-from jnst.tasks import Task, prepare
+from jnst.batch.lanes import advance_lanes, begin_lanes
+from jnst.devices import image_mesh, place
+from jnst.batch.stage import Stage
+from jnst.transfer.style_targets import picture_grams
+from jnst.batch.requests import Task, prepare
 
 mesh = image_mesh()
 results = stylize_batch(params, contents, style, config, lanes=8, mesh=mesh)

@@ -144,8 +144,9 @@ def test_unknown_names_are_refused():
 # --- weights at hand ---
 
 
-def adapt(config, lineage, architecture="vgg19", width=1.0, space=CAFFE):
-    return adapt_preset(config, lineage=lineage, architecture=architecture, width=width, network_input=space)
+def adapt(config, lineage, architecture="vgg19", width=1.0, space=CAFFE, fixed=False):
+    spaces = {"width": width, "network_input": space, "fixed": fixed}
+    return adapt_preset(config, lineage=lineage, architecture=architecture, **spaces)
 
 
 def test_a_recipe_keeps_its_numbers_for_the_weights_that_it_was_made_for():

@@ -1,0 +1,75 @@
+"""Whether an array is a picture: the one check that every function makes which takes pictures as arrays."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jnst.errors import ImageError
+
+# Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
+LOWEST, HIGHEST = -1.0, 2.0
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether numbers of that type are floating point, bfloat16 and the other small formats included."""
+    return jnp.issubdtype(dtype, np.floating)
+
+
+def validate_image(image: Any, kind: str) -> None:
+    """Raises ImageError unless the array is a picture: height × width × 3, RGB, of a type and range that have colours.
+
+    Values are looked at where they are known: not while JAX traces a function.
+
+    Args:
+        image: uint8, uint16, or floating point in [0, 1].
+        kind: what the picture is to the caller, such as "content".
+    """
+    if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
+        raise ImageError(f"the {kind} image is a path or text, not an array; read the file with jnst.read_image")
+    traced = isinstance(image, Tracer)
+    try:
+        array: Any = image if traced else np.asarray(image)
+    except (ValueError, TypeError) as error:
+        raise ImageError(f"the {kind} image is no array ({str(error).partition(chr(10))[0]})") from error
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ImageError(
+            f"the {kind} image has shape {tuple(array.shape)}; expected height × width × 3, RGB{_advice(array)}"
+        )
+    if array.dtype in (np.uint8, np.uint16):
+        return
+    if not is_floating(array.dtype):
+        raise ImageError(f"the {kind} image holds {array.dtype}; expected uint8, uint16 or floating point in [0, 1]")
+    if traced:
+        return
+    low, high = float(array.min()), float(array.max())
+    if not (low >= LOWEST and high <= HIGHEST):  # false for NaN as well
+        raise ImageError(
+            f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
+        )
+
+
+def validate_images(content: Any, styles: Sequence[Any], initial: Any = None) -> None:
+    """`validate_image` for all pictures of one run; `initial` may be None."""
+    validate_image(content, "content")
+    if not styles:
+        raise ImageError("there is no style image; expected one or more")
+    for style in styles:
+        validate_image(style, "style")
+    if initial is not None:
+        validate_image(initial, "initial")
+
+
+def _advice(array: Any) -> str:
+    """What to do about a shape that is seen often."""
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
+        return "; a grey picture becomes RGB by repeating its channel, np.stack([grey, grey, grey], axis=-1)"
+    if array.ndim == 3 and array.shape[2] == 4:
+        return "; leave out the fourth channel: rgba[..., :3]"
+    if array.ndim == 3 and array.shape[0] == 3:
+        return "; move the channels to the end: image.transpose(1, 2, 0)"
+    if array.ndim == 4:
+        return "; for several images call stylize_batch, or jax.vmap inside JAX"
+    return ""
