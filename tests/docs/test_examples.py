@@ -168,6 +168,7 @@ def _parse_script(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+        patch.setattr(os, "execve", lambda *command: None)  # a script that starts itself again with large pages
         patch.setattr(sys, "argv", [str(script), *words[1:]])
         patch.setattr(sys, "path", [str(script.parent), *sys.path])
         with pytest.raises(_ParsedError):
