@@ -4,13 +4,13 @@ Units: sizes in pixels, times in seconds, learning rates in the units of the opt
 """
 
 import dataclasses
+import functools
 import math
-import types
-import typing
+import numbers
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, describe_unknown, quote
 
 Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]
@@ -39,6 +39,13 @@ Lineage = Literal["any", "torchvision", "caffe"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
+# Fields that users know by another name.
+_LABELS = {"method": "optimizer"}
+# More than any list of layers has.
+_MOST_ITEMS = 1000
+
+
+_hints = functools.cache(get_type_hints)
 
 
 def setting(default: Any, help: str, *, unit: str = "") -> Any:
@@ -53,12 +60,50 @@ def require(condition: bool, message: str) -> None:
 
 
 def _check_choices(config: Any) -> None:
-    """Every `Literal` field holds one of its values."""
-    for name, hint in get_type_hints(type(config)).items():
+    """Every field holds a value of its type; every `Literal` field one of its values."""
+    for name, hint in _hints(type(config)).items():
+        value, label = getattr(config, name), _LABELS.get(name, name).replace("_", " ")
         if get_origin(hint) is Literal:
-            value = getattr(config, name)
             if value not in get_args(hint):
-                raise ConfigError(describe_unknown(name.replace("_", " "), str(value), get_args(hint)))
+                known = get_args(hint)
+                sentence = describe_unknown(label, value, known) if isinstance(value, str) else ""
+                raise ConfigError(sentence or f"{label} is {quote(value)}; expected one of {', '.join(known)}")
+        elif hint in (int, float, bool, str):
+            object.__setattr__(config, name, _plain_value(hint, value, label))  # frozen, but not yet in use
+
+
+def _plain_value(hint: type, value: Any, path: str) -> Any:
+    """The value as int, float, bool or str of Python.
+
+    Raises:
+        ConfigError: it is of another type, or a number too large for that type.
+    """
+    number: Any = value
+    truth = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's own
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
+    if hint is bool or hint is str:
+        if not (truth if hint is bool else isinstance(value, str)):
+            raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
+        return hint(value)
+    if truth or not isinstance(value, numbers.Integral if hint is int else numbers.Real):
+        raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
+    if hint is int and abs(number) >= 2**63:
+        raise ConfigError(f"{path} is {quote(value)}; expected a whole number of at most 64 bits")
+    try:
+        return hint(number)
+    except OverflowError:
+        raise ConfigError(f"{path} is {quote(value)}; expected a number below 1e308") from None
+
+
+def check_seed(seed: Any, path: str = "seed") -> int:
+    """The seed of a random initial picture, which has 32 bits: larger ones would be taken for smaller ones by JAX.
+
+    Raises:
+        ConfigError: it is no whole number from 0 to 4294967295.
+    """
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**32:
+        return int(seed)
+    raise ConfigError(f"{path} is {quote(seed)}; expected a whole number from 0 to 4294967295")
 
 
 def _check_weight(name: str, value: float) -> None:
@@ -140,9 +185,9 @@ class LossConfig:
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
             names = [layer for layer, _ in layers]
-            require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {', '.join(names)}")
+            require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {quote(', '.join(names))}")
             for layer, weight in layers:
-                _check_weight(f"weight of {kind} layer {layer}", weight)
+                _check_weight(f"weight of {kind} layer {quote(layer)[1:-1]}", weight)
         require(
             bool(self.content_layers or self.style_layers),
             "no content and no style layer: there is nothing to optimise",
@@ -171,6 +216,7 @@ class SizeConfig:
         require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
 
 
+MOST_STEPS = 100_000_000
 # Steps at which a content lead falls to its root, and to one.
 LEAD_FALLS = (100, 200)
 
@@ -258,6 +304,9 @@ class RunConfig:
         require(self.steps >= 0, f"steps is {self.steps}; expected zero or more")
         require(self.chunk >= 1, f"chunk is {self.chunk}; expected one or more steps")
         require(self.save_every >= 0, f"save every is {self.save_every}; expected zero or more steps")
+        for name in ("steps", "chunk", "save_every"):  # the compiled loop counts in 32 bits
+            value = getattr(self, name)
+            require(value <= MOST_STEPS, f"{name.replace('_', ' ')} is {value}; expected at most {MOST_STEPS} steps")
         require(1 <= self.scales <= 8, f"scales is {self.scales}; expected 1 to 8")
         require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance}; expected 0 or more and below 1")
         require(
@@ -289,8 +338,8 @@ class Config:
         _check_choices(self)
         _check_weight("noise", self.noise)
         require(
-            self.tile >= 0 and self.tile % 16 == 0,
-            f"tile is {self.tile} pixels; expected a multiple of 16, or 0 for the whole image",
+            0 <= self.tile < 2**20 and self.tile % 16 == 0,
+            f"tile is {self.tile} pixels; expected a multiple of 16 below 1048576, or 0 for the whole image",
         )
         require(self.variable.order == "rgb", "the optimised variable is always in RGB order")
         require(
@@ -329,32 +378,28 @@ def from_dict(data: dict[str, Any], kind: type = Config) -> Any:
 
 def _build(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        require(isinstance(value, dict), f"{path} is {value!r}; expected an object with named fields")
-        hints = get_type_hints(hint)
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path} is {quote(value)}; expected an object with named fields")
+        hints = _hints(hint)
         for name in value:
-            require(name in hints, describe_unknown(f"field of {path}", name, hints))
+            if name not in hints:
+                raise ConfigError(describe_unknown(f"field of {path}", str(name), hints))
         return hint(**{name: _build(hints[name], item, f"{path}.{name}") for name, item in value.items()})
-    origin = get_origin(hint)
-    if origin is tuple:
-        require(isinstance(value, list | tuple), f"{path} is {value!r}; expected a list")
-        inner = get_args(hint)
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_build(inner[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-        require(len(value) == len(inner), f"{path} has {len(value)} entries; expected {len(inner)}")
-        return tuple(_build(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(inner, value, strict=True)))
-    if origin is Literal:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return value
-    if hint is float:
-        require(
-            isinstance(value, int | float) and not isinstance(value, bool), f"{path} is {value!r}; expected a number"
-        )
-        return float(value)
-    if hint is bool or hint is int or hint is str:
-        ok = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-        require(ok, f"{path} is {value!r}; expected {hint.__name__}")
-    return value
+    if get_origin(hint) is tuple:
+        return _build_tuple(get_args(hint), value, path)
+    if hint in (int, float, bool, str):
+        return _plain_value(hint, value, path)
+    return value  # one of a few words, which the dataclass checks itself
+
+
+def _build_tuple(inner: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{path} is {quote(value)}; expected a list")
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        require(len(value) <= _MOST_ITEMS, f"{path} has {len(value)} entries; expected at most {_MOST_ITEMS}")
+        inner = (inner[0],) * len(value)
+    require(len(value) == len(inner), f"{path} has {len(value)} entries; expected {len(inner)}")
+    return tuple(_build(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(inner, value, strict=True)))
 
 
 def compile_key(config: Config) -> Config:

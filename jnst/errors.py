@@ -1,7 +1,12 @@
 """What can go wrong on the user's side. Every message names what was given, what was expected and what to do."""
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable
+
+# Foreign text is shown up to this many letters, a whole message up to that many.
+_LONGEST_QUOTE, _LONGEST_WORD, _LONGEST_MESSAGE = 80, 400, 2000
 
 
 class JnstError(Exception):
@@ -28,6 +33,37 @@ class TargetsError(JnstError, ValueError):
     """A saved style does not fit the run it was handed to."""
 
 
+def quote(value: object, longest: int = _LONGEST_QUOTE) -> str:
+    """Text from a file or the command line in quotation marks, or any other value: control characters escaped, cut.
+
+    >>> quote("relu4_2\\x1b[31m"), quote("x" * 100, 10), quote(10**5000)
+    ("'relu4_2\\\\x1b[31m'", "'xxxxxx…'", 'a whole number of more than 4000 digits')
+    """
+    if isinstance(value, str):
+        shown = repr(value if len(value) <= longest - 2 else value[: longest - 4] + "…")
+        return shown if len(shown) <= 4 * longest else shown[:longest] + "…" + shown[0]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**4000:
+        return "a whole number of more than 4000 digits"
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, longest, longest, longest
+    try:
+        shown = one_line(short.repr(value))
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__}"
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def one_line(text: object) -> str:
+    """A message as one line that any terminal can show: control characters are escaped, what is too long is cut.
+
+    >>> one_line("no picture at a\\nb")
+    'no picture at a\\\\nb'
+    """
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text)[:100_000])
+    shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:60]}…{word[0][-20:]}", shown)
+    return shown if len(shown) <= _LONGEST_MESSAGE else shown[: _LONGEST_MESSAGE - 1] + "…"
+
+
 def describe_unknown(kind: str, given: str, known: Iterable[str]) -> str:
     """Sentence for a name that does not exist, with the closest known name or else all of them.
 
@@ -35,10 +71,13 @@ def describe_unknown(kind: str, given: str, known: Iterable[str]) -> str:
     "unknown layer 'relu4_22'; did you mean 'relu4_2'?"
     """
     names = list(known)
-    close = difflib.get_close_matches(given, names, n=1) or difflib.get_close_matches(given.lower(), names, n=1)
+    # difflib takes time with the square of the length.
+    close = []
+    if len(given) <= 200:
+        close = difflib.get_close_matches(given, names, n=1) or difflib.get_close_matches(given.lower(), names, n=1)
     if close:
-        return f"unknown {kind} {given!r}; did you mean {close[0]!r}?"
-    return f"unknown {kind} {given!r}; known are: {', '.join(names)}"
+        return f"unknown {kind} {quote(given)}; did you mean {close[0]!r}?"
+    return f"unknown {kind} {quote(given)}; known are: {', '.join(names)}"
 
 
 def check_choice(kind: str, given: object, known: Iterable[str]) -> None:

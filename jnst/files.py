@@ -9,18 +9,11 @@ import errno
 import os
 import secrets
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from jnst.errors import ImageError, WeightsError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two writers of one file are then told apart by its hash only
-    fcntl = None
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -79,27 +72,48 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_keeps_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raises ImageError where an output is one of the inputs, by whatever name: `--overwrite` is for results alone."""
+    known = {_identify(path): path for path in inputs}
+    for path in outputs:
+        if (given := known.get(_identify(path))) is not None:
+            raise ImageError(
+                f"{path} would replace {given}, which this run reads; choose another name, for not even --overwrite "
+                "replaces an input"
+            )
+
+
+def _identify(path: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """The same for every name of a file, through links; for what does not exist, its place."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path) if "\0" not in os.fspath(path) else os.fspath(path)
+    return status.st_dev, status.st_ino
+
+
 def _create_neighbour(target: Path) -> tuple[Path, int]:
     # Not tempfile.mkstemp: its files are readable by the owner alone, whatever the umask says.
+    # The name cannot be guessed, and what is there already, a link included, is never opened.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         temporary = target.with_name(f".jnst-{secrets.token_hex(6)}.part")
         with contextlib.suppress(FileExistsError):
-            return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            return temporary, os.open(temporary, flags, 0o666)
 
 
 def cache_directory() -> Path:
     """Where fetched files are kept: JNST_CACHE, else the platform's place for caches. Not created here."""
+    from platformdirs import user_cache_path  # here and below, to keep `jnst --help` quick
+
     given = os.environ.get("JNST_CACHE")
     try:
-        if given:
-            return Path(given).expanduser()
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "jnst"
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "jnst" / "Cache"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jnst"
-    except RuntimeError as error:
-        raise WeightsError("there is no home directory to keep a cache in; set JNST_CACHE") from error
+        place = Path(given).expanduser() if given else user_cache_path("jnst", appauthor=False)
+    except RuntimeError:
+        place = Path("~")
+    if place.parts[:1] == ("~",):
+        raise WeightsError("there is no home directory to keep a cache in; set JNST_CACHE")
+    return place
 
 
 @contextlib.contextmanager
@@ -138,22 +152,23 @@ def check_space(directory: Path, needed: int) -> None:
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """One process at a time gets inside for the same path; the others wait, calling `waiting` five times a second."""
-    lock = path.with_name(path.name + ".lock")
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(path.name + ".lock"))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("ab")
-    with handle:
-        while fcntl is not None:
+        while not lock.is_locked:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+                lock.acquire(timeout=0.2, poll_interval=0.05)
+            except Timeout:
                 if waiting is not None:
                     waiting()
-                time.sleep(0.2)
-            except OSError:  # a network disk without locks; as on Windows
+            except NotImplementedError:  # a disk without locks; two writers of one file are told apart by its hash
                 break
+    try:
         yield
-        # Only after success, when those who wait find the file: removing a lock that is still needed would split it.
-        with disk_errors(lock):
-            lock.unlink(missing_ok=True)
+        # Only after success, when those who wait find the file, and still locked: they notice that theirs is gone.
+        with disk_errors(path), contextlib.suppress(PermissionError):  # Windows: a lock that is held stays
+            Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()

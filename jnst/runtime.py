@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import signal
+import tempfile
 from typing import Any
 
 import jax
@@ -10,11 +11,24 @@ import jax
 from jnst.files import cache_directory
 
 
-def configure_jax() -> None:
-    """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+def configure_jax() -> str | None:
+    """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once.
+
+    Returns:
+        A line that says why they are not kept, where the directory cannot be written; JAX would warn each time.
+    """
+    folder = cache_directory() / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        jax.config.update("jax_compilation_cache_dir", None)
+        return f"compiled programs are not kept: {folder} cannot be written ({error.strerror}); set JNST_CACHE"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    return None
 
 
 class Interruptions:

@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import math
+import random
 from dataclasses import fields, replace
 
+import hostile
+import numpy as np
 import pytest
 
 from jnst.config import (
@@ -15,10 +18,11 @@ from jnst.config import (
     PixelSpace,
     RunConfig,
     SizeConfig,
+    check_seed,
     from_dict,
     to_dict,
 )
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 from jnst.presets.recipes import PRESETS
 
 KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, RunConfig, Config]
@@ -60,7 +64,7 @@ REFUSED = [
     (SizeConfig, {"kernel": "lanczos"}, "unknown kernel 'lanczos'; did you mean 'pillow-lanczos'?"),
     (SizeConfig, {"style": "same"}, "unknown style 'same'"),
     (SizeConfig, {"style_scale": 0.0}, "style scale is 0.0"),
-    (OptimizerConfig, {"method": "sgd"}, "unknown method 'sgd'"),
+    (OptimizerConfig, {"method": "sgd"}, "unknown optimizer 'sgd'"),
     (OptimizerConfig, {"line_search": "wolfe"}, "unknown line search 'wolfe'"),
     (OptimizerConfig, {"learning_rate": 0.0}, "learning rate is 0.0; expected a number above zero"),
     (OptimizerConfig, {"learning_rate": math.inf}, "learning rate is inf"),
@@ -153,13 +157,13 @@ def test_whole_numbers_become_floats_and_lists_tuples():
         ({"runs": {}}, "unknown field of Config 'runs'; did you mean 'run'?"),
         ({"run": {"step": 3}}, "unknown field of Config.run 'step'; did you mean 'steps'?"),
         ({"run": 3}, "Config.run is 3; expected an object with named fields"),
-        ({"run": {"steps": "3"}}, "Config.run.steps is '3'; expected int"),
-        ({"run": {"steps": True}}, "Config.run.steps is True; expected int"),
+        ({"run": {"steps": "3"}}, "Config.run.steps is '3'; expected a whole number"),
+        ({"run": {"steps": True}}, "Config.run.steps is True; expected a whole number"),
         ({"run": {"tolerance": "small"}}, "Config.run.tolerance is 'small'; expected a number"),
-        ({"run": {"keep": 3}}, "unknown keep '3'"),
-        ({"run": {"keep": []}}, "unknown keep '[]'"),
-        ({"optimizer": {"clip": 1}}, "Config.optimizer.clip is 1; expected bool"),
-        ({"preset": None}, "Config.preset is None; expected str"),
+        ({"run": {"keep": 3}}, "keep is 3; expected one of best, last"),
+        ({"run": {"keep": []}}, "keep is []; expected one of best, last"),
+        ({"optimizer": {"clip": 1}}, "Config.optimizer.clip is 1; expected true or false"),
+        ({"preset": None}, "Config.preset is None; expected text"),
         ({"variable": {"mean": [0, 0]}}, "Config.variable.mean has 2 entries; expected 3"),
         ({"variable": {"mean": 3}}, "Config.variable.mean is 3; expected a list"),
         ({"loss": {"style_layers": [["relu1_1"]]}}, "Config.loss.style_layers[0] has 1 entries; expected 2"),
@@ -171,3 +175,50 @@ def test_data_of_the_wrong_kind_is_refused_with_its_path(data, message):
     with pytest.raises(ConfigError) as error:
         from_dict(data)
     assert message in str(error.value)
+
+
+def test_a_damaged_config_is_refused_with_one_line_or_taken():
+    generator, refused = random.Random(0), 0
+    for _ in range(200):
+        data = hostile.mutate(to_dict(PRESETS["default"]), generator)
+        message = hostile.refusal(lambda data=data: from_dict(data))
+        if message is None:
+            taken = from_dict(data)
+            assert from_dict(json.loads(json.dumps(to_dict(taken)))) == taken
+        else:
+            refused += 1
+            assert len(message) < 2000
+            assert "\n" not in message
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (RunConfig, {"steps": 2.5}, "steps is 2.5; expected a whole number"),
+        (RunConfig, {"steps": True}, "steps is True; expected a whole number"),
+        (RunConfig, {"steps": 2**40}, "expected at most 100000000 steps"),
+        (RunConfig, {"steps": 10**5000}, "steps is a whole number of more than 4000 digits; expected a whole number"),
+        (RunConfig, {"tolerance": "0.1"}, "tolerance is '0.1'; expected a number"),
+        (SizeConfig, {"pixels": 2**64}, "at most 64 bits"),
+        (SizeConfig, {"enlarge": 1}, "enlarge is 1; expected true or false"),
+        (LossConfig, {"content_weight": 10**400}, "expected a number below 1e308"),
+        (NetworkConfig, {"pooling": ["max"]}, "pooling is ['max']; expected one of max, average"),
+    ],
+)
+def test_values_of_another_type_are_refused_in_python_too(kind, given, message):
+    with pytest.raises(ConfigError) as error:
+        kind(**given)
+    assert message in str(error.value)
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    config = RunConfig(steps=np.int64(5), tolerance=np.float32(0.5))
+    assert json.dumps([config.steps, config.tolerance]) == "[5, 0.5]"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 1.0, "1", True, None, 10**5000], ids=quote)
+def test_a_seed_has_32_bits(seed):
+    assert check_seed(2**32 - 1) == 2**32 - 1
+    with pytest.raises(ConfigError, match="expected a whole number from 0 to 4294967295"):
+        check_seed(seed)

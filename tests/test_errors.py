@@ -1,8 +1,11 @@
 """What users are told."""
 
+import random
+
 import pytest
 
 from jnst import errors
+from jnst.errors import one_line, quote
 
 CHILDREN = [errors.ConfigError, errors.ImageError, errors.WeightsError, errors.TargetsError]
 
@@ -22,3 +25,24 @@ def test_a_near_miss_is_pointed_out():
 def test_a_far_miss_lists_what_there_is():
     text = errors.describe_unknown("optimizer", "xyz", iter(["adam", "lbfgs"]))
     assert text == "unknown optimizer 'xyz'; known are: adam, lbfgs"
+
+
+def test_quoted_text_has_no_control_characters_and_no_more_than_a_line() -> None:
+    generator = random.Random(0)
+    for _ in range(300):
+        text = "".join(chr(generator.choice([0, 7, 10, 27, 65, 955, 0x202E, 0xDC80, 0x1F600])) for _ in range(200))
+        for value in (text, [text] * 50, {text: text}, {"a": [[[[text]]]]}, 10 ** generator.randrange(9000)):
+            shown = quote(value)
+            assert len(shown) <= 400
+            assert shown.isprintable()
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert len(quote(deep)) < 100
+
+
+def test_a_message_is_one_printable_line() -> None:
+    assert one_line("a\nb\x1b[2Jc") == r"a\nb\x1b[2Jc"
+    assert one_line("× · λ") == "× · λ"
+    assert len(one_line("9" * 10_000)) < 100
+    assert len(one_line("word " * 10_000)) == 2000

@@ -4,7 +4,7 @@ An image's result does not depend on who shares its batch. With a fixed number o
 of different sizes are different programs, whose sums are rounded differently, so there it holds to float precision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import Callback, Painter
-from jnst.config import Config
+from jnst.config import Config, check_seed
 from jnst.errors import ConfigError
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets
@@ -66,7 +66,7 @@ def stylize_batch(
         "contents": list(contents) if isinstance(contents, tuple) else _as_list(contents),
         "styles": _as_list(styles),
         "configs": [config] if isinstance(config, Config) else list(config),
-        "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+        "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
         "initials": [None] if initials is None else list(initials),
     }
     count = max(map(len, lists.values()))
@@ -79,7 +79,7 @@ def stylize_batch(
         several = style if isinstance(style, tuple | StyleTargets) else (style,)
         # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
         key = None if isinstance(several, StyleTargets) else tuple(map(id, several))
-        items.append(prepare(Task(content, several, one, int(seed), None, initial, key)))
+        items.append(prepare(Task(content, several, one, check_seed(seed), None, initial, key)))
     return Painter(params, mesh=mesh, lanes=lanes).paint(items, callback=callback)
 
 

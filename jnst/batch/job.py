@@ -2,12 +2,13 @@
 
 import datetime
 import functools
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jnst.batch import remote
 from jnst.batch.gallery import write_contact_sheet
@@ -15,9 +16,11 @@ from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.pipeline import Deliver, Options, Record, Workshop, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
+from jnst.batch.summary import Summary
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, JnstError, one_line
+from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
 from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 from jnst.weights.store import Weights
@@ -29,6 +32,7 @@ class FolderJob:
 
     resume: go on with what an earlier run left undone. Failures of that run are kept unless `retry_failed`.
     share: this process's part of the entries.
+    bad_rows: rows of lists that no picture can be made of, in words; each counts as a failure.
     """
 
     entries: tuple[Entry, ...]
@@ -36,32 +40,7 @@ class FolderJob:
     share: Share = Share()
     resume: bool = False
     retry_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of it: pictures made and failed now, found done or failed before, of how many in this share."""
-
-    total: int
-    done: int
-    failed: int
-    done_before: int
-    failed_before: int
-    seconds: float
-    signal: int = 0
-
-    @property
-    def left(self) -> int:
-        return self.total - self.done - self.failed - self.done_before - self.failed_before
-
-    def __str__(self) -> str:
-        pace = f"{3600 * self.done / self.seconds:.0f} images per hour" if self.done and self.seconds else ""
-        parts = [f"{self.done} done in {self.seconds:.1f} s" + (f" ({pace})" if pace else "")]
-        parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.done_before} done before"] if self.done_before else []
-        parts += [f"{self.failed_before} failed before"] if self.failed_before else []
-        parts += [f"{self.left} left (go on with --resume)"] if self.left else []
-        return ", ".join(parts)
+    bad_rows: tuple[str, ...] = ()
 
 
 # Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
@@ -90,12 +69,17 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
     begin = time.monotonic()
     output = job.options.output
     remote.make_folder(output)
+    check_inputs_stay(job)
     mine = [entry for entry in job.entries if job.share.owns(entry.name)]
+    bad_rows = [row for row in job.bad_rows if job.share.owns(row)]
     with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
         before = latest(read_records(output))
         todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest)
-        manifest.append(_describe_job(job, weights, len(mine), len(todo)))
-        counts = _Counts(manifest, printer, total=len(mine), finished=done_before + failed_before)
+        total = len(mine) + len(bad_rows)
+        manifest.append(_describe_job(job, weights, total, len(todo)))
+        counts = _Counts(manifest, printer, total=total, finished=done_before + failed_before)
+        for row in bad_rows:
+            counts.refuse(row)
         if todo:
             if engine is None:
                 engine = functools.partial(_work_here, weights, job.options, printer)
@@ -105,16 +89,38 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
                 printer.note("interrupted; what is finished is kept")
         printer.close()
         summary = Summary(
-            len(mine),
+            total,
             counts.by_status["done"],
             counts.by_status["failed"],
             done_before,
             failed_before,
             time.monotonic() - begin,
             interruptions.signal,
+            tuple(counts.failures),
         )
-        write_contact_sheet(output, list(latest(read_records(output)).values()), str(summary))
+        _write_page(job, summary, printer)
     return summary
+
+
+def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
+    """The page is not worth the job: where it cannot be written, that is said, and everything else is there."""
+    try:
+        records = list(latest(read_records(job.options.output)).values())
+        total = len(job.entries) + len(job.bad_rows)
+        write_contact_sheet(job.options.output, records, str(summary), total=total, bad_rows=job.bad_rows)
+    except (JnstError, OSError, ValueError) as error:
+        printer.problem(f"the page of the job is left out: {error}")
+
+
+def check_inputs_stay(job: FolderJob) -> None:
+    """Raises ImageError where a picture of the job would replace one that it reads."""
+    inputs = {path for entry in job.entries for path in (entry.content, *entry.styles)}
+    outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
+    if remote.is_remote(job.options.output):
+        check_keeps_inputs([path for path in outputs if path in inputs], inputs)
+    else:
+        # Only what is there can be replaced.
+        check_keeps_inputs([path for path in outputs if os.path.exists(path)], inputs)
 
 
 def _work_here(
@@ -145,37 +151,43 @@ def _left_over(
     job: FolderJob, mine: Sequence[Entry], before: dict[str, Record], sha256: str, manifest: Manifest
 ) -> tuple[list[Entry], int, int]:
     """The entries still to be made, and how many were done and had failed before."""
-    output, overwrite = job.options.output, job.options.overwrite
+    states = [(entry, *find_state(job, entry, before, sha256)) for entry in mine]
     known = [entry for entry in mine if entry.name in before]
-    if known and not job.resume and not overwrite:
+    if known and not job.resume and not job.options.overwrite:
         raise ConfigError(
-            f"{output} holds {len(known)} of these {len(mine)} pictures from an earlier run; say --resume to go on "
-            "with it, or --overwrite to begin again"
+            f"{job.options.output} holds {len(known)} of these {len(mine)} pictures from an earlier run; say --resume "
+            "to go on with it, or --overwrite to begin again"
         )
-    todo, counts = [], Counter()
-    for entry in mine:
-        record, path = before.get(entry.name, {}), remote.join(output, entry.name)
-        there = remote.exists(path)
-        if not job.resume:
-            status = "left"
-        elif record.get("status") == "failed" and not job.retry_failed:
-            status = "failed"
-        elif there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
-            status = "done"
-        elif there and (recovered := recover(entry, output, sha256)) is not None:
+    taken = next((entry for entry, state, _ in states if state == "taken"), None)
+    if taken is not None:
+        raise ConfigError(
+            f"{remote.join(job.options.output, taken.name)} is there already, and was made with other settings, styles "
+            "or weights; choose another folder, or say --overwrite to make it anew"
+        )
+    for _, _, recovered in states:
+        if recovered is not None:
             manifest.append(recovered | {"time": _now(), "recovered": True})
-            status = "done"
-        else:
-            status = "left"
-        if status == "left":
-            if there and not overwrite:
-                raise ConfigError(
-                    f"{path} is there already, and was made with other settings, styles or weights; choose another "
-                    "folder, or say --overwrite to make it anew"
-                )
-            todo.append(entry)
-        counts[status] += 1
-    return todo, counts["done"], counts["failed"]
+    counts = Counter(state for _, state, _ in states)
+    return [entry for entry, state, _ in states if state == "new"], counts["done"], counts["failed"]
+
+
+def find_state(
+    job: FolderJob, entry: Entry, before: dict[str, Record], sha256: str
+) -> tuple[Literal["new", "done", "failed", "taken"], Record | None]:
+    """What is known of an entry before the work: "taken" where another picture is in its place, which may not go.
+
+    Also the record of a picture that was finished by a run which was killed before it could tell.
+    """
+    output = job.options.output
+    record, there = before.get(entry.name, {}), remote.exists(remote.join(output, entry.name))
+    if job.resume:
+        if record.get("status") == "failed" and not job.retry_failed:
+            return "failed", None
+        if there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
+            return "done", None
+        if there and (recovered := recover(entry, output, sha256)) is not None:
+            return "done", recovered
+    return ("taken" if there and not job.options.overwrite else "new"), None
 
 
 class _Counts:
@@ -184,6 +196,7 @@ class _Counts:
     def __init__(self, manifest: Manifest, printer: Silent, *, total: int, finished: int) -> None:
         self.manifest, self.printer, self.total, self.finished = manifest, printer, total, finished
         self.by_status: Counter[str] = Counter()
+        self.failures: list[str] = []
         self.begin, self._lock = time.monotonic(), threading.Lock()
 
     @property
@@ -195,7 +208,18 @@ class _Counts:
         with self._lock:
             self.by_status[record["status"]] += 1
         if record["status"] == "failed":
-            self.printer.note(f"{record['content']}: {record['reason']}")
+            self._tell(f"{record['content']}: {record['reason']}")
+
+    def refuse(self, row: str) -> None:
+        """A row of a list that no picture can be made of."""
+        self.manifest.append({"kind": "row", "status": "failed", "reason": row, "time": _now()})
+        self.by_status["failed"] += 1
+        self._tell(row)
+
+    def _tell(self, failure: str) -> None:
+        failure = one_line(failure)
+        self.failures.append(failure)
+        self.printer.problem(failure)
 
     def watch(self, interruptions: Interruptions, snapshot: BatchSnapshot | None) -> None:
         if interruptions.signal:

@@ -39,7 +39,7 @@ def read_records(folder: str) -> list[dict[str, Any]]:
     records = []
     for path in _books(folder):
         for line in remote.read_bytes(path).decode("utf-8", "replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 if isinstance(record, dict):
                     records.append(record)
@@ -57,8 +57,30 @@ def _books(folder: str) -> list[str]:
 
 
 def latest(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The last line of each picture, by its name."""
-    return {record["name"]: record for record in records if record.get("kind") == "item" and "name" in record}
+    """The last line of each picture, by its name; a line that is not what a run writes is left out as a torn one is."""
+    items = (_checked_item(record) for record in records if record.get("kind") == "item")
+    return {item["name"]: item for item in items if item is not None}
+
+
+def _checked_item(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The line with every field that is read later, each of its type; None where what it says of cannot be told."""
+    name, status, content, styles = (record.get(key) for key in ("name", "status", "content", "styles"))
+    if not isinstance(name, str) or status not in ("done", "failed") or not isinstance(content, str):
+        return None
+    if not isinstance(styles, list) or not all(isinstance(style, str) for style in styles):
+        return None
+    loss, seconds, reason = (record.get(key) for key in ("loss", "seconds", "reason"))
+    if not isinstance(loss, list) or len(loss) != 2 or not all(item is None or _is_number(item) for item in loss):
+        loss = [None, None]
+    return record | {
+        "loss": loss,
+        "seconds": seconds if _is_number(seconds) else None,
+        "reason": reason if isinstance(reason, str) else "no reason given",
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 class Manifest:

@@ -1,6 +1,7 @@
 """Entry after entry from file to file: pictures are read and written by threads while batches are being painted."""
 
 import collections
+import errno
 import functools
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -15,7 +16,7 @@ from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import Painter, Plan
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.errors import ImageError, JnstError
+from jnst.errors import ImageError, JnstError, one_line
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
 from jnst.transfer.callbacks import BatchSnapshot
@@ -28,6 +29,16 @@ from jnst.weights.store import Weights
 _READ_AHEAD = 8
 _MOST_WAITING = 128
 _REMEMBERED_STYLES = 64
+# What the system says of a name, not of the disk.
+_OWN_TROUBLE = {
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.ELOOP,
+}
 
 
 @dataclass(frozen=True)
@@ -197,7 +208,8 @@ class Workshop:
         except ImageError as error:
             deliver(_failure(entry, error))
             # A name that is taken is this picture's own trouble; a disk that is full is everybody's.
-            if isinstance(error.__cause__, OSError) and not self.options.keep_going:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno not in _OWN_TROUBLE and not self.options.keep_going:
                 raise
             return
         deliver(record)
@@ -215,7 +227,9 @@ def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
         return None
     if not record or record.get("key") != entry.key(weights_sha256):
         return None
-    return {name: value for name, value in record.items() if name != "config"}
+    # What a file says of itself counts for no more than the key, which only this entry has.
+    own = {"kind": "item", "name": entry.name, "status": "done", "content": entry.content, "styles": [*entry.styles]}
+    return {name: value for name, value in record.items() if name != "config"} | own
 
 
 def _ahead(
@@ -231,7 +245,7 @@ def _ahead(
 
 
 def _failure(entry: Entry, error: BaseException) -> Record:
-    reason = str(error).partition("\n")[0] or type(error).__name__
+    reason = one_line(str(error).partition("\n")[0]) or type(error).__name__
     if not isinstance(error, JnstError):
         reason = f"{type(error).__name__}: {reason}"
     return {

@@ -5,7 +5,6 @@ that reading and writing them is the same code for both.
 """
 
 import contextlib
-import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +15,6 @@ from jnst.errors import ConfigError, ImageError
 from jnst.files import write_atomically
 from jnst.images.reading import Picture, read_image
 from jnst.images.writing import read_metadata, write_image
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".ppm")
 
 
 def is_remote(path: str) -> bool:
@@ -82,67 +79,10 @@ def make_folder(folder: str) -> None:
 def exists(path: str) -> bool:
     """Whether a local or remote path exists."""
     if not is_remote(path):
-        return Path(path).exists()
+        return os.path.exists(path)
     filesystem, inner = open_filesystem(path)
     with storage_errors(path):
         return bool(filesystem.exists(inner))
-
-
-def list_pictures(pattern: str, *, without: str = "") -> list[tuple[str, str]]:
-    """The pictures that a file, a folder or a glob stands for, sorted, each with its folder relative to `pattern`.
-
-    Folders are searched to any depth; hidden files, and the folder `without`, are left out. A plain file is taken as it
-    is, whether it exists or not: a picture that is missing is a failure of its own.
-
-    Raises:
-        ConfigError: a folder without pictures, or a glob that matches nothing.
-    """
-    if is_remote(pattern):
-        filesystem, inner = open_filesystem(pattern)
-        with storage_errors(pattern):
-            magic = any(sign in inner for sign in "*?[")
-            if magic:
-                paths, root = filesystem.glob(inner), inner.split("*")[0].split("?")[0].split("[")[0]
-            elif filesystem.isdir(inner):
-                paths, root = filesystem.find(inner), inner
-            else:
-                return [(pattern, "")]
-            found = [(filesystem.unstrip_protocol(path), str(path)) for path in paths]
-    else:
-        magic = glob.has_magic(pattern) and not Path(pattern).exists()
-        if magic:
-            paths, root = glob.glob(pattern, recursive=True), pattern.split("*")[0].split("?")[0].split("[")[0]
-        elif Path(pattern).is_dir():
-            paths, root = [str(path) for path in Path(pattern).rglob("*") if path.is_file()], pattern
-        else:
-            return [(pattern, "")]
-        found = [(path, path) for path in paths]
-    if magic:
-        root = root.rpartition("/")[0]
-    excluded = _real(without).rstrip("/") + "/"
-    pictures = []
-    for path, inner in sorted(found):
-        hidden = any(part.startswith(".") for part in inner[len(root) :].split("/"))
-        own = bool(without) and _real(path).startswith(excluded)
-        if path.lower().endswith(SUFFIXES) and not hidden and not own:
-            pictures.append((path, _relative_folder(inner, root)))
-    if not pictures:
-        raise ConfigError(f"{pattern} {'matches' if magic else 'holds'} no pictures ({', '.join(SUFFIXES)})")
-    return pictures
-
-
-def _real(path: str) -> str:
-    """The path without links, or without the ways in which a URL can be written."""
-    return open_filesystem(path)[1] if is_remote(path) else os.path.realpath(path)
-
-
-def _relative_folder(path: str, root: str) -> str:
-    if not root:
-        return ""
-    if "\\" in path:
-        path, root = path.replace("\\", "/"), root.replace("\\", "/")
-    inside = path[len(root) :] if path.startswith(root) else os.path.relpath(path, root)
-    return inside.strip("/").rpartition("/")[0]
 
 
 def read_bytes(path: str) -> bytes:

@@ -26,7 +26,7 @@ class Share:
         Decided by the name's hash alone, so that processes which saw different listings of a folder still never do
         an item twice. Parts are equal on average: of n items each gets n / count, give or take √(n / count).
         """
-        digest = hashlib.sha256(name.encode()).digest()
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
 from jnst.loss.targets import loss_weights
 from jnst.transfer.callbacks import Progress
-from jnst.transfer.driver import Result
+from jnst.transfer.driver import Result, describe_end, has_fallen
 from jnst.transfer.loop import Trace
 from jnst.transfer.scales import at_scale
 from jnst.vgg.valid_region import Extent
@@ -105,4 +105,7 @@ class Stage:
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
         image = finish(picture, self.items[lane].full, self.items[lane].task.config.run.colors)
-        return Result(image, self.traces[lane], int(self.best_turns[lane]), self.words[lane], dict(seconds))
+        totals = self.traces[lane]["total"]
+        # Where there was a scale before this one, the picture is better than the first already.
+        stopped = describe_end(self.words[lane], totals, self.index > 0 or has_fallen(totals))
+        return Result(image, self.traces[lane], int(self.best_turns[lane]), stopped, dict(seconds))

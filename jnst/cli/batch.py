@@ -1,13 +1,13 @@
 """`jnst batch`: folders, globs and lists of pictures, in one or many styles, restartable."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
 from typing import Any, get_args
 
-from jnst.cli.flags import add_config_flags, parse_setting, read_settings
-from jnst.config import Config, Init, Method
-from jnst.errors import ConfigError, JnstError, describe_unknown
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.config import Init, Method, check_seed
+from jnst.errors import ConfigError, JnstError, one_line, quote
 
 _OPTIMIZERS, _INITS, _ENGINES = get_args(Method), get_args(Init), ("local", "ray")
 
@@ -27,16 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", choices=_OPTIMIZERS, help="optimiser (the preset's)")
     parser.add_argument("--init", choices=_INITS, help="picture to begin with (the preset's)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random initial pictures (0)")
+    parser.add_argument("--seed", type=parse_whole, default=0, metavar="N", help="of random initial pictures (0)")
     add_config_flags(parser)
     work = parser.add_argument_group("work")
     work.add_argument(
-        "--pairs", metavar="FILE", help="CSV or JSONL: content, style, output, seed, and settings by their path"
+        "--pairs", metavar="FILE", help="CSV or JSONL: content, style, output, seed, and settings such as steps"
     )
     work.add_argument(
         "--name", metavar="TEMPLATE",
-        help="names of the results, from {folder}, {content}, {style}, {suffix}, {index} and {seed}; the suffix is the "
-        "format ({folder}/{content}.png; several styles: {folder}/{content}-{style}.png)",
+        help="names of the results, from {folder}, {parent}, {content}, {style}, {suffix}, {index} and {seed}; the "
+        "suffix is the format ({folder}/{content}.png; several styles: {folder}/{content}-{style}.png)",
     )  # fmt: skip
     work.add_argument("--batch-size", default="auto", metavar="auto|N", help="pictures at once (auto: what fits)")
     work.add_argument("--shard", metavar="I/N|auto", help="this process's part; auto asks jax.distributed")
@@ -50,14 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace what is there")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=int, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    files.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    files.add_argument("--quiet", action="store_true", help="print nothing but errors and failures")
+    files.add_argument("--json", action="store_true", help="print the summary, or the plan of --dry-run, as JSON")
+    files.add_argument("--dry-run", action="store_true", help="say what would be made, and make nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command. Exit code 0, 1 where pictures failed (unless --keep-going), 128 + n after signal n."""
     settings = read_settings(arguments)
+    arguments.seed = check_seed(arguments.seed, "--seed")
     lanes = _batch_size(arguments.batch_size)
     actors = _actors(arguments.actors)
     if not 1 <= arguments.quality <= 100:
@@ -76,53 +79,96 @@ def run(arguments: argparse.Namespace) -> int:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
     from jnst.batch.pipeline import Options
-    from jnst.cli.progress_bar import ProgressBar
-    from jnst.presets.resolve import replace_settings, resolve_run
+    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
+    from jnst.cli.worklist import read_worklist
+    from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.callbacks import Silent
 
-    configure_jax()
-    resolved = resolve_run(
-        arguments.preset,
-        weights=arguments.weights,
-        network=arguments.network,
-        method=arguments.optimizer,
-        init=arguments.init,
-        settings=settings,
-    )
-    entries = _entries(arguments, resolved.config, lambda changes: replace_settings(resolved.config, changes))
-    options = Options(
-        output=arguments.output,
-        overwrite=arguments.overwrite,
-        keep_going=arguments.keep_going,
-        bits=arguments.bits,
-        quality=arguments.quality,
-        allow_large=arguments.allow_large,
-        lanes=lanes,
-    )
-    job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed)
-    engine = None
-    if arguments.engine == "ray":
-        from jnst.batch.ray_engine import ray_engine
-
-        engine = ray_engine(resolved.weights, options, actors=actors)
-    with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:
-        for notice in resolved.notices:
+    with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
+        notice = configure_jax()
+        if notice:
             printer.note(notice)
+        resolved = resolve_run(
+            arguments.preset,
+            weights=arguments.weights,
+            network=arguments.network,
+            optimizer=arguments.optimizer,
+            init=arguments.init,
+            settings=settings,
+        )
+        for line in resolved.notices:
+            printer.note(line)
+        entries, bad = read_worklist(arguments, resolved.config, printer.note)
+        options = Options(
+            output=arguments.output,
+            overwrite=arguments.overwrite,
+            keep_going=arguments.keep_going,
+            bits=arguments.bits,
+            quality=arguments.quality,
+            allow_large=arguments.allow_large,
+            lanes=lanes,
+        )
+        job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))
+        if arguments.dry_run:
+            return _show_plan(job, resolved.weights.info.sha256, as_json=arguments.json)
+        engine = None
+        if arguments.engine == "ray":
+            from jnst.batch.ray_engine import ray_engine
+
+            engine = ray_engine(resolved.weights, options, actors=actors)
         summary = run_folder(job, resolved.weights, printer, engine=engine)
-    if not arguments.quiet:
-        part = f"shard {share}: " if share.count > 1 else ""
-        print(f"{part}{summary}; {arguments.output}")
+    _report(arguments, summary, share)
     if summary.signal:
         return 128 + summary.signal
     return int(summary.failed + summary.failed_before > 0 and not arguments.keep_going)
 
 
+def _report(arguments: argparse.Namespace, summary: Any, share: Any) -> None:
+    if arguments.json:
+        print(json.dumps(summary.to_dict() | {"shard": str(share), "output": arguments.output}, indent=1))
+    elif not arguments.quiet:
+        part = f"shard {share}: " if share.count > 1 else ""
+        print("\n".join([f"{part}{summary}; {arguments.output}", *map(one_line, summary.first_failures())]))
+
+
+def _show_plan(job: Any, sha256: str, *, as_json: bool) -> int:
+    """Prints what would be done, and makes nothing. Returns 1 where something could not be."""
+    from jnst.batch.job import find_state
+    from jnst.batch.manifest import latest, read_records
+    from jnst.batch.remote import exists, join
+
+    output = job.options.output
+    before = latest(read_records(output)) if exists(output) else {}
+    rows = []
+    for entry in job.entries:
+        if job.share.owns(entry.name):
+            state = find_state(job, entry, before, sha256)[0]
+            rows.append(
+                {
+                    "content": entry.content,
+                    "styles": [*entry.styles],
+                    "output": join(output, entry.name),
+                    "state": state,
+                }
+            )
+    bad = [row for row in job.bad_rows if job.share.owns(row)]
+    if as_json:
+        print(json.dumps({"pictures": rows, "bad_rows": bad}, indent=1))
+    else:
+        for row in rows:
+            print(one_line(f"{row['state']}: {row['content']} in {' + '.join(row['styles'])} -> {row['output']}"))
+        for line in bad:
+            print(one_line(f"failed: {line}"))
+        new = sum(row["state"] == "new" for row in rows)
+        print(f"{new} of {len(rows)} pictures to make; nothing was written")
+    return int(bool(bad) or any(row["state"] == "taken" for row in rows))
+
+
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"batch size is {text!r}; expected auto, or one or more pictures")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise ConfigError(f"batch size is {quote(text)}; expected auto, or one or more pictures")
     return int(text)
 
 
@@ -132,44 +178,8 @@ def _actors(text: str) -> tuple[int, int]:
         counts = int(least), int(most if dash else least)
     except ValueError:
         counts = 0, 0
-    if not 1 <= counts[0] <= counts[1]:
-        raise ConfigError(f"actors is {text!r}; expected a number such as 4, or the least and the most, such as 2-16")
+    if not 1 <= counts[0] <= counts[1] < 10**6:
+        raise ConfigError(
+            f"actors is {quote(text)}; expected a number such as 4, or the least and the most, such as 2-16"
+        )
     return counts
-
-
-def _entries(arguments: argparse.Namespace, config: Config, override: Any) -> Sequence[Any]:
-    """The list of work; every style named on the command line is looked at before anything begins."""
-    from jnst.batch.remote import list_pictures, name_parts, read_picture
-    from jnst.batch.worklist import check_names, combine, read_pairs
-    from jnst.transfer.style_targets import check_style_targets, is_style_file, read_style
-
-    styles = [path for pattern in arguments.styles for path in _expand_style(pattern, list_pictures)]
-    for style in styles:
-        if is_style_file(style):
-            check_style_targets(read_style(style), config)
-        else:
-            read_picture(style, allow_large=arguments.allow_large)
-    entries = []
-    if arguments.pairs:
-        entries += read_pairs(
-            arguments.pairs, styles, override, parse_setting, template=arguments.name, seed=arguments.seed
-        )
-    if arguments.contents:
-        found = dict(
-            pair for pattern in arguments.contents for pair in list_pictures(pattern, without=arguments.output)
-        )
-        entries += combine(found.items(), styles, config, template=arguments.name, seed=arguments.seed)
-    check_names(entries)
-    from jnst.images.writing import SUFFIXES
-
-    for entry in entries:
-        suffix = name_parts(entry.name)[1].lower()
-        if suffix not in SUFFIXES:
-            raise ConfigError(f"cannot tell the format of {entry.name}: {describe_unknown('suffix', suffix, SUFFIXES)}")
-    return entries
-
-
-def _expand_style(pattern: str, list_pictures: Any) -> list[str]:
-    from jnst.transfer.style_targets import is_style_file
-
-    return [pattern] if is_style_file(pattern) else [path for path, _ in list_pictures(pattern)]

@@ -2,14 +2,17 @@
 
 import argparse
 import dataclasses
+import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jnst.config import Config
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
+from jnst.presets.recipes import PRESETS
+from jnst.presets.settings import NAMES, Factor, by_path
 
 # Flag, the setting that it replaces, and what its value is called in the help.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
-    ("--iterations", "run.steps", "N"),
+    ("--steps", "run.steps", "N"),
     ("--strength", "loss.strength", "F"),
     ("--content-weight", "loss.content_weight", "F"),
     ("--style-weight", "loss.style_weight", "F"),
@@ -61,44 +64,89 @@ def parse_layers(text: str) -> list[list[Any]]:
         try:
             layers.append([name, float(weight) if weight else 1.0 / len(parts)])
         except ValueError:
-            raise ConfigError(f"layer {part!r}: {weight!r} is not a number; expected LAYER or LAYER:WEIGHT") from None
+            raise ConfigError(
+                f"layer {quote(part)}: {quote(weight)} is not a number; expected LAYER or LAYER:WEIGHT"
+            ) from None
     return layers
 
 
 def parse_setting(path: str, text: str) -> Any:
-    """A setting's value from its text, by the field's type."""
+    """A setting's value from its text, by the field's type; x2 for a number is twice what it was.
+
+    >>> parse_setting("run.steps", "7"), parse_setting("loss.style_weight", "x2")
+    (7, Factor(by=2.0))
+    """
     _, hint = setting_field(path)
     if path.endswith("_layers"):
         return parse_layers(text)
     if hint is bool:
         if text.lower() not in ("true", "false"):
-            raise ConfigError(f"{path} is {text!r}; expected true or false")
+            raise ConfigError(f"{path} is {quote(text)}; expected true or false")
         return text.lower() == "true"
-    if hint in (int, float):
+    if hint is float and text[:1] in ("x", "×"):
+        factor = _parse_number(path, text[1:])
+        if not 0 <= factor < math.inf:
+            raise ConfigError(f"{path} is {quote(text)}; expected a factor such as x2 or x0.5")
+        return Factor(factor)
+    if hint is float:
+        return _parse_number(path, text)
+    if hint is int:
         try:
-            return hint(text)
+            return int(text)
         except ValueError:
-            wanted = "a whole number" if hint is int else "a number"
-            raise ConfigError(f"{path} is {text!r}; expected {wanted}") from None
+            raise ConfigError(f"{path} is {quote(text)}; expected a whole number") from None
     if get_origin(hint) is tuple:
         number = get_args(hint)[0]
-        return [number(part) for part in text.split(",")]
+        return [int(part) if number is int else _parse_number(path, part) for part in text.split(",")]
     return text
+
+
+def _parse_number(path: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{path} is {quote(text)}; expected a number") from None
+
+
+def parse_named(name: str, text: str) -> Any:
+    """A setting's value from its text; the setting is called by its short name or its path.
+
+    >>> parse_named("steps", "7")
+    7
+    """
+    try:
+        return parse_setting(NAMES.get(name, name), text)
+    except (StopIteration, KeyError, TypeError):
+        return text  # an unknown path; whoever replaces it names the closest
+
+
+def parse_whole(text: str) -> int:
+    """A whole number of at most 64 bits, for argparse."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 2**63
+    if abs(number) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{quote(text)} is not a whole number of at most 64 bits")
+    return number
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size."""
     sizes = parser.add_argument_group("size").add_mutually_exclusive_group()
-    sizes.add_argument("--height", type=int, metavar="N", help="height of the result, in pixels")
-    sizes.add_argument("--size", type=int, metavar="N", help="longer side of the result, in pixels")
+    sizes.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
+    sizes.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
     sizes.add_argument("--full-size", action="store_true", help="keep the content image's size")
-    group = parser.add_argument_group("settings", "defaults are the preset's; `jnst presets NAME` shows them")
+    about = "in brackets what preset default has; `jnst presets NAME` shows the others; x2 doubles a number"
+    group = parser.add_argument_group("settings", about)
     for flag, path, metavar in _SETTINGS:
         field, hint = setting_field(path)
         choices = "{" + ",".join(get_args(hint)) + "}" if get_origin(hint) is Literal else ""
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
-        group.add_argument(flag, dest=f"set:{path}", metavar=metavar or choices, help=text)
+        text = f"{text} ({_default(path)})".replace("%", "%%")
+        flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
+        group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
         "--set",
         dest="settings",
@@ -107,6 +155,16 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="any other setting by its path in the config, such as optimizer.beta1=0.99; repeatable",
     )
+
+
+def _default(path: str) -> str:
+    """The value that preset default has, as it would be written."""
+    value: Any = PRESETS["default"]
+    for name in path.split("."):
+        value = getattr(value, name)
+    if isinstance(value, tuple):
+        return ",".join(layer for layer, _ in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -122,13 +180,11 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     for assignment in arguments.settings:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment}: expected PATH=VALUE, such as optimizer.beta1=0.99")
+            raise ConfigError(f"--set {quote(assignment)}: expected PATH=VALUE, such as optimizer.beta1=0.99")
         try:
-            settings[path] = parse_setting(path, text)
-        except (StopIteration, KeyError, TypeError):
-            settings[path] = text  # an unknown path; replace_settings names the closest
+            settings |= by_path({path: parse_named(path, text)})
         except ValueError as error:
-            raise ConfigError(f"--set {assignment}: {error}") from None
+            raise ConfigError(f"--set {quote(assignment)}: {error}") from None
     if arguments.height is not None:
         settings |= {"size.rule": "height", "size.pixels": arguments.height}
     elif arguments.size is not None:

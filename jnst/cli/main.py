@@ -1,13 +1,18 @@
 """The command line: finds the command's room, and is the only place that prints an error and exits."""
 
 import argparse
+import contextlib
+import difflib
 import importlib
 import importlib.metadata
+import itertools
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from jnst.errors import JnstError, describe_unknown
+from jnst.cli.terminal import complain, prepare_streams
+from jnst.errors import JnstError, describe_unknown, quote
 
 # Each command lives in a room of its own, which is imported when it is called for and not before.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -32,6 +37,16 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise JnstError(f"{message}; `{self.prog} --help` shows what is expected")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but a mistyped flag is named together with the closest one."""
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        for word in itertools.takewhile(lambda word: word != "--", args or () if self._subparsers is None else ()):
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in known:
+                close = difflib.get_close_matches(flag[:200], known, n=1)
+                self.error(f"unknown flag {quote(flag)}" + (f"; did you mean {close[0]}?" if close else ""))
+        return super().parse_known_args(args, namespace)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns the exit code: 0, 2 for the user's errors, 128 + n after signal n, else 1."""
@@ -40,33 +55,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     # XLA reports harmless differences of machine names in long lines whenever it loads a cached program.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_streams()
+    code = _run(words, debug)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        if not isinstance(error, BrokenPipeError):
+            complain(f"jnst: error: standard output cannot be written: {getattr(error, 'strerror', None) or error}")
+        _forget_output()
+        return code or (1 if isinstance(error, BrokenPipeError) else 2)
+    return code
+
+
+def _run(words: list[str], debug: bool) -> int:
     try:
         return _dispatch(words)
-    except JnstError as error:
-        if debug:
-            raise
-        print(f"jnst: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("jnst: stopped", file=sys.stderr)
+        complain("jnst: stopped")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
         return 1
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 0
     except Exception as error:
         if debug:
             raise
-        if missing := _missing_platform():
-            print(f"jnst: error: {missing}", file=sys.stderr)
-            return 2
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in reason:
-            print(f"jnst: error: out of memory; a smaller --size needs less ({reason})", file=sys.stderr)
-        else:
-            print(f"jnst: internal error: {reason} (--debug shows where; please report it)", file=sys.stderr)
-        return 1
+        message, code = _explain(error)
+        complain(f"jnst: {message}")
+        return code
+
+
+def _forget_output() -> None:
+    """Whoever was reading has gone, or the disk is full; Python would try again, and complain, when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.close()
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What an error is to the user, and the exit code. Only our own mistakes are called internal."""
+    if isinstance(error, JnstError):
+        return f"error: {error}", 2
+    if missing := _missing_platform():
+        return f"error: {missing}", 2
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+        return f"error: out of memory; a smaller --size needs less ({reason})", 1
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" {quote(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
+        return f"error: the system refuses{where or ' an operation'}: {error.strerror}", 2
+    if isinstance(error, ValueError) and "null byte" in reason:
+        return "error: a path holds a NUL character, which no path can", 2
+    return f"internal error: {reason} (--debug shows where; please report it)", 1
 
 
 def _missing_platform() -> str | None:
@@ -79,6 +118,8 @@ def _missing_platform() -> str | None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:  # `jnst help` and `jnst help COMMAND`
+        words = [*words[1:2], "--help"]
     parser = _Parser(
         prog="jnst",
         description="Neural style transfer: repaint an image in the style of another.",

@@ -1,13 +1,12 @@
 """`jnst plan`: what a run would need, before any of it is done."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, read_settings
 from jnst.config import Config, Method
-from jnst.errors import ConfigError, WeightsError, describe_unknown
+from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
 
 _OPTIMIZERS = get_args(Method)
 
@@ -32,8 +31,8 @@ def read_tile(text: str | None) -> int | None:
     """
     if text is None or text == "auto":
         return None
-    if not text.isdecimal() or int(text) % 16:
-        raise ConfigError(f"tile is {text!r}; expected auto, 0, or a multiple of 16 pixels")
+    if not text.isdecimal() or len(text) > 9 or int(text) % 16:
+        raise ConfigError(f"tile is {quote(text)}; expected auto, 0, or a multiple of 16 pixels")
     return int(text)
 
 
@@ -64,19 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     import jax
 
+    from jnst.batch.discovery import check_path
     from jnst.images.reading import read_image
     from jnst.images.resizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.transfer.scales import smallest_scale
 
-    configure_jax()
+    check_path(arguments.content)
+    cache = configure_jax()
     params, config, notice = _recipe(arguments, settings)
     height, width = read_image(Path(arguments.content), allow_large=arguments.allow_large).pixels.shape[:2]
     size = fit_size(height, width, config.size)
     devices = jax.local_device_count() if arguments.split_rows else 1
     plan = plan_run(size, config, tile=tile, available=available, devices=devices)
-    lines = [*notice, *describe_plan(plan)]
+    lines = [*filter(None, [cache]), *notice, *describe_plan(plan)]
     if not arguments.no_probe:
         sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
         seconds = expected_seconds(plan, sizes, measure_pace(params, config))
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:
     """Parameters, config and notices; random parameters of the right shapes where the weights are not there."""
-    from jnst.presets.resolve import replace_settings, resolve_run
+    from jnst.presets.resolve import resolve_run
     from jnst.presets.select import find_preset
     from jnst.vgg.convolution import prepare_params
     from jnst.weights.store import random_weights
@@ -98,12 +99,16 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
             arguments.preset or "default",
             weights=arguments.weights or "auto",
             network=arguments.network,
-            method=arguments.optimizer,
+            optimizer=arguments.optimizer,
             settings=settings,
         )
     except WeightsError:
-        config = find_preset(arguments.preset or "default", network=arguments.network, method=arguments.optimizer)
-        config = replace_settings(dataclasses.replace(config, lineage="any"), settings)
+        config = find_preset(
+            arguments.preset or "default",
+            network=arguments.network,
+            optimizer=arguments.optimizer,
+            settings={**settings, "lineage": "any"},
+        )
         notice = f"the weights are not there yet; planned for {config.network.architecture} with random ones"
         network = config.network
         params = random_weights(network.architecture, network.width, 0, network.channels)

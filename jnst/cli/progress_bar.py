@@ -1,5 +1,6 @@
 """One record of how far a run is, and its printers: a bar on a terminal, plain lines elsewhere, or silence."""
 
+import contextlib
 import math
 import os
 import sys
@@ -8,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from jnst.errors import one_line
 from jnst.transfer.callbacks import Progress, Silent
 
 _REDRAW = 0.1  # seconds between two drawings of the bar
@@ -61,6 +63,17 @@ class Pace:
         return len(values) >= (1 if self._last is not None and self._last.compile_seconds > 0 else 2)
 
 
+class ProblemsOnly(Silent):
+    """Nothing but what went wrong, a line for each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def problem(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(one_line(text), file=self._stream, flush=True)
+
+
 class ProgressBar(Silent):
     """One line that is drawn anew, if the stream is a terminal; else a plain line for every tenth or ten seconds."""
 
@@ -91,7 +104,7 @@ class ProgressBar(Silent):
     def note(self, text: str) -> None:
         """A line of its own; the bar goes on below it."""
         self._erase()
-        self._write(text + "\n")
+        self._write(one_line(text) + "\n")
         if self._live and self._shown is not None:
             self._draw(self._shown)
 

@@ -1,14 +1,15 @@
 """`jnst stylize`: one content image, one style image, one result."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
-from jnst.config import Init, Method
-from jnst.errors import ConfigError, JnstError, describe_unknown
+from jnst.config import Init, Method, check_seed
+from jnst.errors import ConfigError, describe_unknown
 
 _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--init", metavar="{" + ",".join(_INITS) + "}|FILE", help="picture to begin with (the preset's)"
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of a random initial picture (0)")
+    parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
     add_memory_flags(parser)
     add_config_flags(parser)
     files = parser.add_argument_group("files")
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
     files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=int, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -54,39 +55,39 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
     if not 0 <= arguments.checkpoint_every < 1e6:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+    seed = None if arguments.seed is None else check_seed(arguments.seed, "--seed")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
-    from jnst.cli.progress_bar import ProgressBar
+    from jnst.cli.inputs import choose_inputs
+    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
     from jnst.runtime import configure_jax
-    from jnst.transfer.callbacks import Silent
     from jnst.transfer.job import check_outputs, run_job
     from jnst.transfer.record import Job, read_record, record_path
 
     record = read_record(Path(arguments.config)) if arguments.config else None
-    content, styles, blend = _inputs(arguments, record)
+    chosen = choose_inputs(arguments, record, initial)
+    content, styles = chosen.content, chosen.styles
     output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
-    if record is not None and initial is None and arguments.init is None:
-        stored = record.get("inputs", {}).get("initial")
-        initial = Path(stored["path"]) if stored else None
-    configure_jax()
-    resolved = _resolve(arguments, record, settings, init=None if initial else arguments.init)
-    seed = arguments.seed if arguments.seed is not None else (record or {}).get("seed", 0)
+    cache = configure_jax()
+    init = None if chosen.initial else arguments.init
+    resolved = _resolve(arguments, record, settings, init=init)
+    seed = seed if seed is not None else (record or {}).get("seed", 0)
     job = Job(
         content=content,
         styles=styles,
         output=output,
         config=resolved.config,
         seed=seed,
-        style_weights=blend,
+        style_weights=chosen.style_weights,
         weights_source=resolved.source,
-        initial=initial,
+        initial=chosen.initial,
         overwrite=arguments.overwrite,
         plot=arguments.plot,
         sheet=arguments.sheet,
         bits=arguments.bits,
         quality=arguments.quality,
         allow_large=arguments.allow_large,
-        notices=resolved.notices,
+        notices=(*filter(None, [cache]), *chosen.notices, *resolved.notices),
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
         choose_tile=arguments.config is None and "tile" not in settings,
         memory=memory,
@@ -94,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         split_rows=arguments.split_rows,
     )
-    check_outputs(job)
-    with Silent() if arguments.quiet else ProgressBar(sys.stderr) as printer:
+    job = check_outputs(job, resolved.weights)
+    with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
         record, signal = run_job(job, resolved.weights, printer)
     if not arguments.quiet:
         _report(output, record, record_path(output))
@@ -104,7 +105,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
     seconds, size = record["seconds"], record["size"]
-    what = "interrupted; best so far" if record["interrupted"] else "done"
+    what = {
+        "interrupted": "interrupted; best so far (--resume goes on)",
+        "time": "out of time; best so far (--resume goes on)",
+        "no step": "out of time before the first step; the initial picture (--resume goes on)",
+        "no descent": "no better than its start: the loss never fell below that of the initial picture",
+        "stuck": "stuck: the loss could not be lowered any further; best so far",
+    }.get(record["stopped"], "done")
     print(
         f"{what}: {output} ({size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s "
         f"to compile), record in {beside}"
@@ -115,30 +122,9 @@ def _initial_file(init: str | None) -> Path | None:
     """The file given as --init, or None where it is one of the words."""
     if init is None or init in _INITS:
         return None
-    if not Path(init).exists():
+    if not os.path.exists(init):
         raise ConfigError(describe_unknown("initial picture", init, (*_INITS, "a file that exists")))
     return Path(init)
-
-
-def _inputs(
-    arguments: argparse.Namespace, record: dict[str, Any] | None
-) -> tuple[Path, tuple[Path, ...], tuple[float, ...] | None]:
-    """Content, styles and their weights: as given, or else from the record of an earlier run."""
-    inputs = (record or {}).get("inputs", {})
-    content = arguments.content or inputs.get("content", {}).get("path")
-    styles = arguments.styles or [style["path"] for style in inputs.get("styles", [])]
-    if not content or not styles:
-        missing = "CONTENT and STYLE are" if not content else "STYLE is"
-        raise JnstError(f"{missing} missing; expected `jnst stylize CONTENT STYLE`, or --config with an earlier run")
-    blend = inputs.get("style_weights") if not arguments.styles else None
-    if arguments.style_blend:
-        try:
-            blend = [float(part) for part in arguments.style_blend.split(",")]
-        except ValueError:
-            raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
-    if blend is not None and len(blend) != len(styles):
-        raise ConfigError(f"style blend has {len(blend)} weights for {len(styles)} styles; expected one each")
-    return Path(content), tuple(map(Path, styles)), None if blend is None else tuple(blend)
 
 
 def _resolve(
@@ -154,7 +140,7 @@ def _resolve(
             arguments.preset or "default",
             weights=arguments.weights or "auto",
             network=arguments.network,
-            method=arguments.optimizer,
+            optimizer=arguments.optimizer,
             init=init,  # pyright: ignore[reportArgumentType]
             settings=settings,
         )
@@ -164,7 +150,7 @@ def _resolve(
     from jnst.weights.store import read_weights
 
     stored = record.get("weights", {})
-    source = arguments.weights or stored.get("source") or "auto"
+    source = arguments.weights or _stored_source(stored.get("source"), Path(arguments.config))
     weights = read_weights(resolve_weights(source).path)
     notices = ()
     if arguments.weights is None and stored.get("sha256") not in (None, weights.info.sha256):
@@ -174,7 +160,15 @@ def _resolve(
         config = adapt_to_weights(config, weights.info)
     changes = dict(settings)
     if arguments.optimizer:
-        changes["optimizer.method"] = arguments.optimizer
+        changes["optimizer"] = arguments.optimizer
     if init:
         changes["init"] = init
     return Run(replace_settings(config, changes), weights, source, notices)
+
+
+def _stored_source(source: str | None, record_file: Path) -> str:
+    """The weights' name or path in a record; a path is looked for beside the record too."""
+    if source is None:
+        return "auto"
+    beside = [record_file.parent / source, record_file.parent / Path(source).name]
+    return next((str(path) for path in (Path(source), *beside) if os.path.isfile(path)), source)

@@ -25,24 +25,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings = read_settings(arguments)
-    blend = None
-    if arguments.style_blend:
-        try:
-            blend = [float(part) for part in arguments.style_blend.split(",")]
-        except ValueError:
-            raise ConfigError(f"style blend is {arguments.style_blend!r}; expected numbers such as 2,1") from None
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
-    from jnst.files import check_writable_file
+    from jnst.cli.inputs import parse_blend
+    from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
     from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
     from jnst.vgg.convolution import prepare_params
 
+    blend = parse_blend(arguments.style_blend) if arguments.style_blend else None
+    for path in (str(output), *arguments.styles):
+        check_path(path)
     if not is_style_file(output):
         raise ConfigError(f"{output} is not the name of a prepared style; expected one that ends in .h5")
+    check_keeps_inputs([output], [*arguments.styles, arguments.weights])
     check_writable_file(output, overwrite=arguments.overwrite)
-    configure_jax()
+    cache = configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
     pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
     targets = prepare_style(
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     write_style(output, targets)
     if not arguments.quiet:
-        for notice in resolved.notices:
+        for notice in filter(None, (cache, *resolved.notices)):
             print(notice, file=sys.stderr)
         size, layers = targets.picture.shape, len(targets.grams[0])
         print(f"wrote {output}: {layers} layers, {size[1]} × {size[0]} pixels, scales: {len(targets.grams)}")

@@ -15,7 +15,8 @@ from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resol
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and their flags."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    parser.set_defaults(show_help=parser.print_help)
     actions.add_parser("list", help="names, where they come from, and which are here")
     fetch = actions.add_parser("fetch", help="download, verify and convert named weights into the cache")
     fetch.add_argument("name", metavar="NAME", help=", ".join(name for name, entry in CATALOGUE.items() if entry.url))
@@ -43,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
+    if arguments.action is None:
+        arguments.show_help()
+        return 0
     return {"list": _list, "fetch": _fetch, "convert": _convert, "verify": _verify, "info": _info}[arguments.action](
         arguments
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jnst.errors import ImageError
+from jnst.errors import ConfigError, ImageError
 
 # Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
 LOWEST, HIGHEST = -1.0, 2.0
@@ -52,10 +52,10 @@ def validate_image(image: Any, kind: str) -> None:
 
 
 def validate_images(content: Any, styles: Sequence[Any], initial: Any = None) -> None:
-    """`validate_image` for all pictures of one run; `initial` may be None."""
+    """`validate_image` for all pictures of one run; `initial` may be None. Raises ConfigError where no style is."""
     validate_image(content, "content")
     if not styles:
-        raise ImageError("there is no style image; expected one or more")
+        raise ConfigError("there are 0 styles; expected one or more style images")
     for style in styles:
         validate_image(style, "style")
     if initial is not None:

@@ -21,8 +21,10 @@ from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
 from jnst.files import check_writable_file, write_atomically
 from jnst.images.bigtiff import LARGE, write_bigtiff
+from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.png16 import encode_png16
-from jnst.images.reading import Pixels, decoding, open_picture, read_bytes, srgb_profile
+from jnst.images.profiles import srgb_profile
+from jnst.images.samples import Pixels
 
 Bits = Literal[8, 16]
 
@@ -138,6 +140,18 @@ def check_writable(
         ImageError: unknown suffix, missing or unwritable folder, existing file without `overwrite`, or a format that
             cannot hold that many bits or pixels.
     """
+    form = check_format(path, bits)
+    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
+        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
+    check_writable_file(path, overwrite=overwrite)
+
+
+def check_format(path: str | os.PathLike[str], bits: Bits = 8) -> str:
+    """The name of the format that the path's suffix stands for.
+
+    Raises:
+        ImageError: unknown suffix, or a format that cannot hold that many bits.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         what = describe_unknown("picture format", suffix, SUFFIXES) if suffix else f"known are: {', '.join(SUFFIXES)}"
@@ -147,9 +161,7 @@ def check_writable(
         raise ImageError(f"cannot write {path}: {form} holds 8 bits per channel; 16 need .png or .tiff")
     if bits == 16 and form == "TIFF":
         _tifffile()
-    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
-        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
-    check_writable_file(path, overwrite=overwrite)
+    return form
 
 
 def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8) -> Pixels:

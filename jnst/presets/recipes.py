@@ -1,7 +1,8 @@
 """Named recipes: each a literal of `Config` that reproduces a published program's numerics, with its reference."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from jnst.config import (
     Config,
@@ -169,6 +170,40 @@ PRESETS: dict[str, Config] = {
     ),
     "gatys": _GATYS,
     "paper": _PAPER,
+}
+
+
+class Variants(NamedTuple):
+    """Forms of a preset, as data.
+
+    networks: which preset it is for a network; empty where it is the same one for vgg16 and vgg19.
+    settings: changes by path for an optimiser (adam, or lbfgs for all of that family) and an initial image.
+    """
+
+    networks: Mapping[str, str] = {}
+    settings: Mapping[tuple[str, str], Mapping[str, Any]] = {}
+
+
+def _gordic_settings(optimizer: str, content: float, style: float, variation: float) -> dict[str, Any]:
+    weights = {"loss.content_weight": content, "loss.style_weight": style, "loss.tv_weight": variation}
+    return weights | ({"run.steps": 3000, "run.keep": "last"} if optimizer == "adam" else {})
+
+
+_GORDIC_VARIANTS = Variants(
+    networks={"vgg19": "gordic", "vgg16": "gordic-vgg16", "vgg16-experimental": "gordic-vgg16-experimental"},
+    # The author's table: weights of content, style and total variation.
+    settings={
+        ("lbfgs", "content"): _gordic_settings("lbfgs", 1e5, 3e4, 1e0),
+        ("lbfgs", "style"): _gordic_settings("lbfgs", 1e5, 1e1, 1e-1),
+        ("lbfgs", "random"): _gordic_settings("lbfgs", 1e5, 1e3, 1e0),
+        ("adam", "content"): _gordic_settings("adam", 1e5, 1e5, 1e-1),
+        ("adam", "style"): _gordic_settings("adam", 1e5, 1e2, 1e-1),
+        ("adam", "random"): _gordic_settings("adam", 1e5, 1e2, 1e-1),
+    },
+)
+
+VARIANTS: dict[str, Variants] = {
+    **dict.fromkeys(("gordic", "gordic-vgg16", "gordic-vgg16-experimental"), _GORDIC_VARIANTS),
 }
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.arrays import Params
-from jnst.config import Config, Init, Method, from_dict, to_dict
-from jnst.errors import ConfigError, WeightsError, describe_unknown
+from jnst.config import Config, Init, Method
+from jnst.errors import WeightsError
 from jnst.presets.select import adapt_preset, find_preset
+from jnst.presets.settings import Factor, by_path, replace_settings
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.registry import resolve_weights
 from jnst.weights.store import Weights, WeightsInfo, read_weights
@@ -22,45 +23,12 @@ class Run(NamedTuple):
     notices: tuple[str, ...]
 
 
-def replace_settings(config: Config, settings: Mapping[str, Any]) -> Config:
-    """The config with fields replaced by their paths, such as loss.style_weight.
-
-    A line search or another optimiser brings a history in float32 with it, unless the precision is given too.
-
-    Raises:
-        ConfigError: for a field that does not exist or a value that it refuses.
-
-    >>> replace_settings(Config(), {"run.steps": 7}).run.steps
-    7
-    """
-    data = to_dict(config)
-    if settings.get("optimizer.line_search", "none") != "none" or settings.get("optimizer.method", "lbfgs") != "lbfgs":
-        settings = {"optimizer.history_precision": "float32", **settings}
-    for path, value in settings.items():
-        *groups, name = path.split(".")
-        inner = data
-        for group in groups:
-            inner = inner.get(group) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or name not in inner:
-            raise ConfigError(describe_unknown("setting", path, setting_paths()))
-        inner[name] = value
-    return from_dict(data)
-
-
-def setting_paths() -> list[str]:
-    """Paths of all settings, such as run.steps."""
-    paths = []
-    for name, value in to_dict(Config()).items():
-        paths += [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
-    return paths
-
-
 def resolve_run(
     preset: str = "default",
     *,
     weights: str | Path = "auto",
     network: str | None = None,
-    method: Method | None = None,
+    optimizer: Method | None = None,
     init: Init | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
@@ -70,15 +38,18 @@ def resolve_run(
         preset: a name from `jnst.PRESETS`.
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
-        method: optimiser in place of the recipe's own.
+        optimizer: optimiser in place of the recipe's own.
         init: initial image in place of the recipe's own.
-        settings: values by path (see `replace_settings`), applied last.
+        settings: values by short name or path (see `replace_settings`), applied last. `optimizer` and `init` may as
+            well stand here.
 
     Raises:
         ConfigError: for an unknown name, value, or network.
         WeightsError: where the weights are missing (with the command that fetches them), damaged, or another network's.
     """
-    config = find_preset(preset, network=network, method=method, init=init)
+    asked = by_path(settings or {})
+    network = network or asked.pop("network.architecture", None)
+    config = find_preset(preset, network=network, optimizer=optimizer, init=init, settings=asked)
     resolved = resolve_weights(weights, architecture=config.network.architecture, lineage=config.lineage)
     if network is not None and resolved.missing:
         raise WeightsError(
@@ -89,7 +60,9 @@ def resolve_run(
     notice = _tell_difference(config, loaded.info, resolved.missing)
     config = adapt_to_weights(config, loaded.info, network=network)
     source = resolved.name if str(weights) in (resolved.name, "auto") else str(resolved.path)
-    return Run(replace_settings(config, settings or {}), loaded, source, (notice,) if notice else ())
+    # What fits the weights must not replace what was asked for; a factor has been applied already.
+    config = replace_settings(config, {path: value for path, value in asked.items() if not isinstance(value, Factor)})
+    return Run(config, loaded, source, (notice,) if notice else ())
 
 
 def _tell_difference(config: Config, info: WeightsInfo, missing: str) -> str:
@@ -131,37 +104,17 @@ def load_preset(
         preset: a name from `jnst.PRESETS`.
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
-        settings: steps, scales, size (longer side in pixels), height, content_weight, style_weight, tv_weight,
-            edge_weight, strength, content_layers, style_layers, pooling, init, method; or any by its path, each dot as
-            two underscores.
+        settings: steps, optimizer, init, scales, size (longer side in pixels), height, content_weight, style_weight,
+            tv_weight, edge_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two
+            underscores.
 
     >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
     (10, 5, True)
     """
-    method, init = settings.pop("method", None), settings.pop("init", None)
-    paths: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name in ("size", "height"):
-            paths |= {"size.rule": "long" if name == "size" else "height", "size.pixels": value}
-        else:
-            paths[_SHORT.get(name, name.replace("__", "."))] = value
-    run = resolve_run(preset, weights=weights, network=network, method=method, init=init, settings=paths)
+    named = {name.replace("__", "."): value for name, value in settings.items()}
+    run = resolve_run(preset, weights=weights, network=network, settings=named)
     return prepare_params(run.weights.params), run.config
-
-
-_SHORT = {
-    "steps": "run.steps",
-    "scales": "run.scales",
-    "content_weight": "loss.content_weight",
-    "style_weight": "loss.style_weight",
-    "tv_weight": "loss.tv_weight",
-    "edge_weight": "loss.edge_weight",
-    "strength": "loss.strength",
-    "content_layers": "loss.content_layers",
-    "style_layers": "loss.style_layers",
-    "pooling": "network.pooling",
-}
 
 
 def load_params(weights: str | Path = "auto") -> Params:

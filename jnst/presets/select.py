@@ -1,79 +1,66 @@
 """Choosing a preset: its form for a network, an optimiser, an initial image, and the weights at hand."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from jnst.config import Architecture, Config, Init, Method, PixelSpace
 from jnst.errors import ConfigError, describe_unknown
-from jnst.presets.recipes import PRESETS
+from jnst.presets.recipes import PRESETS, VARIANTS, Variants
+from jnst.presets.settings import by_path, replace_settings
 from jnst.vgg.layers import layer_names
 
-# The author's table: weights (content, style, total variation) for each optimiser and initial image.
-_GORDIC_WEIGHTS: dict[tuple[str, str], tuple[float, float, float]] = {
-    ("lbfgs", "content"): (1e5, 3e4, 1e0),
-    ("lbfgs", "style"): (1e5, 1e1, 1e-1),
-    ("lbfgs", "random"): (1e5, 1e3, 1e0),
-    ("adam", "content"): (1e5, 1e5, 1e-1),
-    ("adam", "style"): (1e5, 1e2, 1e-1),
-    ("adam", "random"): (1e5, 1e2, 1e-1),
-}
+_NETWORKS = {"vgg16": None, "vgg19": None}
+# What an author's variants depend on: applied first, so that a variant is found however they were given.
+_DECISIVE = ("optimizer.method", "init", "network.architecture")
 
 
 def find_preset(
-    name: str, *, network: str | None = None, method: Method | None = None, init: Init | None = None
+    name: str,
+    *,
+    network: str | None = None,
+    optimizer: Method | None = None,
+    init: Init | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """The preset of that name, in the form its author gives for a network, an optimiser and an initial image.
 
     Args:
         name: a key of `PRESETS`.
-        network: vgg16, vgg19, or vgg16-experimental (N_S_T's third layer set).
-        method: optimiser to use in place of the preset's own.
+        network: vgg16, vgg19, or a name that the preset alone knows, such as vgg16-experimental.
+        optimizer: optimiser to use in place of the preset's own.
         init: initial image in place of the preset's own.
+        settings: other changes by name or path (`replace_settings`), which are applied last. It makes no difference
+            whether optimizer, init and network stand here or have a word of their own.
 
     Raises:
-        ConfigError: for an unknown preset, or a network that the preset does not know.
+        ConfigError: for an unknown preset, a network that the preset does not know, or a value that is refused.
 
-    >>> find_preset("gordic", method="adam").loss.style_weight
+    >>> find_preset("gordic", optimizer="adam").loss.style_weight
     100000.0
     """
     if name not in PRESETS:
         raise ConfigError(describe_unknown("preset", name, PRESETS))
-    if network is not None:
-        name = _for_network(name, network)
-    config = PRESETS[name]
-    if network in ("vgg16", "vgg19") and config.network.architecture != network:
-        config = dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=network))
-    if method is not None:
-        precision = config.optimizer.history_precision if method == "lbfgs" else "float32"
-        optimizer = dataclasses.replace(config.optimizer, method=method, history_precision=precision)
-        config = dataclasses.replace(config, optimizer=optimizer)
-    if init is not None:
-        config = dataclasses.replace(config, init=init)
-    if name.startswith("gordic"):
-        config = _with_gordic_weights(config)
-    return config
+    given = {"optimizer.method": optimizer, "init": init}
+    changes = {path: value for path, value in given.items() if value is not None} | by_path(settings or {})
+    network = network or changes.pop("network.architecture", None)
+    config = PRESETS[name] if network is None else _for_network(name, network)
+    config = replace_settings(config, {path: changes[path] for path in _DECISIVE if path in changes})
+    variants = VARIANTS.get(config.preset, Variants())
+    family = "adam" if config.optimizer.method == "adam" else "lbfgs"
+    config = replace_settings(config, variants.settings.get((family, config.init), {}))
+    return replace_settings(config, changes)
 
 
-def _for_network(name: str, network: str) -> str:
-    """Name of the preset's variant for that network."""
-    if name.startswith("gordic"):
-        variants = {"vgg19": "gordic", "vgg16": "gordic-vgg16", "vgg16-experimental": "gordic-vgg16-experimental"}
-        if network not in variants:
-            raise ConfigError(describe_unknown("network of preset gordic", network, variants))
-        return variants[network]
-    if network not in ("vgg16", "vgg19"):
-        raise ConfigError(describe_unknown(f"network of preset {name}", network, ("vgg16", "vgg19")))
-    return name
-
-
-def _with_gordic_weights(config: Config) -> Config:
-    adam = config.optimizer.method == "adam"
-    weights = _GORDIC_WEIGHTS.get(("adam" if adam else "lbfgs", config.init))
-    if weights is None:
+def _for_network(name: str, network: Any) -> Config:
+    """The preset's variant for that network, or else the preset with that architecture."""
+    known = VARIANTS[name].networks if name in VARIANTS else {}
+    if not isinstance(network, str) or network not in (known or _NETWORKS):
+        raise ConfigError(describe_unknown(f"network of preset {name}", str(network), known or _NETWORKS))
+    config = PRESETS[known.get(network, name)]
+    if known:
         return config
-    content, style, variation = weights
-    run = dataclasses.replace(config.run, steps=3000, keep="last") if adam else config.run
-    loss = dataclasses.replace(config.loss, content_weight=content, style_weight=style, tv_weight=variation)
-    return dataclasses.replace(config, loss=loss, run=run)
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, architecture=network))
 
 
 def adapt_preset(

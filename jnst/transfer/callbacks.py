@@ -60,13 +60,18 @@ class Progress:
 
 
 class Silent:
-    """Shows nothing. Every printer takes records by a call, notes by `note`, and ends by `close` or a `with` block."""
+    """Shows nothing. Every printer takes records by a call, notes by `note`, what went wrong by `problem`, and ends by
+    `close` or a `with` block."""
 
     def __call__(self, progress: Progress) -> None:
         pass
 
     def note(self, text: str) -> None:
         pass
+
+    def problem(self, text: str) -> None:
+        """Something went wrong, and the work goes on: even who wants to see nothing else sees this."""
+        self.note(text)
 
     def close(self) -> None:
         pass

@@ -5,31 +5,20 @@ there is the old state or the new one, never half of one.
 """
 
 import json
-import os
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jnst.errors import JnstError
+from jnst.errors import JnstError, quote
 from jnst.files import replacing
 from jnst.transfer.loop import TransferState
-
-_FORMAT = 2
-
-
-class Stored(NamedTuple):
-    """A state as read: number of the scale from zero, the leaves in order, the trace so far, readings of the clock."""
-
-    scale: int
-    leaves: list[np.ndarray]
-    trace: dict[str, list[float]]
-    clock: dict[str, float]
+from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
 
 
 @dataclass
@@ -40,12 +29,14 @@ class Checkpoint:
     every: seconds between two writes; zero only writes when told to.
     identity: what the result depends on, as JSON types; a state is resumed by a run with the same identity alone.
     resume: whether the run goes on from what is there.
+    report: is told where a state could not be written.
     """
 
     path: Path
     every: float
     identity: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
+    report: Callable[[str], Any] = field(default=lambda _: None, repr=False)
     _last: float = field(default_factory=time.monotonic, repr=False)
 
     def due(self) -> bool:
@@ -61,7 +52,7 @@ class Checkpoint:
         # The basis is made anew from the size: it is large, and the same every time.
         leaves = jax.tree.leaves(state._replace(basis=None))
         clock = clock | {"elapsed": time.monotonic() - clock["start"]}
-        about = {"format": _FORMAT, "identity": self.identity, "index": index, "trace": trace, "clock": clock}
+        about = {"format": FORMAT, "identity": self.identity, "index": index, "trace": trace, "clock": clock}
         try:
             with replacing(self.path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as parts:
                 parts.writestr("about.json", json.dumps(about))
@@ -70,7 +61,17 @@ class Checkpoint:
                         np.lib.format.write_array(part, np.asarray(leaf), allow_pickle=False)
         except OSError as error:
             raise JnstError(f"cannot write the state to {self.path}: {error.strerror or error}") from error
-        self._last = time.monotonic()
+        finally:
+            self._last = time.monotonic()
+
+    def try_save(
+        self, index: int, state: TransferState, trace: dict[str, list[float]], clock: dict[str, float]
+    ) -> None:
+        """`save`, but a state that cannot be written is reported and does not end the run."""
+        try:
+            self.save(index, state, trace, clock)
+        except (JnstError, OSError, ValueError, MemoryError) as error:
+            self.report(f"{error or 'no memory for the state'}; the run goes on, but --resume will not find it here")
 
     def load(self) -> Stored | None:
         """The stored state, or None where the run is to begin anew.
@@ -87,32 +88,14 @@ class Checkpoint:
                 f"the state in {self.path} is of another run: {'; '.join(differing[:3])}; give the same settings, or "
                 "leave out --resume to begin anew"
             )
-        with _reading(self.path) as parts:
-            count = len(parts.namelist()) - 1
-            leaves = []
-            for number in range(count):
-                with parts.open(f"{number}.npy") as part:
-                    leaves.append(np.lib.format.read_array(part, allow_pickle=False))
-        return Stored(about["index"], leaves, about["trace"], about["clock"])
+        return read_state(self.path, about)
 
     def remove(self) -> None:
         """The run is done."""
-        self.path.unlink(missing_ok=True)
-
-
-def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a state file says of itself: the identity of its run, how far it was.
-
-    Raises:
-        JnstError: where there is no such file, or it is damaged or of another version.
-    """
-    if not Path(path).exists():
-        raise JnstError(f"there is no state at {path} to resume from; leave out --resume to begin anew")
-    with _reading(path) as parts:
-        about = json.loads(parts.read("about.json"))
-    if about.get("format") != _FORMAT:
-        raise JnstError(f"{path} is a state of format {about.get('format')}; this version reads {_FORMAT}")
-    return about
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            self.report(f"cannot remove {self.path}: {error.strerror or error}")
 
 
 def restore_state(template: TransferState, leaves: list[np.ndarray]) -> TransferState:
@@ -131,25 +114,6 @@ def restore_state(template: TransferState, leaves: list[np.ndarray]) -> Transfer
     return jax.tree.unflatten(structure, placed)._replace(basis=template.basis)
 
 
-class _reading:
-    """A state file open for reading; whatever is wrong with it is said as a `JnstError`."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
-
-    def __enter__(self) -> zipfile.ZipFile:
-        try:
-            self.parts = zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise JnstError(f"{self.path} cannot be read as the state of a run: {error}") from error
-        return self.parts
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self.parts.close()
-        if isinstance(error, OSError | zipfile.BadZipFile | ValueError | KeyError | EOFError):
-            raise JnstError(f"{self.path} is damaged: {error}") from error
-
-
 def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
     """Sentences for what differs between two trees of JSON types."""
     if isinstance(stored, dict) and isinstance(wanted, Mapping):
@@ -159,4 +123,4 @@ def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
             for name in names
             for sentence in _differences(stored.get(name), wanted.get(name), f"{path}.{name}" if path else name)
         ]
-    return [] if stored == wanted else [f"{path} was {stored!r} and is now {wanted!r}"]
+    return [] if stored == wanted else [f"{quote(path)[1:-1]} was {quote(stored)} and is now {quote(wanted)}"]

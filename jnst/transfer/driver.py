@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,8 +14,8 @@ import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.config import Config
-from jnst.errors import ConfigError
+from jnst.config import Config, check_seed
+from jnst.errors import ConfigError, JnstError
 from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
 from jnst.images.validate import validate_images
 from jnst.loss.targets import Targets
@@ -36,7 +37,8 @@ class Result(NamedTuple):
     image: RGB in [0, 1], clipped, height × width × 3, float32.
     trace: lists of equal length, as in `Trace`; of the full-size run where there were several scales.
     best_step: the step that `image` entered, where the best is kept.
-    stopped: "steps", "tolerance", "time", "callback" or "stuck".
+    stopped: "steps", "tolerance", "time", "callback" or "stuck"; "no step" where the time ran out before the first
+        step, "no descent" where the loss never fell below that of the initial picture.
     seconds: "compile" and "run".
     """
 
@@ -55,12 +57,12 @@ class _Stage:
         self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
 
     def next_turns(self, done: int, seconds_per_turn: float) -> int:
-        """About a second's worth, never past the next multiple of chunk or save_every, nor past the end."""
+        """About a second's worth, one while the pace is unknown; never past a multiple of chunk or save_every."""
         run = self.config.run
         ends = [run.steps + 1, done + CAPACITY]
         # Turn k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
         ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
-        affordable = 1 if done == 0 else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
+        affordable = 1 if not seconds_per_turn else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
         return max(1, min(min(ends) - done, affordable))
 
     def record(self, trace: Trace) -> None:
@@ -73,7 +75,7 @@ class _Stage:
             return "steps"
         if int(state.rejected) >= _MAX_REJECTED or not np.isfinite(totals[0]):
             return "stuck"
-        if run.max_time and time.monotonic() - self.clock["start"] >= run.max_time:
+        if run.max_time and time.monotonic() - self.clock["begun"] >= run.max_time:
             return "time"
         steps = len(totals) - 1
         if run.tolerance and steps >= run.chunk and steps % run.chunk == 0:
@@ -130,6 +132,8 @@ def _run_stage(
     state, _ = go_on(state, num_steps=0)
     stage.clock["compile"] += time.monotonic() - begin
     done, pace = len(stage.trace["total"]), 0.0
+    if done > config.run.steps:  # resumed with fewer steps than were made
+        return state, "steps"
     while True:
         turns = stage.next_turns(done, pace)
         begin = time.monotonic()
@@ -143,7 +147,7 @@ def _run_stage(
                 reason = "callback"
             glance.close()
         if checkpoint is not None and (checkpoint.due() if reason is None else reason in ("callback", "time")):
-            checkpoint.save(stage.index, state, stage.trace, stage.clock)
+            checkpoint.try_save(stage.index, state, stage.trace, stage.clock)
         if reason is not None:
             return state, reason
 
@@ -192,7 +196,7 @@ def stylize(
     >>> jnst.stylize(params, content, style, config).image.shape
     (21, 32, 3)
     """
-    styles = list(style) if isinstance(style, list | tuple) else [style]
+    styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
     if mesh is not None:
         if optimizer is not None:
             raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
@@ -201,10 +205,14 @@ def stylize(
     full = fit(np.asarray(content), config.size)
     height, width = full.shape[:2]
     sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
-    clock = {"start": time.monotonic(), "compile": 0.0, "evaluations": 0}
-    picture, stage, state, reason = None, None, None, "steps"
+    # `start` counts the time before an interruption as well, `begun` this run's alone, which `max_time` is about.
+    clock = {"start": time.monotonic(), "begun": time.monotonic(), "compile": 0.0, "evaluations": 0}
+    picture, stage, state, reason, fallen = None, None, None, "steps", False
     stored = None if checkpoint is None else checkpoint.load()
     if stored is not None:
+        if stored.scale >= len(sizes):
+            raise JnstError(f"the stored state is of scale {stored.scale + 1}, but this run has {len(sizes)}")
+        fallen = stored.scale > 0
         clock |= stored.clock | {"start": clock["start"] - stored.clock["elapsed"]}
     for index, size in enumerate(sizes):
         if stored is not None and index < stored.scale:
@@ -245,9 +253,15 @@ def stylize(
         stage = _Stage(at_scale(config, index), index, sizes, clock)
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
+            if int(state.turn) != len(stage.trace["total"]):
+                raise JnstError(
+                    f"the stored state is of turn {int(state.turn)}, but losses of {len(stage.trace['total'])} turns "
+                    "lie beside it; leave out --resume to begin anew"
+                )
         with contextlib.nullcontext() if mesh is None else over_devices(mesh):
             state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint)
         picture = _picture(state, stage)
+        fallen = fallen or has_fallen(stage.trace["total"])
         clock["evaluations"] += int(state.evaluations)
         if reason in ("callback", "time"):
             break
@@ -259,6 +273,24 @@ def stylize(
         image=finish(picture, full, config.run.colors),
         trace=stage.trace,
         best_step=int(state.best_turn),
-        stopped=reason,
+        stopped=describe_end(reason, stage.trace["total"], fallen),
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
     )
+
+
+def has_fallen(totals: Sequence[float]) -> bool:
+    """Whether the loss was ever below its first value."""
+    return len(totals) > 1 and min(totals[1:]) < totals[0]
+
+
+def describe_end(reason: str, totals: Sequence[float], fallen: bool) -> str:
+    """`Result.stopped` for the reason that ended the loop, the losses of the last scale, and whether any scale's fell.
+
+    >>> describe_end("time", [3.0], False), describe_end("steps", [3.0, 4.0], False)
+    ('no step', 'no descent')
+    """
+    if reason == "time" and len(totals) == 1 and not fallen:
+        return "no step"
+    if reason in ("steps", "tolerance") and len(totals) > 1 and not fallen and math.isfinite(totals[0]):
+        return "no descent"
+    return reason

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,28 +13,52 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.config import Config, to_dict
-from jnst.errors import ConfigError, ImageError
-from jnst.files import check_writable_file, write_atomically
+from jnst.errors import ConfigError, ImageError, JnstError
+from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
 from jnst.images.writing import check_writable, write_image
-from jnst.runtime import Interruptions, versions
+from jnst.runtime import Interruptions
 from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.checkpoint import Checkpoint, read_about
 from jnst.transfer.driver import Result, stylize
-from jnst.transfer.record import Job, _describe_file, make_record, record_path
+from jnst.transfer.plots import check_matplotlib, plot_losses
+from jnst.transfer.record import Job, make_record, record_path
+from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
 
 
-def check_outputs(job: Job) -> None:
-    """Raises ImageError, before any work, for whatever could not be written at its end."""
+def check_outputs(job: Job, weights: Weights) -> Job:
+    """Finds out before any work whether everything can be written at its end.
+
+    Returns:
+        The job, which overwrites where it goes on with the run that wrote what is there.
+
+    Raises:
+        ImageError: for a file that could not be written, with the reason.
+        JnstError: curves are asked for, and matplotlib is not installed.
+    """
+    _check_inputs_stay(job)
+    if job.plot:
+        check_matplotlib()
+    if may_replace(job, weights):
+        job = dataclasses.replace(job, overwrite=True)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
     for path in _companions(job):
         check_writable_file(path, overwrite=job.overwrite)
+    return job
+
+
+def _check_inputs_stay(job: Job) -> None:
+    """Raises ImageError where something that the job writes would replace a file that it reads."""
+    inputs = [job.content, *job.styles]
+    inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    outputs = [job.output, *_companions(job), state_path(job.output)]
+    frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
+    outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
+    check_keeps_inputs(outputs, inputs)
 
 
 def _companions(job: Job) -> list[Path]:
@@ -64,11 +90,13 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
+    size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
+    check_writable(job.output, overwrite=True, bits=job.bits, size=size)
     if job.resume and job.choose_tile:
-        job = dataclasses.replace(job, config=_with_stored_tiles(job))
+        job = dataclasses.replace(job, config=with_stored_tiles(job))
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
-    checkpoint = make_checkpoint(job, weights)
+    checkpoint = make_checkpoint(job, weights, printer.problem)
     frames = _FrameWriter(job, printer)
     with Interruptions() as interruptions:
 
@@ -94,40 +122,9 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         _write_outputs(job, result, record, content, styles)
-        if checkpoint is not None and result.stopped not in ("callback", "time"):
+        if result.stopped not in RESUMABLE:
             checkpoint.remove()
     return record, interruptions.signal
-
-
-def state_path(output: Path) -> Path:
-    """Where the state of an unfinished run is kept: OUT.state beside OUT.png."""
-    return output.with_suffix(".state")
-
-
-def make_checkpoint(job: Job, weights: Weights) -> Checkpoint:
-    """The place of the job's state, with all that its result depends on."""
-    config = to_dict(job.config)
-    # A run may be given more time, and other steps between two looks.
-    config["run"] = {name: value for name, value in config["run"].items() if name not in ("max_time", "save_every")}
-    identity = {
-        "config": config,
-        "content": _describe_file(job.content)["sha256"],
-        "styles": [_describe_file(style)["sha256"] for style in job.styles],
-        "style_weights": None if job.style_weights is None else list(job.style_weights),
-        "initial": None if job.initial is None else _describe_file(job.initial)["sha256"],
-        "weights": weights.info.sha256,
-        "seed": job.seed,
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.local_device_count() if job.split_rows else 1,
-        "versions": {name: value for name, value in versions().items() if name in ("jnst", "jax", "jaxlib", "jaxopt")},
-    }
-    return Checkpoint(state_path(job.output), job.checkpoint_every, identity, job.resume)
-
-
-def _with_stored_tiles(job: Job) -> Config:
-    """The job's config with the tiles of the state that it goes on from, whatever memory is free today."""
-    stored = read_about(state_path(job.output))["identity"]["config"]
-    return dataclasses.replace(job.config, tile=stored["tile"], tiled_content=stored["tiled_content"])
 
 
 def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
@@ -185,25 +182,49 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
     try:
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
     except ImageError as error:
-        rescue = Path(tempfile.gettempdir()) / f"jnst-rescued-{job.output.stem}.png"
-        write(rescue, overwrite=True)
-        raise ImageError(f"{error}; the picture was saved as {rescue} instead") from error
-    _write(record_path(job.output), lambda path: write_atomically(path, json.dumps(record, indent=1).encode()))
-    if job.plot:
-        from jnst.transfer.plots import plot_losses
+        raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
+    try:
+        _write_companions(job, result, record, content, styles)
+    except (JnstError, OSError) as error:
+        reason = error if isinstance(error, JnstError) else error.strerror or error
+        raise ImageError(
+            f"the picture was written to {job.output}, but not all that belongs to it: {reason}"
+        ) from error
 
+
+def _rescue(output: Path, write: Callable[..., None]) -> str:
+    """Writes the picture where it was not asked for, and says where, or why not.
+
+    The folder's name cannot be guessed and is its owner's alone: in a shared folder for temporary files, a link that
+    somebody else put there would be followed.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="jnst-rescued-"))
+    except OSError as error:
+        return f"nor could it be saved in the folder for temporary files ({error.strerror or error})"
+    path = folder / f"{output.stem}.png"
+    try:
+        write(path)
+    except ImageError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"nor could it be saved elsewhere ({error})"
+    return f"the picture was saved as {path} instead"
+
+
+def _write_companions(
+    job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]
+) -> None:
+    path = record_path(job.output)
+    try:
+        write_atomically(path, json.dumps(record, indent=1).encode())
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+    if job.plot:
         plot_losses(result.trace, _companions(job)[1], overwrite=True)
     if job.sheet:
         pictures = [content.pixels, *(style.pixels for style in styles), result.image]
         labels = ["content", *["style"] * len(styles), "result"]
         write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    try:
-        write(path)
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Loss curves and contact sheets as files. Matplotlib enters here, and only when a curve is drawn."""
 
+import importlib.util
 import io
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from jnst.errors import JnstError
+from jnst.errors import ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.writing import write_image
@@ -48,7 +50,10 @@ def plot_losses(
         figure.suptitle(title, color=_INK, fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_sheet(
@@ -64,7 +69,15 @@ def write_sheet(
     write_image(path, montage(images, labels=labels, height=height, columns=columns), overwrite=overwrite)
 
 
+def check_matplotlib() -> None:
+    """Raises JnstError where matplotlib is not installed; it is not imported yet."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise JnstError("curves need matplotlib: pip install 'jnst[plots]'")
+
+
 def _new_figure() -> Any:
+    # Its complaints about a home folder that cannot be written concern nobody here: it goes without a cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -25,7 +25,7 @@ from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.images.validate import validate_image
 from jnst.loss.targets import blend_grams, style_grams
 from jnst.vgg.valid_region import Extent
-from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
+from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 
 FORMAT = "jnst-style"
 FORMAT_VERSION = 1
@@ -176,6 +176,7 @@ def write_style(path: str | Path, targets: StyleTargets) -> None:
     try:
         with disk_errors(Path(path)):
             write_atomically(path, hdf5_bytes(groups, attributes))
+        remember(Path(path))
     except WeightsError as error:
         raise TargetsError(str(error)) from error
 

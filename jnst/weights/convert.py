@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -119,14 +120,26 @@ def fetch_weights(
 
     with exclusive(target, waiting=wait):
         if _is_sound(target):
+            _clear(raw.parent, entry)
             return target
         download = Download(entry.url, entry.size, entry.checksum)
         # The converted file is smaller than the download, whichever it is.
         fetch(download, raw, progress=progress, reserve=min(entry.size, 100_000_000), patience=patience)
         convert_weights(raw, target, name=entry.name, lineage=entry.lineage, origin=entry.url, licence=entry.licence)
-        with disk_errors(raw):
-            raw.unlink()
+        _clear(raw.parent, entry)
     return target
+
+
+def _clear(folder: Path, entry: Entry) -> None:
+    """Removes the download, and what earlier attempts left of it, from here or from the official address."""
+    official = CATALOGUE.get(entry.name, entry)
+    for url in {entry.url, official.url}:
+        name = url.rsplit("/", 1)[-1]
+        for path in (folder / name, folder / f"{name}.part", folder / f"{name}.lock"):
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
+    with suppress(OSError):  # other downloads are in it, or there were none
+        folder.rmdir()
 
 
 def _is_sound(path: Path) -> bool:

@@ -5,7 +5,6 @@ Environment: JNST_OFFLINE=1 forbids every download.
 
 import hashlib
 import http.client
-import json
 import os
 import re
 import ssl
@@ -90,14 +89,13 @@ def fetch(
         _transfer(download, part, progress, reserve, patience)
         fault = _fault(download, part)
         if fault and left_behind:  # the fault may lie in what an earlier run left behind
-            _discard(part)
+            part.unlink(missing_ok=True)
             _transfer(download, part, progress, reserve, patience)
             fault = _fault(download, part)
         if fault:
-            _discard(part)
+            part.unlink(missing_ok=True)
             raise WeightsError(f"{download.url} is not the file that was expected: {fault}")
         os.replace(part, path)
-        _discard(part)
     return path
 
 
@@ -121,16 +119,6 @@ def _fault(download: Download, path: Path) -> str:
     return ""
 
 
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
-
-
-def _note(part: Path) -> Path:
-    """The file beside PATH.part that says which version of the server's file PATH.part is the beginning of."""
-    return part.with_name(part.name + ".json")
-
-
 def _transfer(download: Download, part: Path, progress: Progress | None, reserve: int, patience: Patience) -> None:
     """Attempts until the part is complete."""
     failures, best = 0, 0
@@ -138,7 +126,7 @@ def _transfer(download: Download, part: Path, progress: Progress | None, reserve
         try:
             return _attempt(download, part, progress, reserve, patience.timeout)
         except _Changed:
-            _discard(part)
+            part.unlink(missing_ok=True)
             reason = "the file on the server changed"
         except _Interrupted as error:
             reason = str(error)
@@ -154,17 +142,15 @@ def _transfer(download: Download, part: Path, progress: Progress | None, reserve
 
 
 def _attempt(download: Download, part: Path, progress: Progress | None, reserve: int, timeout: float) -> None:
-    have, validator = _resumable(download, part)
+    have = _resumable(download, part)
     if download.size and have == download.size:
         return
     headers = {"User-Agent": "jnst", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        if validator:
-            headers["If-Range"] = validator
     with _open(download.url, headers, timeout) as response:
         if response.status == 206:
-            total = _check_range(response, have, validator)
+            total = _check_range(response, have)
         else:
             have, total = 0, _length(response)
         if download.size and total not in (None, download.size):
@@ -173,24 +159,16 @@ def _attempt(download: Download, part: Path, progress: Progress | None, reserve:
         check_space(part.parent, (total or 0) - have + reserve)
         if not have:
             part.unlink(missing_ok=True)
-            note = {"url": download.url, "validator": _validator(response)}
-            _note(part).write_text(json.dumps(note), encoding="utf-8")
         have = _receive(response, part, have, total, progress)
     if total is not None and have != total:
         raise _Interrupted(f"the connection ended after {have} of {total} bytes")
 
 
-def _resumable(download: Download, part: Path) -> tuple[int, str]:
-    """Bytes that can be kept, and the server's word for their version. Without word and hash nothing can be."""
-    try:
-        note = json.loads(_note(part).read_text(encoding="utf-8"))
-        have, url, validator = part.stat().st_size, str(note["url"]), str(note["validator"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return 0, ""
+def _resumable(download: Download, part: Path) -> int:
+    """Bytes that can be kept: only a hash tells in the end whether they were the beginning of the right file."""
+    have = part.stat().st_size if part.exists() else 0
     too_many = bool(download.size) and have > download.size
-    if url != download.url or too_many or not (validator or download.checksum):
-        return 0, ""
-    return have, validator
+    return 0 if too_many or not download.checksum else have
 
 
 def _open(url: str, headers: dict[str, str], timeout: float) -> Any:
@@ -218,18 +196,12 @@ def _open(url: str, headers: dict[str, str], timeout: float) -> Any:
         raise WeightsError(f"{url} is not a web address: {error}") from error
 
 
-def _check_range(response: Any, have: int, validator: str) -> int | None:
+def _check_range(response: Any, have: int) -> int | None:
     """The whole file's size from a partial answer; `_Changed` where it does not continue what is here."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if not match or int(match[1]) != have or (validator and _validator(response) not in ("", validator)):
+    if not match or int(match[1]) != have:
         raise _Changed
     return None if match[2] == "*" else int(match[2])
-
-
-def _validator(response: Any) -> str:
-    """A strong ETag, else the date of the last change."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def _length(response: Any) -> int | None:

@@ -1,21 +1,30 @@
-"""HDF5 files, read with suspicion: the only room that uses h5py.
+"""HDF5 files, read with suspicion: here and in `hdf5_check` h5py enters.
 
 A file from somewhere else may be cut short, may link to other files of the machine, or may declare arrays that it does
 not hold. Whatever h5py says of such a file comes out as one WeightsError with the path in it.
-The library itself trusts the sizes in a file's structure: a file made to do harm can still cost memory, not more.
+The library itself loops for ever in some damaged files. So a file is read by a child process under a time limit
+first, unless it comes with jnst, was written by jnst on this machine, or has passed this check before: whether it has
+is remembered in the cache, by what the system says of the file.
 """
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from jnst.errors import WeightsError
-from jnst.files import check_readable
+from jnst.errors import JnstError, WeightsError
+from jnst.files import cache_directory, check_readable
 
+# Seconds that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
+TIME_LIMIT = 30.0
+_MOST_MARKS = 1000
 _LARGEST_RATIO = 16  # of an array's bytes to those that the file holds; half-precision kernels shrink to 0.86
 _SMALL = 4096  # bytes below which an array is stored plainly
 _BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
@@ -36,6 +45,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     check_readable(path)
     if not is_hdf5(path):
         raise WeightsError(f"{path} is not a weights file of jnst, or its beginning is damaged")
+    if not is_known(path):
+        check_in_child(path)
+        remember(path)
     try:
         # Files appear by renaming and never change, so a lock protects nothing, and some network disks refuse it.
         with h5py.File(path, "r", locking=False) as file:
@@ -44,6 +56,59 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise WeightsError(f"{path}: {error}") from error
     except _BROKEN as error:
         raise WeightsError(f"{path} is damaged or truncated: {error}") from error
+
+
+def is_known(path: Path) -> bool:
+    """Whether the file comes with jnst, was written by it, or has been checked, and has not been touched since."""
+    package = Path(__file__).parents[1]
+    folder = Path(os.path.realpath(path)).parent
+    if folder in (package / "data" / "weights", package.parent / "weights"):
+        return True
+    with suppress(OSError, JnstError):
+        return _mark(path).exists()
+    return False
+
+
+def remember(path: Path) -> None:
+    """Says of a file that is safe to read that it is; where the cache cannot be written, it is checked each time."""
+    with suppress(OSError, JnstError):
+        mark = _mark(path)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        marks = list(mark.parent.iterdir())
+        for old in marks if len(marks) >= _MOST_MARKS else ():  # of files that are gone, mostly
+            old.unlink(missing_ok=True)
+        mark.touch()
+
+
+def _mark(path: Path) -> Path:
+    # The time of change (ctime) cannot be set by whoever replaces the content.
+    stat = path.stat()
+    identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, h5py.version.hdf5_version)
+    return cache_directory() / "checked" / hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
+
+
+def check_in_child(path: Path) -> None:
+    """Reads the whole file in a process of its own.
+
+    Raises:
+        WeightsError: when the reading does not end in time, crashes, needs gigabytes, or fails.
+    """
+    limit = TIME_LIMIT + path.stat().st_size / 20e6
+    script = Path(__file__).with_name("hdf5_check.py")
+    # -P: not to take the modules beside the script for others of the same name.
+    command = [sys.executable, "-P", str(script), os.path.abspath(path), str(int(limit) + 1)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=limit, env=environment, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise WeightsError(f"{path} is damaged: the HDF5 library had not read it after {limit:.0f} seconds") from None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be checked before it is read: {error}") from error
+    if done.returncode == 3:
+        reason = done.stdout.decode("utf-8", "replace").strip()
+        raise WeightsError(f"{path} is damaged or truncated: {reason}")
+    if done.returncode:
+        raise WeightsError(f"{path} is damaged: the HDF5 library fails in it (exit code {done.returncode})")
 
 
 def member(group: Any, name: str) -> Any:

@@ -18,7 +18,7 @@ from jnst.config import Architecture, NetworkConfig, PixelSpace, check_channels
 from jnst.errors import ConfigError, WeightsError, describe_unknown
 from jnst.files import disk_errors, write_atomically
 from jnst.vgg.layers import channel_counts, convolutions, describe_width
-from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array
+from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 from jnst.weights.registry import INPUT_SPACES, WeightsLineage, resolve_weights
 
 FORMAT = "jnst-weights"
@@ -211,6 +211,7 @@ def write_weights(
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, hdf5_bytes(stored, attributes, compress=compress))
+    remember(path)
     return info
 
 

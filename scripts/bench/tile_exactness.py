@@ -111,7 +111,7 @@ def measure_drift(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for height, width in sizes_of(arguments):
         for name in names_of(arguments):
-            recipe = find_preset(name, method="adam")
+            recipe = find_preset(name, optimizer="adam")
             recipe = dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, width=arguments.width))
             weights = random_weights(recipe.network.architecture, arguments.width, 0)
             params = prepare_params(weights, winograd=False)

@@ -17,6 +17,7 @@ from PIL import Image
 from small import tiny_weights
 
 from jnst.batch import remote
+from jnst.batch.discovery import list_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
 from jnst.batch.pipeline import Options, Workshop
@@ -226,7 +227,7 @@ def test_a_damaged_prepared_style_is_refused(folder):
 def run(output="out", printer=None, **options):
     run = resolved()
     job_options = {name: options.pop(name) for name in ("keep_going",) if name in options}
-    entries = combine(remote.list_pictures("in"), ["style.png"], run.config)
+    entries = combine(list_pictures("in"), ["style.png"], run.config)
     job = FolderJob(tuple(entries), Options(output, lanes=2, **job_options), **options)
     return run_folder(job, run.weights, printer or Silent())
 
@@ -274,7 +275,7 @@ def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypa
     """The second batch is read, and the first written, while painting is going on; else this would time out."""
     run = resolved()
     shop = Workshop(run.weights, Options("out", lanes=2))
-    entries = combine(remote.list_pictures("in/[a-b].png") + remote.list_pictures("in/deep"), ["style.png"], run.config)
+    entries = combine(list_pictures("in/[a-b].png") + list_pictures("in/deep"), ["style.png"], run.config)
     read, wrote = threading.Event(), threading.Event()
     real_read, waited = remote.read_picture, []
 

@@ -1,22 +1,25 @@
 """The book of a job survives kills, and names and lists of work are what they should be."""
 
+import functools
 import json
 import os
 
 import pytest
 
+from jnst.batch.discovery import list_pictures
 from jnst.batch.manifest import Manifest, latest, manifest_name, read_records
-from jnst.batch.remote import join, list_pictures
+from jnst.batch.pairs import Reading, read_pairs
+from jnst.batch.remote import join
 from jnst.batch.shards import Share
-from jnst.batch.worklist import combine, fill_template, read_pairs
-from jnst.cli.flags import parse_setting
+from jnst.batch.worklist import combine, fill_template
+from jnst.cli.flags import parse_named
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.presets.resolve import replace_settings
+from jnst.presets.settings import replace_settings, setting_names
 
 
 def item(name, status="done"):
-    return {"kind": "item", "name": name, "status": status}
+    return {"kind": "item", "name": name, "status": status, "content": "a.png", "styles": ["s.png"]}
 
 
 def test_lines_are_appended_and_read_back_over_all_shards(tmp_path):
@@ -108,8 +111,15 @@ def test_the_key_depends_on_everything_that_changes_the_picture():
     assert entry.key("w") == combine([("cat.jpg", "")], ["s.png"], Config())[0].key("w")
 
 
+def rows_of(path, styles=()):
+    override = functools.partial(replace_settings, Config())
+    return read_pairs(str(path), Reading(styles, override, parse_named, setting_names()))
+
+
 def read(path, styles=()):
-    return read_pairs(str(path), styles, lambda settings: replace_settings(Config(), settings), parse_setting)
+    rows = rows_of(path, styles)
+    assert rows.bad == []
+    return rows.entries
 
 
 def test_pairs_from_csv_with_overrides(tmp_path):
@@ -140,7 +150,7 @@ def test_pairs_from_jsonl_with_the_style_of_the_command_line(tmp_path):
     [
         ("file,style\na,b\n", "expected a head line with a column named content"),
         ("content\na.jpg\n", "line 2 of .*: no style, and 0 styles given"),
-        ("content,style,run.stepz\na.jpg,s.png,3\n", "line 2 of .*did you mean 'run.steps'"),
+        ("content,style,run.stepz\na.jpg,s.png,3\n", "line 1 of .*: column 3: .*did you mean 'run.steps'"),
         ("content,style,run.steps\na.jpg,s.png,many\n", "line 2 of .*expected a whole number"),
         ("content,style\na.jpg,s.png,more\n", "more values than the head line has names"),
         ("content,style\n", "names no pictures"),

@@ -1,11 +1,16 @@
 """Flags made from the config's fields."""
 
 import argparse
+import random
 
+import hostile
 import pytest
 
 from jnst.cli.flags import add_config_flags, parse_layers, read_settings
+from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.presets.recipes import PRESETS
+from jnst.presets.settings import Factor, replace_settings
 
 
 def settings(*words: str) -> dict[str, object]:
@@ -72,5 +77,29 @@ def test_help_states_unit_and_choices() -> None:
     parser = argparse.ArgumentParser()
     add_config_flags(parser)
     shown = " ".join(parser.format_help().split())
-    assert "--iterations N optimiser steps at full size [steps]" in shown
-    assert "--pooling {max,average}" in shown
+    default = PRESETS["default"]
+    assert f"--steps N, --iterations N optimiser steps at full size [steps] ({default.run.steps})" in shown
+    assert "--pooling {max,average} how 2×2 windows are pooled (max)" in shown
+    assert f"weight of the style term ({default.loss.style_weight:g})" in shown
+
+
+def test_steps_have_a_second_spelling_and_a_factor_multiplies() -> None:
+    assert settings("--steps", "5") == settings("--iterations", "5") == settings("--set", "steps=5") == {"run.steps": 5}
+    assert settings("--style-weight", "x2.5") == {"loss.style_weight": Factor(2.5)}
+    for wrong in ("x", "x-1", "xinf", "xnan", "x2x"):
+        with pytest.raises(ConfigError, match="expected a"):
+            settings("--style-weight", wrong)
+
+
+def test_settings_of_any_text_end_in_one_sentence() -> None:
+    generator = random.Random(0)
+    letters = ["9", "x", "-", ".", "e", "1e400", "\0", "\x1b", "\u202e", "9" * 5000, "=", ",", ":", " "]
+    for _ in range(300):
+        text = "".join(generator.choice(letters) for _ in range(generator.randint(1, 6)))
+        flag = generator.choice(["--steps", "--style-weight", "--style-layers", "--pooling", "--size", "--set"])
+        words = [f"{flag}={text}"] if flag != "--set" else ["--set", f"run.steps={text}"]
+        try:
+            message = hostile.refusal(lambda words=words: replace_settings(Config(), settings(*words)))
+        except SystemExit:  # argparse alone; the program's own parser says it in a sentence
+            continue
+        assert message is None or (len(message) < 400 and message.isprintable())

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -204,20 +205,21 @@ class TestErrors:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         import jnst.images.writing
-        import jnst.transfer.job
 
         write = jnst.images.writing.write_atomically
 
         def full(path: Path, data: bytes) -> None:
-            if Path(path).name == "full.png":
+            if Path(path) == Path("full.png"):
                 raise OSError(28, "No space left on device")
             write(path, data)
 
         monkeypatch.setattr(jnst.images.writing, "write_atomically", full)
-        monkeypatch.setattr(jnst.transfer.job.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         assert stylize(output="full.png") == 2
-        assert "No space left on device; the picture was saved as" in capsys.readouterr().err
-        assert pixels(tmp_path / "jnst-rescued-full.png").shape == (20, 28, 3)
+        (rescued,) = tmp_path.glob("jnst-rescued-*/full.png")
+        assert f"No space left on device; the picture was saved as {rescued} instead" in capsys.readouterr().err
+        assert pixels(rescued).shape == (20, 28, 3)
+        assert rescued.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

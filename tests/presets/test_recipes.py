@@ -78,7 +78,7 @@ def test_two_steps(name):
 )
 @pytest.mark.parametrize("network", ["vgg19", "vgg16", "vgg16-experimental"])
 def test_the_authors_table_of_weights(network, method, init, weights):
-    config = find_preset("gordic", network=network, method=method, init=init)
+    config = find_preset("gordic", network=network, optimizer=method, init=init)
     assert (config.loss.content_weight, config.loss.style_weight, config.loss.tv_weight) == weights
     assert (config.optimizer.method, config.init) == (method, init)
     assert config.optimizer.learning_rate == 10
@@ -118,7 +118,7 @@ def test_presets_without_changes_are_themselves():
 
 @pytest.mark.parametrize("name", ["default", "tf-tutorial", "gatys", "paper"])
 def test_another_network_optimizer_and_start(name):
-    config = find_preset(name, network="vgg16", method="adam", init="random")
+    config = find_preset(name, network="vgg16", optimizer="adam", init="random")
     assert config == replace(
         PRESETS[name],
         init="random",
@@ -136,8 +136,8 @@ def test_unknown_names_are_refused():
         find_preset("gordic", network="vgg13")
     with pytest.raises(ConfigError, match="unknown network of preset paper 'vgg16-experimental'"):
         find_preset("paper", network="vgg16-experimental")
-    with pytest.raises(ConfigError, match="unknown method 'sgd'"):
-        find_preset("paper", method="sgd")
+    with pytest.raises(ConfigError, match="unknown optimizer 'sgd'"):
+        find_preset("paper", optimizer="sgd")
     assert set(get_args(Init)) == {"content", "style", "random", "recolored"}
 
 

@@ -8,8 +8,9 @@ from small import tiny_weights
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError
 from jnst.presets.recipes import CAFFE, PRESETS, TORCHVISION
-from jnst.presets.resolve import load_preset, replace_settings, resolve_run, setting_paths
+from jnst.presets.resolve import load_preset, resolve_run
 from jnst.presets.select import find_preset
+from jnst.presets.settings import Factor, replace_settings, setting_paths
 from jnst.weights.store import describe_weights, random_weights, write_weights
 
 
@@ -44,9 +45,9 @@ def test_the_default_gives_up_its_compact_history_for_what_needs_another(changed
     assert replace_settings(PRESETS["default"], changed).optimizer.history_precision == precision
 
 
-@pytest.mark.parametrize(("method", "precision"), [("lbfgs", "bfloat16"), ("optax-lbfgs", "float32")])
-def test_a_preset_with_another_optimizer_takes_the_history_that_it_can(method: Method, precision: str) -> None:
-    assert find_preset("default", method=method).optimizer.history_precision == precision
+@pytest.mark.parametrize(("optimizer", "precision"), [("lbfgs", "bfloat16"), ("optax-lbfgs", "float32")])
+def test_a_preset_with_another_optimizer_takes_the_history_that_it_can(optimizer: Method, precision: str) -> None:
+    assert find_preset("default", optimizer=optimizer).optimizer.history_precision == precision
 
 
 def test_a_line_search_against_a_compact_history_is_refused() -> None:
@@ -123,7 +124,7 @@ def test_weights_of_another_network_are_refused(caffe: Path) -> None:
 
 def test_load_preset_takes_short_names_and_paths() -> None:
     _, config = load_preset(
-        "default", weights=tiny_weights(), size=99, style_weight=7, method="adam", optimizer__beta1=0.5
+        "default", weights=tiny_weights(), size=99, style_weight=7, optimizer="adam", optimizer__beta1=0.5
     )
     assert config.loss.strength == 0.5
     assert load_preset("default", weights=tiny_weights(), strength=0.8)[1].loss.strength == 0.8
@@ -132,3 +133,30 @@ def test_load_preset_takes_short_names_and_paths() -> None:
     assert (config.optimizer.method, config.optimizer.beta1) == ("adam", 0.5)
     with pytest.raises(ConfigError, match=r"did you mean 'optimizer.beta"):
         load_preset("default", weights=tiny_weights(), optimizer__beta=0.5)
+
+
+@pytest.mark.parametrize("init", ["content", "style", "random", "recolored"])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("network", [None, "vgg16", "vgg19"])
+@pytest.mark.parametrize("name", ["default", "gordic", "tf-tutorial", "gatys", "paper"])
+def test_a_setting_means_the_same_however_it_is_given(name: str, network: str, optimizer: Method, init: str) -> None:
+    """By its own word, by its short name, or by its path: the author's variant is found each time."""
+    expected = find_preset(name, network=network, optimizer=optimizer, init=init)  # pyright: ignore
+    assert (expected.optimizer.method, expected.init) == (optimizer, init)
+    for settings in ({"optimizer": optimizer, "init": init}, {"init": init, "optimizer.method": optimizer}):
+        more = {} if network is None else {"network.architecture": network}
+        assert find_preset(name, settings={**settings, **more}) == expected
+        assert find_preset(name, network=network, settings=settings) == expected
+
+
+def test_what_is_given_by_hand_is_applied_after_the_authors_variant() -> None:
+    config = find_preset("gordic", settings={"steps": 5, "optimizer": "adam", "style_weight": Factor(2)})
+    assert (config.run.steps, config.loss.style_weight, config.loss.tv_weight) == (5, 2e5, 1e-1)
+
+
+def test_a_factor_multiplies_once_and_only_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "tv.h5"
+    write_weights(path, random_weights("vgg19", 1 / 16, 0), describe_weights("tv", "vgg19", 1 / 16, "torchvision"))
+    assert resolve_run("default", weights=path, settings={"style_weight": Factor(3)}).config.loss.style_weight == 180
+    with pytest.raises(ConfigError, match="cannot be multiplied by 2"):
+        replace_settings(Config(), {"precision": Factor(2)})

@@ -1,8 +1,12 @@
 """A run that is killed and resumed ends in the very picture of one that was left alone."""
 
 import dataclasses
+import io
+import json
+import random
 import zipfile
 
+import hostile
 import material
 import numpy as np
 import pytest
@@ -93,7 +97,7 @@ def test_no_state_and_damaged_states_are_refused(tmp_path):
         Checkpoint(path, 0, {}, resume=True).load()
     with zipfile.ZipFile(path, "w") as parts:
         parts.writestr("about.json", '{"format": 99}')
-    with pytest.raises(JnstError, match="format 99; this version reads 2"):
+    with pytest.raises(JnstError, match="its format is 99, and this version reads 2"):
         Checkpoint(path, 0, {}, resume=True).load()
 
 
@@ -106,7 +110,104 @@ def test_a_failed_write_leaves_the_last_state_alone(params, tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
-    with pytest.raises(JnstError, match=r"cannot write the state to .*No space left"):
-        stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(path, 0, {"run": 1}))
+    told = []
+    checkpoint = Checkpoint(path, 0, {"run": 1}, report=told.append)
+    result = stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=checkpoint)
+    assert result.image.shape == (48, 64, 3)
+    assert len(told) == 1
+    assert "cannot write the state to" in told[0]
+    assert "No space left" in told[0]
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["run.state"]
+
+
+@pytest.mark.parametrize(("steps", "length"), [(5, 7), (6, 7), (9, 10)])
+def test_steps_may_change_on_resuming(params, tmp_path, steps, length):
+    """Fewer, as many or more than the six that were made; with fewer, what there is so far is the result."""
+    path, config = tmp_path / "run.state", dataclasses.replace(CONFIG, run=RunConfig(steps=8, chunk=3))
+    checkpoint = Checkpoint(path, 0, {})
+    stylize(params, CONTENT, STYLE, config, callback=lambda shown: shown.progress.step == 6, checkpoint=checkpoint)
+    changed = dataclasses.replace(config, run=RunConfig(steps=steps, chunk=3))
+    resumed = stylize(params, CONTENT, STYLE, changed, checkpoint=Checkpoint(path, 0, {}, resume=True))
+    assert (resumed.stopped, len(resumed.trace["total"])) == ("steps", length)
+    expected = stylize(params, CONTENT, STYLE, dataclasses.replace(config, run=RunConfig(steps=length - 1, chunk=3)))
+    assert resumed.image.tobytes() == expected.image.tobytes()
+
+
+def test_the_time_allowed_is_that_of_each_run(params, tmp_path):
+    path, config = tmp_path / "run.state", dataclasses.replace(CONFIG, run=RunConfig(steps=9, chunk=3, max_time=1e-9))
+    first = stylize(params, CONTENT, STYLE, config, checkpoint=Checkpoint(path, 0, {}))
+    assert (first.stopped, len(first.trace["total"])) == ("no step", 1)
+    longer = dataclasses.replace(config, run=dataclasses.replace(config.run, max_time=600))
+    with zipfile.ZipFile(path) as parts:
+        about = json.loads(parts.read("about.json"))
+    about["clock"]["elapsed"] = 10_000.0
+    _rewrite(path, lambda: json.dumps(about).encode())
+    resumed = stylize(params, CONTENT, STYLE, longer, checkpoint=Checkpoint(path, 0, {}, resume=True))
+    assert resumed.stopped == "steps"
+
+
+def _rewrite(path, about=None, leaf=None):
+    """The state with another description, or with its first array replaced by these bytes."""
+    with zipfile.ZipFile(path) as parts:
+        contents = {name: parts.read(name) for name in parts.namelist()}
+    contents |= {} if about is None else {"about.json": about()}
+    contents |= {} if leaf is None else {"0.npy": leaf}
+    with zipfile.ZipFile(path, "w") as parts:
+        for name, data in contents.items():
+            parts.writestr(name, data)
+
+
+def _load(params, path):
+    stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(path, 0, {}, resume=True))
+
+
+def test_a_damaged_state_is_refused_with_one_sentence(params, tmp_path):
+    """Bytes flipped, cut, or a description that says something else: a sentence that names the file, or taken."""
+    good, path, generator, refused = tmp_path / "good.state", tmp_path / "run.state", random.Random(0), 0
+    stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(good, 0, {}))
+    whole = good.read_bytes()
+    about = read_about(good)
+    for number in range(120):
+        path.write_bytes(whole)
+        if number % 3 == 0:
+            _rewrite(path, lambda: hostile.dumps(hostile.mutate(about, generator)).encode())
+        else:
+            data = bytearray(whole if number % 3 == 1 else whole[: generator.randrange(len(whole))])
+            for _ in range(generator.randint(1, 20)):
+                # The directory and the description lie at the ends.
+                place = generator.choice(
+                    [generator.randrange(len(data)), -1 - generator.randrange(min(600, len(data)))]
+                )
+                data[place] = generator.randrange(256)
+            path.write_bytes(data)
+        message = hostile.refusal(lambda: Checkpoint(path, 0, {}, resume=True).load())
+        if message is not None:
+            refused += 1
+            assert str(path) in message
+            assert message.isprintable()
+    assert refused > 60
+
+
+@pytest.mark.parametrize("shape", [(2**62,), (-1,), (10**6, 10**6), (2**31, 2**31, 2**31)])
+def test_a_state_cannot_announce_more_than_it_holds(params, tmp_path, shape):
+    path = tmp_path / "run.state"
+    stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(path, 0, {}))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    _rewrite(path, leaf=header.getvalue())
+    with pytest.raises(JnstError, match="which is not what it holds"):
+        _load(params, path)
+
+
+def test_a_state_of_more_scales_or_other_arrays_is_refused(params, tmp_path):
+    path = tmp_path / "run.state"
+    stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(path, 0, {}))
+    about = read_about(path)
+    _rewrite(path, lambda: json.dumps(about | {"index": 5}).encode())
+    with pytest.raises(JnstError, match="of scale 6, but this run has 2"):
+        _load(params, path)
+    longer = {name: [*values, values[-1]] for name, values in about["trace"].items()}
+    _rewrite(path, lambda: json.dumps(about | {"trace": longer}).encode())
+    with pytest.raises(JnstError, match="turn 1, but losses of 2 turns"):
+        _load(params, path)

@@ -109,11 +109,22 @@ def test_tolerance():
 
 
 def test_time_limit():
+    run(with_run(steps=1))  # compiles
     start = time.monotonic()
-    result = run(with_run(steps=10**6, max_time=0.3))
+    result = run(with_run(steps=10**6, max_time=2.0))
     assert result.stopped == "time"
     assert len(result.trace["total"]) < 10**6
     assert time.monotonic() - start < 30
+
+
+def test_time_that_ends_before_the_first_step_and_a_loss_that_never_falls_are_told():
+    result = run(with_run(steps=5, max_time=1e-9))
+    assert (result.stopped, len(result.trace["total"])) == ("no step", 1)
+    away = optax.GradientTransformation(lambda _: (), lambda g, s, _: (g, s))  # uphill
+    result = run(with_run(steps=3), optimizer=away)
+    assert min(result.trace["total"][1:]) >= result.trace["total"][0]
+    assert result.stopped == "no descent"
+    assert run(with_run(steps=0)).stopped == "steps"
 
 
 def test_stuck():
@@ -233,7 +244,7 @@ def test_stopping_at_a_coarse_scale_still_gives_a_picture_of_full_size():
         ((CONTENT[:0], STYLE), "the content image has shape (0, 28, 3)"),
         ((CONTENT * 255, STYLE), "the content image holds numbers from 1 to 250; expected [0, 1] in floating point"),
         ((CONTENT, np.full((24, 24, 3), np.nan)), "the style image holds numbers from nan to nan"),
-        ((CONTENT.astype(np.int32), STYLE), "picture holds int32; expected uint8, uint16 or floating point"),
+        ((CONTENT.astype(np.int32), STYLE), "the content image holds int32; expected uint8, uint16 or floating point"),
     ],
 )
 def test_what_is_no_picture_is_refused(pictures, message):

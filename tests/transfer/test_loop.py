@@ -66,7 +66,8 @@ def test_entry_k_is_the_loss_of_the_image_that_enters_step_k(config):
 def test_a_turn_computes_every_convolution_once_forward_and_once_backward(config):
     state = init_state(CONTENT, config)
     optimizer = make_descent_optimizer(config, None)
-    jaxpr = jax.make_jaxpr(lambda state: turn(small_params(), targets_of(config), state, config, optimizer))(state)
+    targets = targets_of(config)
+    jaxpr = jax.make_jaxpr(lambda state: turn(small_params(), targets, state, config, optimizer))(state)
     assert count_primitives(jaxpr.jaxpr, "conv_general_dilated") == 2 * 3
 
 

@@ -15,7 +15,7 @@ from small import WIDTH, count_primitives, picture, relative, small_params
 
 from jnst import config
 from jnst.config import NetworkConfig
-from jnst.errors import ConfigError, JnstError, WeightsError
+from jnst.errors import ArrayError, ConfigError, JnstError, WeightsError
 from jnst.loss.terms import gram_matrix
 from jnst.vgg.convolution import frozen_convolution, prepare_params
 from jnst.vgg.features import VGG, extract_features
@@ -377,13 +377,17 @@ def test_an_image_made_by_a_foreign_network_gets_its_gradient():
         ((37, 45, 3), ("relu3_4",), "unknown layer of vgg16 'relu3_4'"),
         ((15, 45, 3), ("relu5_1",), "image of shape (15, 45, 3); expected height × width × 3 with at least 16 pixels"),
         ((37, 45, 4), ("relu1_1",), "image of shape (37, 45, 4); expected height × width × 3"),
-        ((37, 45), ("relu1_1",), "image of shape (37, 45); expected height × width × 3"),
-        ((1, 37, 45, 3), ("relu1_1",), "image of shape (1, 37, 45, 3); expected height × width × 3"),
+        ((37, 45), ("relu1_1",), "image has shape (37, 45); expected height × width × 3"),
+        (
+            (1, 37, 45, 3),
+            ("relu1_1",),
+            "image has shape (1, 37, 45, 3); expected height × width × 3; for several use jax.vmap",
+        ),
         ((0, 45, 3), ("relu1_1",), "image of shape (0, 45, 3)"),
     ],
 )
 def test_bad_images_and_layers_are_refused(shape, layers, message):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises((ConfigError, ArrayError)) as error:
         extract_features(small_params("vgg16"), jnp.zeros(shape), layers, network())
     assert message in str(error.value)
 

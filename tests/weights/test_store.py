@@ -252,8 +252,8 @@ def break_type(file):
         (break_scale, "must be positive"),
         (break_notes, "damaged or truncated"),
         (break_link, "/conv1_1 is missing or only a link"),
-        (break_storage, "/conv1_1/bias is compressed, incomplete, or kept in another file"),
-        (break_external, "/conv1_1/bias is compressed, incomplete, or kept in another file"),
+        (break_storage, "/conv1_1/bias is incomplete or kept in another file"),
+        (break_external, "/conv1_1/bias is incomplete or kept in another file"),
         (break_type, "/conv1_1/bias is not an array of floating-point numbers"),
     ],
 )
@@ -265,7 +265,13 @@ def test_a_damaged_file_is_refused_with_the_reason(path, change, message):
     assert str(path) in str(caught.value)
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(path):
+@pytest.fixture
+def in_process(monkeypatch):
+    """Without the child that reads a file of unknown origin first: many files, none of which hangs."""
+    monkeypatch.setattr("jnst.weights.hdf5.is_known", lambda path: True)
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(path, in_process):
     data = path.read_bytes()
     for size in [*range(0, 3000, 97), *range(3000, len(data), 9001), len(data) - 1]:
         path.write_bytes(data[:size])
@@ -273,7 +279,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(path):
             read_weights(path)
 
 
-def test_rubbish_in_a_file_is_refused_or_harmless(path, tiny):
+def test_rubbish_in_a_file_is_refused_or_harmless(path, tiny, in_process):
     """Structure is not covered by our hashes, but values that differ never come out, nor any other kind of error."""
     data, refused = path.read_bytes(), 0
     for offset in range(8, 9000, 89):

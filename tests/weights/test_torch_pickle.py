@@ -3,7 +3,10 @@
 import os
 import pickle
 import random
+import signal
 import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -260,9 +263,30 @@ def test_malformed_pickles_are_refused(data, message):
         run(data)
 
 
+LARGE_PLACE = b"\x80\x02K\x01r\xff\xff\xff\xff."
+NESTED_KEY = b"\x80\x02})" + b"\x85" * 150_000 + b"Ns."
+
+
 def test_a_large_place_in_the_memo_costs_nothing():
     """Python's own unpickler would make a table of 64 GB for this."""
-    assert run(b"\x80\x02K\x01r\xff\xff\xff\xff.") == 1
+    assert run(LARGE_PLACE) == 1
+
+
+@pytest.mark.parametrize(("data", "code"), [(LARGE_PLACE, 3), (NESTED_KEY, -signal.SIGSEGV)], ids=["memo", "key"])
+def test_why_it_is_not_pythons_restricted_unpickler(data, code):
+    """With no name admitted at all, four gigabytes do not suffice for the one, and the other ends the process."""
+    program = """
+import io, pickle, resource, sys
+class Restricted(pickle.Unpickler):
+    def find_class(self, module, name):
+        raise pickle.UnpicklingError(name)
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+try:
+    Restricted(io.BytesIO(sys.stdin.buffer.read())).load()
+except MemoryError:
+    sys.exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", program], input=data).returncode == code
 
 
 def test_endless_and_deep_pickles_end():
@@ -270,7 +294,7 @@ def test_endless_and_deep_pickles_end():
         run(b"\x80\x02" + b"N" * 220_000 + b".")
     assert run(b"\x80\x02)" + b"\x85" * 150_000 + b".")
     with pytest.raises(WeightsError, match="tuple as a key"):
-        run(b"\x80\x02})" + b"\x85" * 150_000 + b"Ns.")
+        run(NESTED_KEY)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""Content, styles and initial picture of `jnst stylize`: as given, or else from the record of an earlier run."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jnst.batch.discovery import check_path
+from jnst.errors import ConfigError, JnstError, quote
+from jnst.transfer.record import find_input
+
+
+class Inputs(NamedTuple):
+    """What a run is made of, and what the user should know of it."""
+
+    content: Path
+    styles: tuple[Path, ...]
+    style_weights: tuple[float, ...] | None
+    initial: Path | None
+    notices: tuple[str, ...]
+
+
+def choose_inputs(arguments: argparse.Namespace, record: dict[str, Any] | None, initial: Path | None) -> Inputs:
+    """The inputs of the command line, filled up from the record.
+
+    Args:
+        arguments: content, styles, style_blend, init and config are read.
+        record: from `read_record`, where there is --config.
+        initial: the file given as --init.
+
+    Raises:
+        ConfigError: weights of another number than styles, or a path that no file can have.
+        JnstError: something is missing, or what the record names is nowhere.
+    """
+    stored: dict[str, Any] = (record or {}).get("inputs", {})
+    notices: list[str] = []
+
+    def find(described: Any) -> Path:
+        path, notice = find_input(described, Path(arguments.config))
+        notices.append(notice)
+        return path
+
+    for path in (arguments.content, *arguments.styles, arguments.output, initial):
+        if path is not None:
+            check_path(str(path))
+    content = Path(arguments.content) if arguments.content else None
+    if content is None and stored.get("content"):
+        content = find(stored["content"])
+    styles = [Path(style) for style in arguments.styles] or [find(style) for style in stored.get("styles", [])]
+    if content is None or not styles:
+        missing = "CONTENT and STYLE are" if content is None else "STYLE is"
+        raise JnstError(f"{missing} missing; expected `jnst stylize CONTENT STYLE`, or --config with an earlier run")
+    if initial is None and arguments.init is None and stored.get("initial"):
+        initial = find(stored["initial"])
+    blend = stored.get("style_weights") if not arguments.styles else None
+    if arguments.style_blend:
+        blend = parse_blend(arguments.style_blend)
+    if blend is not None and len(blend) != len(styles):
+        raise ConfigError(f"style blend has {len(blend)} weights for {len(styles)} styles; expected one each")
+    told = tuple(filter(None, notices))
+    return Inputs(content, tuple(styles), None if blend is None else tuple(blend), initial, told)
+
+
+def parse_blend(text: str) -> list[float]:
+    """The weights of several styles.
+
+    >>> parse_blend("2,1")
+    [2.0, 1.0]
+    """
+    try:
+        blend = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"style blend is {quote(text)}; expected numbers such as 2,1") from None
+    if not all(math.isfinite(weight) and weight >= 0 for weight in blend) or not sum(blend) > 0:
+        raise ConfigError(f"style blend is {quote(text)}; expected zero or more, and one of them above zero")
+    return blend

@@ -1,0 +1,110 @@
+"""Bytes of a file as a Pillow picture whose header is read; what goes wrong comes out as an `ImageError`."""
+
+import contextlib
+import functools
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from jnst.errors import ImageError
+
+READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
+# How files of each format begin; formats whose beginning is two letters of text are left out.
+_BEGINNINGS = {
+    "PNG": (0, b"\x89PNG\r\n\x1a\n"),
+    "JPEG": (0, b"\xff\xd8\xff"),
+    "WEBP": (8, b"WEBP"),
+    "AVIF": (4, b"ftypavi"),
+    "GIF": (0, b"GIF8"),
+    "little-endian TIFF": (0, b"II*\0"),
+    "big-endian TIFF": (0, b"MM\0*"),
+}
+_lock = threading.Lock()
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file; ImageError where it cannot be read or nothing is in it."""
+    try:
+        if Path(path).is_dir():
+            raise ImageError(f"{path} is a folder; expected a picture")
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no picture at {path}") from error
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+    if not data:
+        raise ImageError(f"{path} is empty (0 bytes)")
+    return data
+
+
+@contextlib.contextmanager
+def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
+    """Whatever goes wrong within is the file's fault, and is said as an `ImageError`; Pillow's warnings are dropped.
+
+    Args:
+        path: of the file.
+        data: its first bytes at least.
+    """
+    with warnings.catch_warnings():
+        # By module: should two threads restore the filters in the wrong order, nothing but Pillow stays silent.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            yield
+        except ImageError:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{path} {_describe_unidentified(data)}") from error
+        except MemoryError as error:
+            raise ImageError(f"{path} does not fit into memory") from error
+        except Exception as error:  # decoders raise all kinds
+            raise ImageError(f"{path} is damaged or cut off ({error or type(error).__name__})") from error
+
+
+def _describe_unidentified(data: bytes) -> str:
+    for name, (place, beginning) in _BEGINNINGS.items():
+        if data[place : place + len(beginning)] == beginning:
+            return f"is damaged or cut off (it begins as {name} does, and its header cannot be read)"
+    hint = "; HEIC must be converted first" if data[4:11] in (b"ftyphei", b"ftypmif") else ""
+    return f"is not a picture jnst can read{hint}; it reads {', '.join(READABLE)}"
+
+
+def open_picture(data: bytes) -> ImageFile.ImageFile:
+    """The picture with its header read and nothing decoded. Pillow's own limit is off: `check_size` says more."""
+    with _lock:  # the limit belongs to the whole process
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=_formats())
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in READABLE if name in Image.OPEN)  # AVIF came with Pillow 11.2
+
+
+@functools.cache
+def readable_suffixes() -> frozenset[str]:
+    """Suffixes of the files that `read_image` takes, in small letters, such as .jpg and .jfif."""
+    formats = _formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def check_size(path: str | os.PathLike[str], image: Image.Image, allow_large: bool) -> None:
+    """Raises ImageError for a picture without pixels, or above Pillow's limit on them unless `allow_large`."""
+    with _lock:
+        limit = Image.MAX_IMAGE_PIXELS
+    pixels = image.width * image.height
+    if pixels == 0:
+        raise ImageError(f"{path} is {image.width} × {image.height} pixels; expected one or more each way")
+    if limit is not None and pixels > limit and not allow_large:
+        raise ImageError(
+            f"{path} is {image.width} × {image.height} = {pixels:,} pixels, above the limit of {limit:,} that guards "
+            "against files made to fill the memory; --allow-large reads it all the same"
+        )

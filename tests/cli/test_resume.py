@@ -1,0 +1,93 @@
+"""What was interrupted goes on with the same command and `--resume`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jnst.cli.main import main
+from jnst.weights.store import describe_weights, random_weights, write_weights
+
+SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--weights", "narrow.h5", "--full-size"]
+SHALLOW += ["--optimizer", "adam"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path.parent / "cache"))
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for name, size in (("content.png", (20, 28, 3)), ("style.png", (24, 24, 3))):
+        Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / name)
+    write_weights(
+        "narrow.h5", random_weights("vgg19", 1 / 16, 0), describe_weights("narrow", "vgg19", 1 / 16, "torchvision")
+    )
+    return tmp_path
+
+
+def stylize(*words: str, output: str = "out.png") -> int:
+    return main(["stylize", "content.png", "style.png", "-o", output, *SHALLOW, *words])
+
+
+def pixels(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def record() -> dict:
+    return json.loads(Path("out.json").read_text())
+
+
+@pytest.mark.usefixtures("folder", "quick_compilation")
+class TestResume:
+    def test_after_the_time_is_over_the_same_command_goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert stylize("--steps", "6", "--max-time", "1e-9", "--plot", "--sheet") == 0
+        assert "out of time before the first step" in capsys.readouterr().out
+        assert record()["stopped"] == "no step"
+        assert {path.name for path in Path().glob("out*")} == {
+            "out.png", "out.json", "out.state", "out-losses.png", "out-sheet.png"
+        }  # fmt: skip
+        assert stylize("--steps", "6", "--max-time", "1e-9", "--plot", "--sheet", "--resume") == 0
+        assert len(record()["trace"]["total"]) == 2
+        assert record()["stopped"] == "time"
+        assert stylize("--steps", "9", "--resume", "--tolerance", "0") == 0
+        assert len(record()["trace"]["total"]) == 10
+        assert record()["stopped"] == "steps"
+        assert not Path("out.state").exists()
+        assert stylize("--steps", "9", output="whole.png") == 0
+        assert np.array_equal(pixels("whole.png"), pixels("out.png"))
+
+    def test_what_another_run_wrote_is_not_replaced(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert stylize("--steps", "6", "--max-time", "1e-9") == 0
+        kept = {name: Path(name).read_bytes() for name in ("out.png", "out.json", "out.state")}
+        Image.new("RGB", (5, 5)).save("out.png")
+        assert stylize("--steps", "6", "--resume") == 2
+        assert "out.png exists already" in capsys.readouterr().err
+        assert pixels("out.png").shape == (5, 5, 3)
+        Path("out.png").write_bytes(kept["out.png"])
+        for words in (["--style-weight", "7"], ["--seed", "3"]):
+            assert stylize("--steps", "6", "--resume", *words) == 2
+            assert "exists already" in capsys.readouterr().err
+        for words in (["--style-weight", "7"], ["--seed", "3"]):
+            assert stylize("--steps", "6", "--resume", "--overwrite", *words) == 2
+            assert "is of another run" in capsys.readouterr().err
+        assert {name: Path(name).read_bytes() for name in kept} == kept
+
+    def test_a_state_that_cannot_be_written_does_not_cost_the_picture(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("out.state").mkdir()
+        assert stylize("--steps", "3", "--max-time", "1e-9", "--quiet") == 0
+        assert Path("out.png").exists()
+        assert "cannot write the state to out.state" in capsys.readouterr().err
+
+    def test_no_descent_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--steps", "2", "--learning-rate", "1000", "--init", "content"]
+        assert stylize(*words, "--style-weight", "0") == 0
+        assert "no better than its start" in capsys.readouterr().out
+        assert record()["stopped"] == "no descent"
+
+    def test_without_a_state_resuming_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert stylize("--steps", "3", "--resume") == 2
+        assert "there is no state at out.state" in capsys.readouterr().err
+        assert not Path("out.png").exists()

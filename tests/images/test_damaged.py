@@ -1,0 +1,220 @@
+"""Pictures that viewers show are read, what is damaged is called damaged, and reading costs little memory."""
+
+import contextlib
+import io
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+
+from jnst.errors import ImageError
+from jnst.images import tiff_process
+from jnst.images.profiles import srgb_profile
+from jnst.images.reading import read_image
+
+ROOT = Path(__file__).parents[2]
+PICTURE = np.random.default_rng(0).integers(0, 256, (13, 17, 3)).astype(np.uint8)
+
+
+def encode(form, pixels=PICTURE, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def chunk(name, content, checksum=None):
+    found = zlib.crc32(name + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", found)
+
+
+def insert(png, *chunks):
+    """Chunks behind the header, which is 33 bytes long with the signature."""
+    return png[:33] + b"".join(chunks) + png[33:]
+
+
+PNG = encode("PNG")
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (PNG + b"rubbish", ""),
+        (PNG + PNG, ""),
+        (PNG + bytes(200_000), ""),
+        (insert(PNG, chunk(b"iCCP", b"")), "colour profile ignored"),
+        (insert(PNG, chunk(b"iCCP", b"name\0\0")), "colour profile ignored"),
+        (insert(PNG, chunk(b"iCCP", b"name\0\0" + zlib.compress(b""))), "colour profile ignored"),
+        (insert(PNG, chunk(b"iCCP", b"name\0\0" + zlib.compress(srgb_profile()), 7)), "colour profile ignored"),
+        (insert(PNG, chunk(b"tEXt", b"Comment\0hello", 7)), "damaged tEXt left out"),
+        (insert(PNG, chunk(b"tEXt", b"Comment\0hello", 7)) + b"more", "damaged tEXt left out"),
+        (insert(PNG, chunk(b"zTXt", b"Comment\0\0nonsense")), "damaged zTXt left out"),
+        (insert(PNG, chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 26)))), "damaged zTXt left out"),
+        (insert(PNG, chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(1 << 24)))), "left out"),
+        (insert(PNG, chunk(b"gAMA", b"\0")), "left out"),
+        (insert(PNG, chunk(b"pHYs", b"\0")), "left out"),
+        (insert(PNG, chunk(b"cHRM", b"123")), "left out"),
+        (insert(PNG, chunk(b"eXIf", b"MM")), ""),
+    ],
+    ids=str,
+)
+def test_a_png_is_read_whatever_stands_beside_its_picture(data, note, tmp_path):
+    (tmp_path / "a.png").write_bytes(data)
+    picture = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, PICTURE)
+    assert note in " ".join(picture.notes)
+    assert len(picture.notes) == bool(note)
+
+
+def test_every_one_of_a_pngs_small_chunks_may_be_damaged(tmp_path):
+    """Seeded: any chunk that the picture can do without, with any content and checksum."""
+    chance = random.Random(0)
+    names = (b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"eXIf", b"tIME", b"bKGD", b"teSt")
+    for _ in range(300):
+        content = chance.choice((b"", b"a\0", b"name\0\0")) + chance.randbytes(chance.randrange(40))
+        extra = chunk(chance.choice(names), content, chance.choice((None, 0)))
+        (tmp_path / "a.png").write_bytes(insert(PNG, extra))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, PICTURE)
+
+
+def test_a_png_whose_picture_is_damaged_is_refused(tmp_path):
+    place = PNG.index(b"IDAT") + 30
+    for data in (
+        PNG[:place] + bytes([PNG[place] ^ 1]) + PNG[place + 1 :],
+        PNG[:20] + b"\1" + PNG[21:],
+        PNG[:-12],
+        PNG[:-12] + b"rubbish",
+    ):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(ImageError, match=r"a\.png is damaged or cut off"):
+            read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF"])
+def test_a_known_beginning_with_a_broken_header_is_called_damaged(form, tmp_path):
+    data = encode(form)
+    for kept in (12, 16, 20):
+        (tmp_path / "a").write_bytes(data[:kept] + b"\xff" * 60)
+        with pytest.raises(ImageError, match="a is damaged"):
+            read_image(tmp_path / "a")
+
+
+def grey_profile():
+    """A grey profile with the curve of sRGB, darkened: its table of tags names a gamma of 2.2 for the sRGB curve."""
+    profile = bytearray(srgb_profile())
+    profile[16:20] = b"GRAY"
+    return bytes(profile).replace(b"gTRC", b"kTRC", 1)
+
+
+def test_grey_of_sixteen_bits_honours_its_profile(tmp_path):
+    """The same grey levels, stored at 8 and at 16 bits, come out as the same colours."""
+    levels = np.linspace(0, 255, 13 * 17).reshape(13, 17).astype(np.uint8)
+    profile = bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
+    for name, icc in (("grey", grey_profile()), ("lab", profile)):
+        shallow, deep = tmp_path / f"{name}8.png", tmp_path / f"{name}16.png"
+        Image.fromarray(levels).save(shallow, icc_profile=icc)
+        Image.fromarray(levels.astype(np.uint16) * 257).save(deep, icc_profile=icc)
+        found, expected = read_image(deep), read_image(shallow)
+        if name == "grey":
+            assert found.notes == ("converted to sRGB at 8 bits",)
+            np.testing.assert_array_equal(found.pixels, expected.pixels)
+        else:
+            assert "colour profile ignored (it is for Lab" in found.notes[0]
+            assert "colour profile ignored (it is for Lab" in expected.notes[0]
+            assert found.pixels.dtype == np.uint16
+
+
+def write_fax(path, compression):
+    page = Image.new("1", (300, 200), 1)
+    draw = ImageDraw.Draw(page)
+    draw.text((20, 20), "hello", fill=0)
+    draw.ellipse((50, 50, 200, 150), outline=0)
+    page.save(path, compression=compression)
+    with Image.open(path) as image:
+        return image.tag_v2[273][0], image.tag_v2[279][0]
+
+
+def test_a_damaged_fax_page_says_so_and_nothing_reaches_the_terminal(tmp_path, capfd):
+    """Of group 4. What libtiff says of group 3 are warnings, which Pillow switches off."""
+    path = tmp_path / "fax.tif"
+    start, size = write_fax(path, "group4")
+    data = bytearray(path.read_bytes())
+    assert read_image(path).notes == ()
+    data[start + size // 4 : start + size // 2] = random.Random(1).randbytes(size // 2 - size // 4)
+    path.write_bytes(data)
+    picture = read_image(path)
+    assert picture.pixels.shape == (200, 300, 3)
+    assert picture.notes[0].startswith("it is damaged (Fax")
+    assert picture.notes[0].endswith("what could be decoded is kept")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+def test_libtiff_is_silent_whatever_the_damage(compression, tmp_path, capfd):
+    data, chance = encode("TIFF", compression=compression), random.Random(0)
+    for _ in range(6):
+        changed = bytearray(data)
+        for _ in range(4):
+            changed[chance.randrange(8, len(changed))] = chance.randrange(256)
+        (tmp_path / "a.tif").write_bytes(changed)
+        with contextlib.suppress(ImageError):
+            read_image(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tiff_that_never_ends_is_given_up(tmp_path, monkeypatch):
+    (tmp_path / "a.tif").write_bytes(encode("TIFF", compression="tiff_lzw"))
+    monkeypatch.setattr(tiff_process, "TIME_LIMIT", 0.01)
+    with pytest.raises(ImageError, match=r"a\.tif is damaged: the TIFF library had not decoded it after 0 seconds"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_tiff_that_crashes_its_library_is_damaged(tmp_path, monkeypatch):
+    (tmp_path / "a.tif").write_bytes(encode("TIFF", compression="tiff_lzw"))
+    monkeypatch.setattr(tiff_process.sys, "executable", "/bin/false")
+    with pytest.raises(ImageError, match=r"a\.tif is damaged: the TIFF library fails in it \(exit code 1\)"):
+        read_image(tmp_path / "a.tif")
+
+
+MEASURE = """
+import sys
+from jnst.images.reading import read_image
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+read_image(sys.argv[1])
+before = peak()
+picture = read_image(sys.argv[2], allow_large=True)
+print((peak() - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "options"),
+    [
+        ("a.webp", 3, {}),
+        ("a.webp", 4, {"lossless": True}),
+        ("a.png", 4, {}),
+        ("a.jpg", 3, {}),
+        ("a.gif", 1, {}),
+        ("a.tif", 4, {"compression": "tiff_lzw"}),
+        ("turned.jpg", 3, {}),
+    ],
+)
+def test_reading_takes_less_than_ten_bytes_a_pixel(name, channels, options, tmp_path):
+    """Of a picture of few bytes that announces many pixels; 1.5 GB for a WebP of 2.5 kB before, 18 bytes a pixel."""
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    Image.new(mode, (8, 8)).save(tmp_path / f"small-{name}")
+    exif = Image.Exif()
+    if name == "turned.jpg":
+        options = {"exif": exif}
+        exif[274] = 6
+    pixels = 5000 * 4000
+    Image.new(mode, (5000, 4000), (90,) * channels if channels > 1 else 90).save(tmp_path / name, **options)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / f"small-{name}"), str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)})
+    assert int(done.stdout) < 10 * pixels + (16 << 20)
