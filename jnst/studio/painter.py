@@ -14,7 +14,8 @@ from jnst.arrays import Params
 from jnst.config import Colors, Config
 from jnst.errors import ConfigError, describe_unknown
 from jnst.images.resizing import fit, resize, to_unit
-from jnst.loss.targets import blend_grams, combine_targets, loss_weights
+from jnst.loss.targets import blend_grams, inverse_or_one, loss_weights
+from jnst.loss.terms import style_loss
 from jnst.loss.tiled import prepare_targets
 from jnst.transfer.initial import initial_image
 from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
@@ -184,10 +185,14 @@ class Painter:
     def _aim(self) -> None:
         """Brings the targets in line with the knobs: two weights and a blend, all of them data of the loop."""
         config = turned(self._config, self._knobs)
-        blended = combine_targets(self._targets.content, blend_grams(self._grams, self._knobs.blend), config)
-        self._targets = self._targets._replace(
-            grams=blended.grams, style_scale=blended.style_scale, weights=loss_weights(config)
-        )
+        grams, scale = blend_grams(self._grams, self._knobs.blend), self._targets.style_scale
+        if config.loss.style_normalization == "target_norm":
+            reduction = config.loss.style_reduction
+            scale = {
+                layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=reduction))
+                for layer, gram in grams.items()
+            }
+        self._targets = self._targets._replace(grams=grams, style_scale=scale, weights=loss_weights(config))
 
     def compile(self) -> None:
         """Compiles the loop for this size, where it has not been; makes no step."""
