@@ -19,7 +19,7 @@ from jnst.images.resizing import resize
 from jnst.images.writing import read_metadata
 from jnst.weights.store import describe_weights, random_weights, write_weights
 
-SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
+SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--scales", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ class TestErrors:
             (["stylize", ".", "style.png"], "is a folder"),
             (["stylize", "narrow.h5", "style.png"], "is not a picture"),
             (["stylize", "content.png", "style.png", "-o", "no/where.png"], "does not exist; make it first"),
-            (["stylize", "content.png", "style.png", "-o", "content.png"], "exists already"),
+            (["stylize", "content.png", "style.png", "-o", "content.png"], "would replace content.png"),
             (["stylize", "content.png", "style.png", "-o", "new.gif"], "did you mean '.tif'"),
             (["stylize", "content.png", "style.png", "--preset", "gordi"], "did you mean 'gordic'"),
             (["stylize", "content.png", "style.png", "--preset", "gordic", "--network", "vgg19"], "`jnst weights fetch vgg19`"),
@@ -226,7 +226,7 @@ class TestErrors:
 def test_a_signal_saves_the_best_picture_so_far(folder: Path, number: signal.Signals, code: int) -> None:
     words = ["stylize", "content.png", "style.png", "-o", f"cut{code}.png", "--weights", "narrow.h5", "--full-size"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "jnst", *words, *SHALLOW, "--iterations", "10000000", "--scales", "1"],
+        [sys.executable, "-m", "jnst", *words, *SHALLOW, "--iterations", "10000000"],
         cwd=folder,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
