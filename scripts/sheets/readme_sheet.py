@@ -41,7 +41,7 @@ def main() -> None:
         photo, painting = pair.split(":")
         result = find(arguments.results, f"{photo}-{painting}")
         cells.append([find(arguments.photos, photo), find(PAINTINGS, painting), result])
-    rows = [sum(cells[first : first + 2], []) for first in range(0, len(cells), 2)]
+    rows = [[cell for pair in cells[first : first + 2] for cell in pair] for first in range(0, len(cells), 2)]
     sheet = lay_out(rows, arguments.width, arguments.height)
     sheet.save(arguments.output, quality=88)
     print(f"{arguments.output}: {sheet.width} × {sheet.height}, gaps of {GAP} pixels")
