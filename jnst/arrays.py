@@ -17,12 +17,11 @@ Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]
 
 
 class LossTerms(NamedTuple):
-    """The four unweighted terms of the loss, each a scalar (or one value per step where terms are stacked)."""
+    """The three unweighted terms of the loss, each a scalar (or one value per step where terms are stacked)."""
 
     content: jax.Array
     style: jax.Array
     total_variation: jax.Array
-    edges: jax.Array
 
 
 class LossWeights(NamedTuple):
@@ -31,4 +30,3 @@ class LossWeights(NamedTuple):
     content: float | jax.Array
     style: float | jax.Array
     total_variation: float | jax.Array
-    edges: float | jax.Array

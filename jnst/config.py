@@ -105,7 +105,6 @@ class LossConfig:
     content_weight: float = setting(1.0, "weight of the content term")
     style_weight: float = setting(1.0, "weight of the style term")
     tv_weight: float = setting(0.0, "weight of the total variation term")
-    edge_weight: float = setting(0.0, "weight of the edge term, which holds edges where the photo has them")
     content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
     style_layers: LayerWeights = setting(
         (("relu1_1", 0.2), ("relu2_1", 0.2), ("relu3_1", 0.2), ("relu4_1", 0.2), ("relu5_1", 0.2)),
@@ -123,7 +122,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight"):
             _check_weight(name.replace("_", " "), getattr(self, name))
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
@@ -348,10 +347,9 @@ def _build(hint: Any, value: Any, path: str) -> Any:
 def compile_key(config: Config) -> Config:
     """The config with everything reset that does not change the compiled computation.
 
-    Runs that differ only in weights, steps, size rules or seed then share one compilation; but for edges, which are
-    left out of it where they have no weight.
+    Runs that differ only in weights, steps, size rules or seed then share one compilation.
     """
-    plain, edges = Config(), float(config.loss.edge_weight > 0)
+    plain = Config()
     return dataclasses.replace(
         config,
         preset=plain.preset,
@@ -360,5 +358,5 @@ def compile_key(config: Config) -> Config:
         noise=plain.noise,
         size=plain.size,
         run=plain.run,
-        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, edge_weight=edges),
+        loss=dataclasses.replace(config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0),
     )

@@ -40,7 +40,7 @@ REFUSED = [
     (LossConfig, {"content_weight": -1.0}, "content weight is -1.0; expected a finite number that is zero or more"),
     (LossConfig, {"style_weight": math.nan}, "style weight is nan"),
     (LossConfig, {"tv_weight": math.inf}, "tv weight is inf"),
-    (LossConfig, {"edge_weight": -1.0}, "edge weight is -1.0"),
+    (LossConfig, {"tv_weight": -1.0}, "tv weight is -1.0"),
     (LossConfig, {"content_layers": (("relu1_1", -1.0),)}, "weight of content layer relu1_1 is -1.0"),
     (LossConfig, {"style_layers": (("relu1_1", 1.0), ("relu1_1", 2.0))}, "style layers name a layer twice"),
     (LossConfig, {"style_layers": (), "content_layers": ()}, "nothing to optimise"),

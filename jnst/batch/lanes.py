@@ -71,7 +71,7 @@ def _begin(
     params: Params, problem: Problem, config: Config, optimizer: optax.GradientTransformation | None
 ) -> tuple[Targets, Lane]:
     maps = content_maps(params, problem.content, config, extent=problem.extent)
-    targets = combine_targets(maps, problem.grams, config, image=problem.content, extent=problem.extent)
+    targets = combine_targets(maps, problem.grams, config, extent=problem.extent)
     targets = targets._replace(weights=problem.weights)
     state = init_state(problem.initial, config, extent=problem.extent, optimizer=optimizer)
     return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, RUNNING, UNUSED))

@@ -89,7 +89,6 @@ class Stage:
                     content=trace["content"][-1],
                     style=trace["style"][-1],
                     total_variation=trace["total_variation"][-1],
-                    edges=trace["edges"][-1],
                     best=self.best_values[lane],
                     seconds=time.monotonic() - self.clock["start"],
                     compile_seconds=self.clock["compile"],

@@ -1,13 +1,10 @@
-"""What is minimised: feature maps and a config become four loss terms, their weighted sum, and its gradient."""
+"""What is minimised: feature maps and a config become three loss terms, their weighted sum, and its gradient."""
 
 import jax
 import jax.numpy as jnp
 
 from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar
 from jnst.config import Config
-from jnst.errors import ConfigError
-from jnst.images.pixel_space import decode
-from jnst.loss.edges import edge_loss, outline
 from jnst.loss.targets import Targets, count_pixels, feature_maps
 from jnst.loss.terms import content_loss, gram_matrix, style_loss, total_variation
 
@@ -31,7 +28,7 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
         config: layers, divisors, reductions, spaces.
 
     Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
-    on the variable's own pixel scale; edges are zero where they have no weight.
+    on the variable's own pixel scale.
     """
     loss, extent = config.loss, targets.extent
     maps = feature_maps(params, image, loss.layers, config, extent)
@@ -47,36 +44,20 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
         for layer, _ in loss.style_layers
     }
     style = style_term(grams, targets, config)
-    return LossTerms(content, style, *picture_terms(image, targets, config))
+    return LossTerms(content, style, variation_term(image, targets, config))
 
 
-def picture_terms(image: Image, targets: Targets, config: Config) -> tuple[Scalar, Scalar]:
-    """The two unweighted terms that need no network: total variation, and edges where they have a weight.
-
-    Raises:
-        ConfigError: where edges have a weight and the targets were made without the content image.
-    """
+def variation_term(image: Image, targets: Targets, config: Config) -> Scalar:
+    """The unweighted total variation of the true image."""
     loss, extent = config.loss, targets.extent
     size = None if extent is None else extent.size
-    variation = total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
-    if not loss.edge_weight:
-        return variation, jnp.float32(0.0)
-    if targets.outline is None:
-        raise ConfigError(
-            "edges have a weight, but the targets hold no outline; make them with this config, and with the content "
-            "image where they are combined by hand"
-        )
-    return variation, edge_loss(
-        outline(decode(image, config.variable)), targets.outline, size or (image.shape[0], image.shape[1])
-    )
+    return total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
 
 
 def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
-    """content_weight · content + style_weight · style + tv_weight · total_variation + edge_weight · edges."""
-    total = (
-        weights.content * terms.content + weights.style * terms.style + weights.total_variation * terms.total_variation
-    )
-    return total + weights.edges * terms.edges
+    """content_weight · content + style_weight · style + tv_weight · total_variation."""
+    content, style = weights.content * terms.content, weights.style * terms.style
+    return content + style + weights.total_variation * terms.total_variation
 
 
 def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> tuple[tuple[Scalar, LossTerms], Image]:

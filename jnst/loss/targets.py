@@ -13,7 +13,6 @@ from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, St
 from jnst.config import Config, compile_key
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import as_unit, encode, translate
-from jnst.loss.edges import outline
 from jnst.loss.terms import gram_matrix, style_loss
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import layer_shape
@@ -26,7 +25,6 @@ class Targets(NamedTuple):
     The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
     config asks for normalised terms. `extent` says where the true image lies in a padded one; None for a whole image.
     `content_image` (in variable space) stands in for `content` where a tiled run computes those maps anew tile by tile.
-    `outline` is the photo's (`jnst.loss.edges.outline`) where edges have a weight.
     """
 
     content: dict[str, FeatureMap]
@@ -36,15 +34,12 @@ class Targets(NamedTuple):
     weights: LossWeights
     extent: Extent | None = None
     content_image: Image | None = None
-    outline: jax.Array | None = None
 
 
 def loss_weights(config: Config) -> LossWeights:
-    """The four factors of the weighted sum, from the config."""
+    """The three factors of the weighted sum, from the config."""
     loss = config.loss
-    return LossWeights(
-        *(jnp.float32(weight) for weight in (loss.content_weight, loss.style_weight, loss.tv_weight, loss.edge_weight))
-    )
+    return LossWeights(*(jnp.float32(weight) for weight in (loss.content_weight, loss.style_weight, loss.tv_weight)))
 
 
 def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
@@ -118,10 +113,9 @@ def combine_targets(
     grams: dict[str, Gram],
     config: Config,
     *,
-    image: Image | None = None,
     extent: Extent | None = None,
 ) -> Targets:
-    """Targets from ready feature maps and Gram matrices; `image` (RGB, [0, 1]) is the content image, for its edges."""
+    """Targets from ready feature maps and Gram matrices."""
     loss = config.loss
     content_scale = {layer: jnp.float32(1.0) for layer in content}
     if loss.content_normalization == "target_variance":
@@ -135,8 +129,7 @@ def combine_targets(
     if loss.style_normalization == "target_norm":
         for layer, gram in grams.items():
             style_scale[layer] = inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-    edges = outline(image) if loss.edge_weight and image is not None else None
-    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent, outline=edges)
+    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -146,7 +139,7 @@ def _style_grams(params: Params, style: StyleImage, config: Config) -> dict[str,
 
 @functools.partial(jax.jit, static_argnames="config")
 def _content_targets(params: Params, content: Image, grams: dict[str, Gram], config: Config) -> Targets:
-    return combine_targets(content_maps(params, content, config), grams, config, image=content)
+    return combine_targets(content_maps(params, content, config), grams, config)
 
 
 def make_targets(

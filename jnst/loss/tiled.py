@@ -20,7 +20,7 @@ from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
 from jnst.config import Config, compile_key
 from jnst.images.pixel_space import as_unit, encode
 from jnst.loss.halo_exchange import Band, on_bands
-from jnst.loss.objective import picture_terms, style_term, weigh
+from jnst.loss.objective import style_term, variation_term, weigh
 from jnst.loss.targets import (
     Targets,
     blend_grams,
@@ -104,12 +104,12 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     gradient, (content, style) = on_bands(functools.partial(_evaluate_band, config), params, image, targets)
     weights = targets.weights
 
-    def without_network(image: Image) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        variation, edges = picture_terms(image, targets, config)
-        return weights.total_variation * variation + weights.edges * edges, (variation, edges)
+    def without_network(image: Image) -> tuple[Scalar, Scalar]:
+        variation = variation_term(image, targets, config)
+        return weights.total_variation * variation, variation
 
-    (_, others), other_gradient = jax.value_and_grad(without_network, has_aux=True)(image)
-    terms = LossTerms(content, style, *others)
+    (_, variation), other_gradient = jax.value_and_grad(without_network, has_aux=True)(image)
+    terms = LossTerms(content, style, variation)
     return (weigh(terms, weights), terms), gradient + other_gradient
 
 
@@ -221,7 +221,7 @@ def tiled_content(
 ) -> Targets:
     """Targets from a content image (RGB, [0, 1]), tile by tile, and ready Gram matrices."""
     image = encode(content, config.variable)
-    targets = combine_targets({}, grams, config, image=content, extent=extent)
+    targets = combine_targets({}, grams, config, extent=extent)
     maps, scale = on_bands(functools.partial(_content_band, config), params, image, extent)
     keep = config.tiled_content == "keep"
     return targets._replace(content=maps, content_scale=scale, content_image=None if keep else image)

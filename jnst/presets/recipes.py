@@ -154,9 +154,8 @@ def _weigh_by_block(depths: tuple[int, ...], weights: tuple[int, ...]) -> LayerW
 
 
 # The same for the bundled network. It is narrow: five style layers leave grain, maximum pooling speckle, and its deep
-# layers know less of pictures than ImageNet's, so the photo is held by its edges, with a little content taken early,
-# and the first layers' style counts more. conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and
-# covariance of the style's.
+# layers know less of pictures than ImageNet's, so content is taken early and the first layers' style counts more.
+# conv1_1 is a linear map that sees colours: its Gram matrix holds the mean and covariance of the style's.
 # Zeros in front of conv1_1, before whose ReLU the style is taken, would leave a line along the border.
 _POCKET = dataclasses.replace(
     _DEFAULT,
@@ -168,7 +167,6 @@ _POCKET = dataclasses.replace(
         content_weight=1.0,
         style_weight=200.0,
         tv_weight=5.0,
-        edge_weight=6.0,
         content_layers=(("relu3_2", 1.0),),
         style_layers=(("conv1_1", 1.0), *_weigh_by_block((2, 2, 4, 4, 1), (4, 2, 1, 1, 1))),
     ),

@@ -111,8 +111,7 @@ def load_preset(
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
         settings: steps, scales, size (longer side in pixels), height, content_weight, style_weight, tv_weight,
-            edge_weight, content_layers, style_layers, pooling, init, method; or any by its path, each dot as two
-            underscores.
+            content_layers, style_layers, pooling, init, method; or any by its path, each dot as two underscores.
 
     >>> params, config = load_preset("pocket", weights="pocket", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
@@ -135,7 +134,6 @@ _SHORT = {
     "content_weight": "loss.content_weight",
     "style_weight": "loss.style_weight",
     "tv_weight": "loss.tv_weight",
-    "edge_weight": "loss.edge_weight",
     "content_layers": "loss.content_layers",
     "style_layers": "loss.style_layers",
     "pooling": "network.pooling",

@@ -22,7 +22,7 @@ class Progress:
         scale: number of the present size, from 1, out of `scales`.
         size: height and width of the picture in pixels.
         total: weighted loss.
-        content: unweighted term of the loss, and so are `style`, `total_variation` and `edges`.
+        content: unweighted term of the loss, and so are `style` and `total_variation`.
         best: lowest weighted loss so far at this size.
         seconds: since the run began, compilation included.
         compile_seconds: the part of them spent compiling, as far as known.
@@ -41,7 +41,6 @@ class Progress:
     content: float = _NAN
     style: float = _NAN
     total_variation: float = _NAN
-    edges: float = _NAN
     best: float = _NAN
     seconds: float = 0.0
     compile_seconds: float = 0.0

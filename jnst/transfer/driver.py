@@ -97,7 +97,6 @@ class _Stage:
             content=last["content"],
             style=last["style"],
             total_variation=last["total_variation"],
-            edges=last["edges"],
             best=float(state.best_value),
             seconds=time.monotonic() - self.clock["start"],
             compile_seconds=self.clock["compile"],

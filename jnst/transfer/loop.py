@@ -64,7 +64,6 @@ class Trace(NamedTuple):
     content: jax.Array
     style: jax.Array
     total_variation: jax.Array
-    edges: jax.Array
 
 
 def empty_trace(shape: int | tuple[int, ...]) -> Trace:
@@ -110,7 +109,7 @@ def _init_state(
         basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
-    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown, unknown), jnp.zeros_like(point))
+    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown), jnp.zeros_like(point))
     memory = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
     state = TransferState(

@@ -17,7 +17,6 @@ _TERMS = (
     ("content", "content", "#0b6e99"),
     ("style", "style", "#c4512d"),
     ("total_variation", "total variation", "#5b8c3a"),
-    ("edges", "edges", "#7a4fa3"),
 )
 _INK, _FAINT = "#333333", "#dddddd"
 
@@ -28,8 +27,8 @@ def plot_losses(
     """Draws the weighted total beside the unweighted terms over evaluations, on logarithmic scales, as PNG.
 
     Args:
-        trace: equal-length lists `evaluation`, `total`, `content`, `style`, `total_variation`, `edges`. A term that
-            is zero throughout is left out, single values that are zero or not finite are gaps.
+        trace: equal-length lists `evaluation`, `total`, `content`, `style`, `total_variation`. A term that is
+            zero throughout is left out, single values that are zero or not finite are gaps.
 
     Raises:
         JnstError: matplotlib is not installed, or the lists are missing, empty or of unequal length.

@@ -75,7 +75,7 @@ def _grams(params: Params, style: jax.Array, extent: Extent, config: Config) -> 
 @functools.partial(jax.jit, static_argnames="config")
 def _targets(params: Params, content: jax.Array, grams: Any, extent: Extent, config: Config) -> Targets:
     maps = content_maps(params, content, config, extent=extent)
-    return combine_targets(maps, grams, config, image=content, extent=extent)
+    return combine_targets(maps, grams, config, extent=extent)
 
 
 def spread_params(params: Params, mesh: Mesh) -> Params:

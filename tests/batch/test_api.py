@@ -33,7 +33,6 @@ CONFIG = Config(
     loss=LossConfig(
         style_weight=100.0,
         tv_weight=1.0,
-        edge_weight=3.0,
         tv_norm="l2",  # a sign has no gradient to compare where neighbours are equal
         content_layers=(("relu2_2", 1.0),),
         style_layers=(("relu1_1", 0.5), ("relu2_1", 0.5)),
@@ -222,7 +221,7 @@ def compile_lanes(config: Config, side: int, count: int):
     widths = {layer: channels[layer.replace("relu", "conv")] for layer, _ in config.loss.style_layers}
     grams = {layer: jax.ShapeDtypeStruct((count, width, width), np.float32) for layer, width in widths.items()}
     used = jax.ShapeDtypeStruct((count,), np.bool_)
-    problems = Problem(image, image, grams, LossWeights(number, number, number, number), None, used)  # type: ignore[arg-type]
+    problems = Problem(image, image, grams, LossWeights(number, number, number), None, used)  # type: ignore[arg-type]
     key = compile_key(config)
     targets, lanes = jax.eval_shape(functools.partial(begin_lanes, config=key), params, problems)
     rule = StopRule(*(jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.int32, np.float32)))  # type: ignore[arg-type]

@@ -31,7 +31,6 @@ TWO_LAYERS = LossConfig(
     content_weight=2.0,
     style_weight=3.0,
     tv_weight=0.5,
-    edge_weight=4.0,
     content_layers=(("relu1_2", 0.3), ("conv2_1", 0.7)),
     style_layers=(("relu1_1", 0.2), ("pool1", 0.3), ("relu2_1", 0.5)),
 )
@@ -39,7 +38,7 @@ GORDIC = PRESETS["gordic"].variable
 
 
 def oracle_terms(image, config, content=CONTENT, style=STYLE):
-    """The four terms from the oracles, in float64."""
+    """The three terms from the oracles, in float64."""
     params = oracles.random_params("vgg19", WIDTH, 0)
     loss = config.loss
 
@@ -76,16 +75,14 @@ def oracle_terms(image, config, content=CONTENT, style=STYLE):
         scale = 1 / size if loss.style_normalization == "target_norm" else 1
         style_value += weight * scale * oracles.style_loss(gram, target, reduction=loss.style_reduction)
     variation = oracles.total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
-    rgb = (np.asarray(image) * np.asarray(config.variable.std) + config.variable.mean) / config.variable.scale
-    edges = oracles.edge_loss(rgb, np.asarray(content)) if loss.edge_weight else 0.0
-    return content_term, style_value, variation, edges
+    return content_term, style_value, variation
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def evaluated(image, content, style, config):
     """((total, terms), gradient) for RGB images, the targets made on the way."""
     grams = style_grams(small_params(), style, config)
-    targets = combine_targets(content_maps(small_params(), content, config), grams, config, image=content)
+    targets = combine_targets(content_maps(small_params(), content, config), grams, config)
     return evaluate(small_params(), encode(image, config.variable), targets, config)
 
 
@@ -110,7 +107,7 @@ def test_terms_are_the_oracles(options):
     expected = oracle_terms(np.asarray(IMAGE, np.float64) * 255 - GORDIC.mean, config)
     for name, ours, theirs in zip(LossTerms._fields, terms, expected, strict=True):
         assert float(ours) == pytest.approx(theirs, rel=2e-5), name
-    assert float(total) == pytest.approx(np.dot((2.0, 3.0, 0.5, 4.0), expected), rel=2e-5)
+    assert float(total) == pytest.approx(np.dot((2.0, 3.0, 0.5), expected), rel=2e-5)
 
 
 def test_gradient_is_the_oracles_slope():
@@ -119,7 +116,7 @@ def test_gradient_is_the_oracles_slope():
     point = np.asarray(IMAGE, np.float64) * 255 - GORDIC.mean
     gradient = np.asarray(gradient, np.float64)
     slope = oracles.directional_derivative(
-        lambda x: np.dot((2.0, 3.0, 0.5, 4.0), oracle_terms(x, config)),
+        lambda x: np.dot((2.0, 3.0, 0.5), oracle_terms(x, config)),
         point,
         gradient,
         step=1e-7 / np.abs(gradient).max(),
@@ -145,9 +142,9 @@ def test_normalised_terms_are_one_where_the_gram_matrix_is_twice_its_target_or_n
 
 
 def test_weighted_sum_by_hand():
-    terms = LossTerms(jnp.float32(2), jnp.float32(3), jnp.float32(5), jnp.float32(17))
-    assert weigh(terms, LossWeights(7.0, 11.0, 13.0, 2.0)).item() == 14 + 33 + 65 + 34
-    assert [float(weight) for weight in loss_weights(shallow())] == [1.0, 10.0, 1.0, 0.0]
+    terms = LossTerms(jnp.float32(2), jnp.float32(3), jnp.float32(5))
+    assert weigh(terms, LossWeights(7.0, 11.0, 13.0)).item() == 14 + 33 + 65
+    assert [float(weight) for weight in loss_weights(shallow())] == [1.0, 10.0, 1.0]
 
 
 def test_a_files_bytes_are_as_good_as_floats():
@@ -175,11 +172,11 @@ def test_the_same_under_jit_and_vmap():
     config, params = shallow(), small_params()
     images = jnp.stack([IMAGE, 1 - IMAGE])
     contents, styles = jnp.stack([CONTENT, CONTENT[::-1]]), jnp.stack([STYLE, STYLE[::-1]])
-    weights = LossWeights(*(jnp.asarray(pair) for pair in ([1.0, 2.0], [10.0, 0.0], [1.0, 0.5], [3.0, 0.25])))
+    weights = LossWeights(*(jnp.asarray(pair) for pair in ([1.0, 2.0], [10.0, 0.0], [1.0, 0.5])))
 
     def one(image, content, style, weights):
         grams = style_grams(params, style, config)
-        targets = combine_targets(content_maps(params, content, config), grams, config, image=content)
+        targets = combine_targets(content_maps(params, content, config), grams, config)
         return evaluate(params, image, targets._replace(weights=weights), config)
 
     alone = jax.jit(one)
@@ -261,7 +258,7 @@ def test_padding_changes_neither_terms_nor_gradient(pooling, rounding, first, va
     def padded(image, content, style, extent, style_extent):
         grams = style_grams(small_params(), style, config, extent=style_extent)
         maps = content_maps(small_params(), content, config, extent=extent)
-        targets = combine_targets(maps, grams, config, image=content, extent=extent)
+        targets = combine_targets(maps, grams, config, extent=extent)
         return evaluate(small_params(), encode(image, config.variable), targets, config)
 
     def pad(image, shape):
@@ -307,9 +304,7 @@ BARE = {
 @jax.jit
 def evaluated_without_biases(image, content, style):
     config = shallow(network_input=PixelSpace(scale=255.0))
-    targets = combine_targets(
-        content_maps(BARE, content, config), style_grams(BARE, style, config), config, image=content
-    )
+    targets = combine_targets(content_maps(BARE, content, config), style_grams(BARE, style, config), config)
     return evaluate(BARE, image, targets, config)
 
 
@@ -341,13 +336,6 @@ def test_half_precision_gives_nearly_the_same_loss_and_direction():
     assert float(jnp.vdot(slope, gradient) / jnp.linalg.norm(slope) / jnp.linalg.norm(gradient)) > 0.98
 
 
-def test_edges_without_an_outline_are_refused():
-    config, params = shallow(loss=TWO_LAYERS), small_params()
-    targets = combine_targets(content_maps(params, CONTENT, config), style_grams(params, STYLE, config), config)
-    with pytest.raises(ConfigError, match="edges have a weight, but the targets hold no outline"):
-        loss_terms(params, IMAGE, targets, config)
-
-
 # --- what is compiled anew ---
 
 
@@ -365,12 +353,9 @@ def test_what_does_not_change_the_computation_shares_its_key():
         replace(config, network=NetworkConfig(pooling="average")),
         replace(config, variable=GORDIC),
         replace(config, loss=replace(config.loss, tv_norm="l2")),
-        replace(config, loss=replace(config.loss, edge_weight=1.0)),
         replace(config, optimizer=OptimizerConfig(history=3)),
     ):
         assert compile_key(other) != compile_key(config)
-    with_edges = [replace(config, loss=replace(config.loss, edge_weight=weight)) for weight in (0.5, 2.0)]
-    assert compile_key(with_edges[0]) == compile_key(with_edges[1])
 
 
 # --- bad input ---

@@ -80,7 +80,6 @@ def test_odd_sizes_and_every_quirk_of_the_network(pooling, rounding, padding):
         content_layers=(("conv2_2", 1.0), ("relu3_1", 0.5)),
         style_layers=(("relu1_1", 1.0), ("pool2", 1.0), ("conv3_1", 1.0)),
         tv_weight=0.1,
-        edge_weight=0.5,
     )
     config = dataclasses.replace(PRESETS["gatys"], loss=loss)
     config = narrow(config, pooling=pooling, pool_rounding=rounding, first_padding=padding)

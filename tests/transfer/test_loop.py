@@ -117,9 +117,7 @@ def test_weights_steps_seeds_and_size_rules_do_not_compile_anew():
 
 
 def test_weights_are_read_from_the_targets():
-    heavy = targets_of(LBFGS)._replace(
-        weights=LossWeights(jnp.float32(0), jnp.float32(0), jnp.float32(2), jnp.float32(2))
-    )
+    heavy = targets_of(LBFGS)._replace(weights=LossWeights(jnp.float32(0), jnp.float32(0), jnp.float32(2)))
     _, trace = advance(small_params(), heavy, init_state(CONTENT, LBFGS), LBFGS, num_steps=2)
     np.testing.assert_allclose(trace.total, 2 * trace.total_variation, rtol=1e-6)
 
@@ -239,7 +237,7 @@ def test_an_initial_image_that_is_not_finite_is_never_left():
 def test_where_there_is_nothing_to_do_the_picture_stays(config):
     """Content and style are the image: what is left of the loss, and of its gradient, is rounding."""
     targets = make_targets(small_params(), CONTENT, CONTENT, config)
-    targets = targets._replace(weights=LossWeights(jnp.float32(1), jnp.float32(10), jnp.float32(0), jnp.float32(0)))
+    targets = targets._replace(weights=LossWeights(jnp.float32(1), jnp.float32(10), jnp.float32(0)))
     state, trace = advance(small_params(), targets, init_state(CONTENT, config), config, num_steps=6)
     assert trace.total[0] < 1e-10
     assert np.all(np.asarray(trace.total) < 0.2)
@@ -248,9 +246,7 @@ def test_where_there_is_nothing_to_do_the_picture_stays(config):
 
 def test_a_loss_of_zero_is_a_loss_like_any_other():
     """Without any weight at all nothing has a slope, every move stays, and none is taken back."""
-    targets = targets_of(ADAM)._replace(
-        weights=LossWeights(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0))
-    )
+    targets = targets_of(ADAM)._replace(weights=LossWeights(jnp.float32(0), jnp.float32(0), jnp.float32(0)))
     for config in (LBFGS, ADAM):
         state, trace = advance(small_params(), targets, init_state(CONTENT, config), config, num_steps=4)
         assert trace.total.tolist() == [0, 0, 0, 0]
@@ -268,10 +264,10 @@ class Play:
         def evaluate(params, image, targets, config):
             del params, targets, config
             value, gradient = jax.value_and_grad(function)(image)
-            return (value, LossTerms(value, value, value, value)), gradient
+            return (value, LossTerms(value, value, value)), gradient
 
         monkeypatch.setattr(descent, "evaluate", evaluate)
-        targets = Targets({}, {}, {}, {}, LossWeights(1.0, 1.0, 1.0, 1.0))
+        targets = Targets({}, {}, {}, {}, LossWeights(1.0, 1.0, 1.0))
         optimizer = make_descent_optimizer(compile_key(config), transformation)
         self.turn = jax.jit(lambda state: turn({}, targets, state, config, optimizer))
         self.states = [init_state(jnp.zeros((2, 2, 3)), config, optimizer=transformation)]
@@ -394,7 +390,7 @@ def test_each_lane_gets_what_it_gets_alone():
         config = compile_key(LBFGS)
         maps = content_maps(small_params(), content, config)
         targets = combine_targets(maps, style_grams(small_params(), style, config), config)
-        targets = targets._replace(weights=LossWeights(jnp.float32(1), weight, jnp.float32(1), jnp.float32(1)))
+        targets = targets._replace(weights=LossWeights(jnp.float32(1), weight, jnp.float32(1)))
 
         def step(state, _):
             state = turn(small_params(), targets, state, config, optimizer)
