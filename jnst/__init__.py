@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from jnst.images.writing import write_image as write_image
     from jnst.loss.objective import loss_terms as loss_terms
     from jnst.loss.objective import weigh as weigh
-    from jnst.loss.targets import Targets as Targets
     from jnst.loss.targets import make_targets as make_targets
+    from jnst.loss.term import Targets as Targets
+    from jnst.loss.term import Term as Term
     from jnst.loss.terms import content_loss as content_loss
     from jnst.loss.terms import gram_matrix as gram_matrix
     from jnst.loss.terms import style_loss as style_loss
@@ -54,7 +55,8 @@ _ROOMS = {
     "gram_matrix": "loss.terms",
     "style_loss": "loss.terms",
     "total_variation": "loss.terms",
-    "Targets": "loss.targets",
+    "Targets": "loss.term",
+    "Term": "loss.term",
     "loss_terms": "loss.objective",
     "make_targets": "loss.targets",
     "weigh": "loss.objective",

@@ -19,6 +19,7 @@ PUBLIC = [
     "Result",
     "StyleTargets",
     "Targets",
+    "Term",
     "TransferState",
     "advance",
     "content_loss",

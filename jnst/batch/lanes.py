@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.devices import spread
-from jnst.loss.targets import Targets, combine_targets, content_maps
+from jnst.loss.targets import content_targets
+from jnst.loss.term import Targets, Term
 from jnst.transfer.loop import (
     CAPACITY,
     Trace,
@@ -24,6 +24,7 @@ from jnst.transfer.loop import (
     init_state,
     make_descent_optimizer,
     to_picture,
+    trace_entry,
     turn,
 )
 from jnst.vgg.valid_region import Extent
@@ -67,29 +68,36 @@ class Problem(NamedTuple):
     used: jax.Array
 
 
-def _begin(
-    params: Params, problem: Problem, config: Config, optimizer: optax.GradientTransformation | None
-) -> tuple[Targets, Lane]:
-    maps = content_maps(params, problem.content, config, extent=problem.extent)
-    targets = combine_targets(maps, problem.grams, config, extent=problem.extent)
+def _begin(params: Params, problem: Problem, config: Config, extra_terms: tuple[Term, ...]) -> tuple[Targets, Lane]:
+    targets = content_targets(
+        params, problem.content, problem.grams, problem.extent, config=config, extra_terms=extra_terms
+    )
     targets = targets._replace(weights=problem.weights)
-    state = init_state(problem.initial, config, extent=problem.extent, optimizer=optimizer)
+    state = init_state(problem.initial, config, extent=problem.extent, extra_terms=extra_terms)
     return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, RUNNING, UNUSED))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"))
+@functools.partial(jax.jit, static_argnames=("config", "extra_terms", "mesh"))
 def begin_lanes(
     params: Params,
     problems: Problem,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None = None,
+    extra_terms: tuple[Term, ...] = (),
     mesh: Mesh | None = None,
 ) -> tuple[Targets, Lane]:
-    """Targets and fresh states. Every array of `problems`, and of the result, has a leading axis of lanes."""
+    """Targets and fresh states. Every array of `problems`, and of the result, has a leading axis of lanes.
+
+    Args:
+        params: from `prepare_params`.
+        problems: what each batch element begins with.
+        config: a `compile_key`.
+        extra_terms: from `jnst.loss.targets.compiled_terms`.
+        mesh: devices that the batch is divided among; their number must divide that of its elements.
+    """
 
     def block(params: Params, problems: Problem) -> tuple[Targets, Lane]:
-        return jax.vmap(lambda problem: _begin(params, problem, config, optimizer))(problems)
+        return jax.vmap(lambda problem: _begin(params, problem, config, extra_terms))(problems)
 
     return spread(block, mesh, shared=1)(params, problems)
 
@@ -121,10 +129,9 @@ def _advance_block(
     lanes: Lane,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None,
 ) -> tuple[Lane, Trace]:
     """The loop over turns for the lanes of one device; it ends early when all of them have stopped."""
-    chosen = make_descent_optimizer(config, optimizer)
+    chosen = make_descent_optimizer(config, None)
 
     def one(targets: Targets, lane: Lane) -> Lane:
         return _settle(lane, turn(params, targets, lane.state, config, chosen), rule)
@@ -135,17 +142,16 @@ def _advance_block(
     def body(carry: tuple[jax.Array, Lane, Trace]) -> tuple[jax.Array, Lane, Trace]:
         index, lanes, trace = carry
         lanes = jax.vmap(one)(targets, lanes)
-        state = lanes.state
-        entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
+        entry = trace_entry(lanes.state)
         trace = jax.tree.map(lambda values, value: values.at[:, index].set(value), trace, entry)
         return index + 1, lanes, trace
 
-    trace = empty_trace((lanes.reason.shape[0], CAPACITY))
+    trace = empty_trace((lanes.reason.shape[0], CAPACITY), lanes.state.evaluation.terms)
     _, lanes, trace = jax.lax.while_loop(goes_on, body, (jnp.int32(0), lanes, trace))
     return lanes, trace
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"), donate_argnames=("lanes",))
+@functools.partial(jax.jit, static_argnames=("config", "mesh"), donate_argnames=("lanes",))
 def advance_lanes(
     params: Params,
     rule: StopRule,
@@ -154,7 +160,6 @@ def advance_lanes(
     lanes: Lane,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Lane, Trace]:
     """Up to `count` turns of every lane that is still running; `lanes` is used up (its memory is donated).
@@ -165,14 +170,13 @@ def advance_lanes(
         count: at most CAPACITY.
         targets: from `begin_lanes`, and so are the first `lanes`.
         config: a `compile_key`.
-        optimizer: an optax gradient transformation in place of the config's optimiser.
         mesh: devices that the lanes are divided among; their number must divide that of the lanes.
 
     Returns:
         The lanes, and for each the trace of these turns (lanes × CAPACITY). A lane that stopped along the way has
         entries only for the turns that it made.
     """
-    block = functools.partial(_advance_block, config=config, optimizer=optimizer)
+    block = functools.partial(_advance_block, config=config)
     return spread(block, mesh, shared=3)(params, rule, count, targets, lanes)
 
 

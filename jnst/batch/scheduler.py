@@ -18,7 +18,9 @@ from jnst.config import compile_key
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
-from jnst.loss.targets import blend_grams
+from jnst.loss.builtin import TERMS
+from jnst.loss.targets import blend_grams, compiled_terms
+from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, Glance, Snapshot
 from jnst.transfer.driver import Result, stylize
 from jnst.transfer.loop import CAPACITY
@@ -54,6 +56,7 @@ class Painter:
             are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
         report: is told of every new batch size.
         weights_sha256: to recognise prepared styles that were made with other weights.
+        extra_terms: terms of the loss beside the package's own, for all images.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class Painter:
         lanes: int | None = None,
         report: Callable[[Plan], Any] | None = None,
         weights_sha256: str = "",
+        extra_terms: Sequence[Term] = (),
     ) -> None:
         if lanes is not None and lanes < 1:
             raise ConfigError(f"batch size is {lanes}; expected one or more images")
         self.mesh = image_mesh() if mesh is None else mesh
         self.params = place(params, self.mesh, shared=True)
         self.lanes, self.report, self.weights_sha256 = lanes, report, weights_sha256
+        self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
         self._styles: OrderedDict[Hashable, dict[str, np.ndarray]] = OrderedDict()
@@ -95,8 +100,10 @@ class Painter:
         """One result per item, in their order.
 
         Raises:
-            ConfigError: for a style too small for the deepest layer.
+            ConfigError: for a style too small for the deepest layer, or an extra term that cannot be used.
         """
+        for item in items:
+            check_extra_terms(self.extra_terms, TERMS, item.task.config, divided=bool(item.task.config.tile))
         results: list[Result | None] = [None] * len(items)
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
@@ -152,8 +159,11 @@ class Painter:
             begin = time.monotonic()
             starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
             stage = Stage(items, index, indices, clock)
-            problems = place(stage.problems(starts, [self._grams(item, index) for item in items], lanes), self.mesh)
-            targets, state = begin_lanes(self.params, problems, config=stage.key, mesh=self.mesh)
+            grams = [self._grams(item, index) for item in items]
+            problems = place(stage.problems(starts, grams, lanes, extra_terms=self.extra_terms), self.mesh)
+            targets, state = begin_lanes(
+                self.params, problems, config=stage.key, extra_terms=self._compiled_terms, mesh=self.mesh
+            )
             self._check_plan(stage, targets, state, lanes)
             clock["compile"] += time.monotonic() - begin
             pictures, ended = self._descend(stage, targets, state, callback)
@@ -181,6 +191,7 @@ class Painter:
             seed=task.seed,
             style_weights=task.style_weights,
             initial=task.initial,
+            extra_terms=self.extra_terms,
             callback=None if callback is None else one,
         )
 
@@ -230,7 +241,7 @@ class Painter:
         task, config = item.task, item.task.config
         if isinstance(task.styles, StyleTargets):
             check_style_targets(task.styles, config, weights_sha256=self.weights_sha256)
-            return pick_grams(task.styles, config, len(item.sizes) - 1 - index)
+            return pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
         full, size = item.sizes[-1], item.sizes[index]
         # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
         scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
@@ -241,7 +252,7 @@ class Painter:
         pictures = [style_at_scale(style, config, full, size) for style in task.styles]
         for picture in pictures:
             check_size(picture.shape[:2], config, "style")
-        parts = [picture_grams(self.params, picture, config) for picture in pictures]
+        parts = [picture_grams(self.params, picture, config, extra_terms=self._compiled_terms) for picture in pictures]
         blended = blend_grams(parts, task.style_weights)
         grams = {layer: np.asarray(gram) for layer, gram in blended.items()}
         if task.style_key is not None:

@@ -1,6 +1,7 @@
 """One scale of a batch, as the host sees it: what goes in, what has come out, why lanes stopped."""
 
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jnst.config import compile_key
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
 from jnst.loss.targets import loss_weights
+from jnst.loss.term import RESERVED, Term
 from jnst.transfer.callbacks import Progress
 from jnst.transfer.driver import Result
 from jnst.transfer.loop import Trace
@@ -29,13 +31,20 @@ class Stage:
         self.sizes = [item.sizes[index] for item in items]
         self.bucket = bucket_size(*self.sizes[0])
         self.rule = StopRule(jnp.int32(self.run.steps + 1), jnp.int32(self.run.chunk), jnp.float32(self.run.tolerance))
-        self.traces: list[dict[str, list[float]]] = [{name: [] for name in Trace._fields} for _ in items]
+        self.traces: list[dict[str, list[float]]] = [{"evaluation": [], "total": []} for _ in items]
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)
         self.best_turns = [0] * len(items)
         self.best_values = [float("inf")] * len(items)
 
-    def problems(self, starts: list[np.ndarray], grams: list[dict[str, np.ndarray]], lanes: int) -> Problem:
+    def problems(
+        self,
+        starts: list[np.ndarray],
+        grams: list[dict[str, np.ndarray]],
+        lanes: int,
+        *,
+        extra_terms: Sequence[Term] = (),
+    ) -> Problem:
         """The batch's input, stacked on the host; idle lanes repeat the first image."""
         exact = all(size == self.bucket for size in self.sizes)
         each = []
@@ -43,7 +52,7 @@ class Stage:
             used = lane < len(self.items)
             source = lane if used else 0
             item, size = self.items[source], np.array(self.sizes[source], np.int32)
-            weights = jax.tree.map(np.asarray, loss_weights(item.task.config))
+            weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
             extent = None if exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
             content = pad_image(content_at_scale(item, self.index), self.bucket)
             start = pad_image(starts[source], self.bucket)
@@ -55,8 +64,8 @@ class Stage:
         host, turns = jax.device_get(trace), np.asarray(state.state.turn)
         for lane, entries in enumerate(self.traces):
             fresh = int(turns[lane]) - len(entries["total"])
-            for name, values in zip(Trace._fields, host, strict=True):
-                entries[name] += values[lane, :fresh].tolist()
+            for name, values in host.columns().items():
+                entries.setdefault(name, []).extend(values[lane, :fresh].tolist())
         self.reasons = np.asarray(state.reason)[: len(self.items)]
         self.words = [REASONS[reason] for reason in self.reasons]
         self.best_turns = np.asarray(state.state.best_turn).tolist()
@@ -86,9 +95,7 @@ class Stage:
                     scales=scales,
                     size=self.sizes[lane],
                     total=trace["total"][-1],
-                    content=trace["content"][-1],
-                    style=trace["style"][-1],
-                    total_variation=trace["total_variation"][-1],
+                    terms={name: values[-1] for name, values in trace.items() if name not in RESERVED},
                     best=self.best_values[lane],
                     seconds=time.monotonic() - self.clock["start"],
                     compile_seconds=self.clock["compile"],

@@ -142,9 +142,8 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
 
     def init(point: Image) -> Any:
         # The memory alone: loss and gradient are carried by the loop, for every optimiser alike.
-        nothing = LossTerms(jnp.float32(0), jnp.float32(0), jnp.float32(0))
         one = jnp.float32(1)
-        empty = solver(lambda x: Evaluation(jnp.float32(0), nothing, jnp.zeros_like(x)), one, one)
+        empty = solver(lambda x: Evaluation(jnp.float32(0), {}, jnp.zeros_like(x)), one, one)
         return _memory(empty.init_state(point))
 
     def move(

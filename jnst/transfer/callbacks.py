@@ -1,8 +1,8 @@
 """What a callback is shown of a run between two chunks of turns."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ class Progress:
         scale: number of the present size, from 1, out of `scales`.
         size: height and width of the picture in pixels.
         total: weighted loss.
-        content: unweighted term of the loss, and so are `style` and `total_variation`.
+        terms: unweighted terms of the loss by name.
         best: lowest weighted loss so far at this size.
         seconds: since the run began, compilation included.
         compile_seconds: the part of them spent compiling, as far as known.
@@ -38,9 +38,7 @@ class Progress:
     scales: int = 1
     size: tuple[int, int] = (0, 0)
     total: float = _NAN
-    content: float = _NAN
-    style: float = _NAN
-    total_variation: float = _NAN
+    terms: Mapping[str, float] = field(default_factory=dict)
     best: float = _NAN
     seconds: float = 0.0
     compile_seconds: float = 0.0

@@ -16,13 +16,13 @@ from jnst.arrays import Params
 from jnst.config import Config
 from jnst.errors import ConfigError, ImageError
 from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
-from jnst.loss.targets import Targets
-from jnst.loss.tiled import prepare_targets
+from jnst.loss.targets import make_targets
+from jnst.loss.term import RESERVED, Targets, Term
 from jnst.transfer.callbacks import Glance, Progress, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
 from jnst.transfer.initial import initial_image
 from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
-from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state, spread_targets
+from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state
 from jnst.transfer.scales import at_scale, check_size, smallest_scale, style_at_scale
 
 # After so many moves taken back in a row there is nowhere left to go.
@@ -51,7 +51,7 @@ class _Stage:
 
     def __init__(self, config: Config, index: int, sizes: Sequence[tuple[int, int]], clock: dict[str, float]):
         self.config, self.index, self.sizes, self.clock = config, index, sizes, clock
-        self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
+        self.trace: dict[str, list[float]] = {"evaluation": [], "total": []}
 
     def next_turns(self, done: int, seconds_per_turn: float) -> int:
         """About a second's worth, never past the next multiple of chunk or save_every, nor past the end."""
@@ -63,8 +63,8 @@ class _Stage:
         return max(1, min(min(ends) - done, affordable))
 
     def record(self, trace: Trace) -> None:
-        for name, values in zip(Trace._fields, trace, strict=True):
-            self.trace[name] += np.asarray(values).tolist()
+        for name, values in trace.columns().items():
+            self.trace.setdefault(name, []).extend(np.asarray(values).tolist())
 
     def reason_to_stop(self, state: TransferState) -> str | None:
         run, totals = self.config.run, self.trace["total"]
@@ -94,9 +94,7 @@ class _Stage:
             scales=len(self.sizes),
             size=self.sizes[self.index],
             total=last["total"],
-            content=last["content"],
-            style=last["style"],
-            total_variation=last["total_variation"],
+            terms={name: value for name, value in last.items() if name not in RESERVED},
             best=float(state.best_value),
             seconds=time.monotonic() - self.clock["start"],
             compile_seconds=self.clock["compile"],
@@ -159,6 +157,7 @@ def stylize(
     optimizer: optax.GradientTransformation | None = None,
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
+    extra_terms: Sequence[Term] = (),
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -175,6 +174,8 @@ def stylize(
         checkpoint: where the state is kept from time to time, and whether to go on from it.
         mesh: devices to divide the image's rows among (`jnst.transfer.row_sharding.row_mesh`), for one image larger
             than a device; without an optimiser of one's own.
+        extra_terms: terms of the loss beside the package's own (`jnst.Term`); they appear in the trace and the
+            progress under their names.
 
     Returns:
         The picture, the trace of the losses, and why the run ended.
@@ -210,15 +211,14 @@ def stylize(
         if stored is not None and index < stored.scale:
             continue
         shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
-        painted = [jnp.asarray(style_at_scale(one, config, (height, width), size)) for one in styles]
+        painted = [style_at_scale(one, config, (height, width), size) for one in styles]
         check_size(size, config, "content")
         for one in painted:
             check_size(one.shape[:2], config, "style")
         begin = time.monotonic()
-        if mesh is None:
-            targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
-        else:
-            targets = spread_targets(params, shrunk, painted, config, mesh, style_weights=style_weights)
+        targets = make_targets(
+            params, shrunk, painted, config, style_weights=style_weights, extra_terms=extra_terms, mesh=mesh
+        )
         jax.block_until_ready(targets)
         clock["compile"] += time.monotonic() - begin
         if stored is not None:
@@ -239,9 +239,11 @@ def stylize(
                 network_input=config.network_input,
             )
         if mesh is None:
-            state = init_state(jnp.asarray(picture), at_scale(config, index), optimizer=optimizer)
+            state = init_state(
+                jnp.asarray(picture), at_scale(config, index), optimizer=optimizer, extra_terms=extra_terms
+            )
         else:
-            state = spread_state(picture, at_scale(config, index), mesh)
+            state = spread_state(picture, at_scale(config, index), mesh, extra_terms=extra_terms)
         stage = _Stage(at_scale(config, index), index, sizes, clock)
         if stored is not None:
             state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from material import paint, random_params
 
-from jnst.arrays import LossWeights
 from jnst.batch import scheduler as painter_room
 from jnst.batch.api import stylize_batch
 from jnst.batch.lanes import Problem, StopRule, advance_lanes, begin_lanes
@@ -221,7 +220,7 @@ def compile_lanes(config: Config, side: int, count: int):
     widths = {layer: channels[layer.replace("relu", "conv")] for layer, _ in config.loss.style_layers}
     grams = {layer: jax.ShapeDtypeStruct((count, width, width), np.float32) for layer, width in widths.items()}
     used = jax.ShapeDtypeStruct((count,), np.bool_)
-    problems = Problem(image, image, grams, LossWeights(number, number, number), None, used)  # type: ignore[arg-type]
+    problems = Problem(image, image, grams, dict.fromkeys(("content", "style", "total_variation"), number), None, used)  # type: ignore[arg-type]
     key = compile_key(config)
     targets, lanes = jax.eval_shape(functools.partial(begin_lanes, config=key), params, problems)
     rule = StopRule(*(jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.int32, np.float32)))  # type: ignore[arg-type]
