@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
-from jnst.batch.scheduler import Callback, Painter
+from jnst.batch.scheduler import BatchScheduler, Callback
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.term import Term
@@ -82,7 +82,7 @@ def stylize_batch(
         # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
         key = None if isinstance(several, StyleTargets) else tuple(map(id, several))
         items.append(prepare(Task(content, several, one, int(seed), None, initial, key)))
-    return Painter(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
+    return BatchScheduler(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
 
 
 def _as_list(images: Any) -> list[Any]:

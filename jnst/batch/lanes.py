@@ -1,4 +1,5 @@
-"""Many descents at once: every image is a lane of its own, with its own optimiser, best picture and stop flag.
+"""Many images at once: every element of a batch, here called a lane, has its own optimiser state, best image and stop
+flag.
 
 What is written here for one image becomes many by `vmap`, and many devices by `shard_map` around it. The weights of the
 network are shared: under `vmap` over weights a convolution becomes a grouped one, which is slow.
@@ -27,12 +28,8 @@ from jnst.transfer.loop import (
     trace_entry,
     turn,
 )
+from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
 from jnst.vgg.valid_region import Extent
-
-# After so many moves taken back in a row there is nowhere left to go.
-MAX_REJECTED = 10
-RUNNING, STEPS, TOLERANCE, STUCK, UNUSED = range(5)
-REASONS = ("running", "steps", "tolerance", "stuck", "unused")
 
 
 class Lane(NamedTuple):
@@ -41,14 +38,6 @@ class Lane(NamedTuple):
     state: TransferState
     mark: Scalar
     reason: jax.Array
-
-
-class StopRule(NamedTuple):
-    """When a lane is done. Numbers, not settings: another number of steps is not another compilation."""
-
-    turns: int | jax.Array
-    chunk: int | jax.Array
-    tolerance: float | jax.Array
 
 
 class Problem(NamedTuple):
@@ -103,21 +92,21 @@ def begin_lanes(
 
 
 def _settle(lane: Lane, new: TransferState, rule: StopRule) -> Lane:
-    """Decides after a turn whether the lane goes on; one that had stopped keeps what it had."""
+    """Decides after a step whether the lane goes on; one that had stopped keeps what it had."""
     running = lane.reason == RUNNING
     # The optimiser's memory is the largest part of the state, and a lane that stopped needs it no more.
     kept = jax.tree.map(
         lambda a, b: jnp.where(running, a, b), new._replace(memory=()), lane.state._replace(memory=())
     )._replace(memory=new.memory)
-    steps = kept.turn - 1
-    at_chunk = steps % rule.chunk == 0
-    fallen = lane.mark - kept.best_value
-    slow = (rule.tolerance > 0) & at_chunk & (steps >= rule.chunk) & (fallen < rule.tolerance * jnp.abs(lane.mark))
-    stuck = (kept.rejected >= MAX_REJECTED) | ~jnp.isfinite(kept.evaluation.value)
-    reason = jnp.where(slow, TOLERANCE, RUNNING)
-    reason = jnp.where(stuck, STUCK, reason)
-    reason = jnp.where(kept.turn >= rule.turns, STEPS, reason)
-    mark = jnp.where(at_chunk, kept.best_value, lane.mark)
+    reason = stop_reason(
+        rule,
+        turns=kept.turn,
+        best=kept.best_value,
+        mark=lane.mark,
+        rejected=kept.rejected,
+        value=kept.evaluation.value,
+    )
+    mark = jnp.where((kept.turn - 1) % rule.chunk == 0, kept.best_value, lane.mark)
     return Lane(kept, mark, jnp.where(running, reason, lane.reason))
 
 
@@ -130,7 +119,7 @@ def _advance_block(
     *,
     config: Config,
 ) -> tuple[Lane, Trace]:
-    """The loop over turns for the lanes of one device; it ends early when all of them have stopped."""
+    """The loop over steps for the lanes of one device; it ends early when all of them have stopped."""
     chosen = make_descent_optimizer(config, None)
 
     def one(targets: Targets, lane: Lane) -> Lane:
@@ -162,7 +151,7 @@ def advance_lanes(
     config: Config,
     mesh: Mesh | None = None,
 ) -> tuple[Lane, Trace]:
-    """Up to `count` turns of every lane that is still running; `lanes` is used up (its memory is donated).
+    """Up to `count` steps of every lane that is still running; `lanes` is used up (its memory is donated).
 
     Args:
         params: from `prepare_params`.
@@ -173,8 +162,8 @@ def advance_lanes(
         mesh: devices that the lanes are divided among; their number must divide that of the lanes.
 
     Returns:
-        The lanes, and for each the trace of these turns (lanes × CAPACITY). A lane that stopped along the way has
-        entries only for the turns that it made.
+        The lanes, and for each the trace of these steps (lanes × CAPACITY). A lane that stopped along the way has
+        entries only for the steps that it made.
     """
     block = functools.partial(_advance_block, config=config)
     return spread(block, mesh, shared=3)(params, rule, count, targets, lanes)

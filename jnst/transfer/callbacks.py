@@ -1,4 +1,4 @@
-"""What a callback is shown of a run between two chunks of turns."""
+"""What a callback is shown of a run between two chunks of steps."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -75,21 +75,21 @@ class Silent:
         self.close()
 
 
-class Glance:
-    """A way to see pictures that are there while a callback runs, and whose memory is then the next turns'."""
+class DeferredImage:
+    """A way to see pictures that are there while a callback runs, and whose memory is then the next steps'."""
 
     def __init__(self, see: Callable[..., np.ndarray]) -> None:
         self._see: Callable[..., np.ndarray] | None = see
 
     def __call__(self, *lane: int) -> np.ndarray:
-        """The picture, or that of one lane: RGB in [0, 1], height × width × 3, float32.
+        """The picture, or that of one batch element: RGB in [0, 1], height × width × 3, float32.
 
         Raises:
             JnstError: when the callback has returned.
         """
         if self._see is None:
             raise JnstError(
-                "a snapshot's image is there only until its callback returns, since the next turns take over its "
+                "a snapshot's image is there only until its callback returns, since the next steps take over its "
                 "memory; call image() in the callback and keep what it returns"
             )
         return self._see(*lane)

@@ -10,16 +10,17 @@ from material import paint, random_params
 
 from jnst.batch import scheduler as painter_room
 from jnst.batch.api import stylize_batch
-from jnst.batch.lanes import Problem, StopRule, advance_lanes, begin_lanes
+from jnst.batch.lanes import Problem, advance_lanes, begin_lanes
 from jnst.batch.requests import Task, prepare
-from jnst.batch.scheduler import Painter, Plan
-from jnst.batch.stage import Stage
+from jnst.batch.scheduler import BatchScheduler, Plan
+from jnst.batch.stage import BatchScale
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
 from jnst.presets.recipes import PRESETS
 from jnst.transfer.driver import stylize
 from jnst.transfer.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.transfer.stopping import StopRule
 from jnst.transfer.style_targets import picture_grams
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions, scaled_channels
@@ -181,7 +182,7 @@ def test_a_lanes_picture_is_there_until_the_callback_returns(params):
 
 def make_lanes(params, config, count):
     items = [prepare(Task(SQUARES[index % 3], (STYLE,), config)) for index in range(count)]
-    stage = Stage(items, 0, list(range(count)), {"start": 0.0})
+    stage = BatchScale(items, 0, list(range(count)), {"start": 0.0})
     grams = picture_grams(params, STYLE, config)
     problems = stage.problems([item.full for item in items], [grams] * count, count)
     targets, lanes = begin_lanes(params, problems, config=stage.key)
@@ -288,7 +289,7 @@ def test_lists_of_unequal_length_are_refused(params):
 
 def test_what_a_batch_needs_is_reported_once_for_each_size(params):
     plans: list[Plan] = []
-    painter = Painter(params, lanes=4, report=plans.append)
+    painter = BatchScheduler(params, lanes=4, report=plans.append)
     items = [prepare(Task(content, (STYLE,), CONFIG)) for content in SQUARES]
     painter.paint(items)
     painter.paint(items[:1])
@@ -298,11 +299,11 @@ def test_what_a_batch_needs_is_reported_once_for_each_size(params):
 
 
 def test_leftover_images_go_into_smaller_powers_of_two(params):
-    painter = Painter(params)
+    painter = BatchScheduler(params)
     item = prepare(Task(SQUARES[0], (STYLE,), CONFIG))
     painter._limits[item.group] = 8
     assert [painter._choose_lanes(item, waiting) for waiting in (20, 8, 7, 3, 1)] == [8, 8, 4, 2, 1]
-    fixed = Painter(params, lanes=8)
+    fixed = BatchScheduler(params, lanes=8)
     assert [fixed._choose_lanes(item, waiting) for waiting in (20, 3)] == [8, 8]
 
 
