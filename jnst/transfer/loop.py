@@ -1,4 +1,4 @@
-"""The optimisation of one image as one compiled loop of turns: move, evaluate, keep or take back."""
+"""The optimisation of one image as one compiled loop of steps: move, evaluate, keep or take back."""
 
 import functools
 import math
@@ -17,11 +17,12 @@ from jnst.loss.builtin import TERMS
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets, Term
 from jnst.loss.tiled import evaluate_tiled
-from jnst.optim.optimizers import Evaluation, Optimizer, make_optimizer
+from jnst.optim.kinds import make_optimizer
+from jnst.optim.optimizers import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
 from jnst.vgg.valid_region import Extent
 
-# Turns that one call of the compiled loop can record; longer runs call it again.
+# Steps that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256
 
 
@@ -31,11 +32,12 @@ class TransferState(NamedTuple):
     point: what the optimiser moves: the image in variable space, or weighted cosine coefficients relative to `start`.
     start, basis: only where the config preconditions by frequency.
     evaluation: loss and gradient at `point`; a fresh state has none yet.
-    memory: the optimiser's own.
+    memory: the optimiser's own state.
     scale: power of two that the optimiser's view of the loss is multiplied by.
     shrink: at most one; a quarter of what it was whenever a move is taken back.
     rejected: moves taken back in a row.
-    turn: turns made; the first turn evaluates the initial image without moving.
+    turn: steps of the loop made; the first one evaluates the initial image without moving, so that image k enters
+        step k.
     evaluations: evaluations of the loss, line searches included.
     best_point, best_value, best_turn: the best so far.
     """
@@ -174,7 +176,7 @@ def _first_scale(
 
 
 def _led(targets: Targets, turn: jax.Array, lead: float) -> Targets:
-    """The targets with the content weight that this turn descends on."""
+    """The targets with the content weight that this step descends on."""
     half, whole = LEAD_FALLS
     factor = jnp.where(turn < half, lead, jnp.where(turn < whole, math.sqrt(lead), 1.0))
     return targets._replace(weights={**targets.weights, "content": factor * targets.weights["content"]})
@@ -185,7 +187,7 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
 
     With a content lead the gradient is that of the weights led by, and the value told is that of the config's. On the
     way from the content image the style terms, stiff, are met first and at the content's expense, which then comes
-    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a turn
+    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a step
     evaluates anew without moving.
     """
     start, basis, lead = state.start, state.basis, config.optimizer.content_lead
@@ -280,9 +282,9 @@ def advance(
     optimizer: optax.GradientTransformation | None = None,
     in_place: bool = False,
 ) -> tuple[TransferState, Trace]:
-    """`num_steps` turns in one compiled loop, compiled once per image size whatever `num_steps` is.
+    """`num_steps` steps in one compiled loop, compiled once per image size whatever `num_steps` is.
 
-    The first turn of a fresh state evaluates the initial image without moving it, so that entry k of the trace is
+    The first step of a fresh state evaluates the initial image without moving it, so that entry k of the trace is
     always the loss of the image that enters step k.
 
     Args:
@@ -290,7 +292,7 @@ def advance(
         targets: from `make_targets`.
         state: from `init_state`, or from an earlier call.
         config: static; weights, steps and sizes in it do not cause a recompilation (weights are read from `targets`).
-        num_steps: turns; with zero the loop is compiled and nothing is run.
+        num_steps: steps; with zero the loop is compiled and nothing is run.
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
         in_place: the new state takes over the old one's memory, and the old one must not be used again.
 

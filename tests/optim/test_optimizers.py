@@ -12,7 +12,8 @@ import pytest
 from optax import contrib
 
 from jnst.config import OptimizerConfig
-from jnst.optim.optimizers import Evaluation, make_optimizer, optax_optimizer
+from jnst.optim.kinds import make_optimizer
+from jnst.optim.optimizers import Evaluation, optax_optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
