@@ -125,8 +125,8 @@ def test_features_targets_and_terms() -> None:
             assert np.abs(plain(map_) - expected).max() < loose * np.abs(expected).max()
         targets = jnst.make_targets(params, content, style, settings)
         terms = jnst.loss_terms(params, jnst.encode(content, settings.variable), targets, settings)
-        assert float(terms.content) < 1e-6
-        assert float(terms.style) > 0
+        assert float(terms["content"]) < 1e-6
+        assert float(terms["style"]) > 0
         types = {leaf.dtype for leaf in jax.tree.leaves((targets, terms, jnst.weigh(terms, targets.weights)))}
         assert types == {jnp.dtype(jnp.float32)}
 

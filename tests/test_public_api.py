@@ -30,6 +30,7 @@ PUBLIC = [
     "StyleTargets",
     "Targets",
     "TargetsError",
+    "Term",
     "TransferState",
     "VGG",
     "WeightsError",
