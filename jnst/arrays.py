@@ -18,10 +18,10 @@ FeatureMap: TypeAlias = Float[Array, "_height _width _channels"]
 Gram: TypeAlias = Float[Array, "channels channels"]
 Features: TypeAlias = Mapping[str, FeatureMap]
 Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]
-# The unweighted terms of the loss by name, each a scalar (or one value per step where terms are stacked).
 LossTerms: TypeAlias = Mapping[str, jax.Array]
-# One factor per term. Arrays, so that a sweep over weights is a batch axis and never a recompilation.
+"""The unweighted terms of the loss by name, each a scalar (or one value per step where terms are stacked)."""
 LossWeights: TypeAlias = Mapping[str, float | jax.Array]
+"""One factor per term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
 
 
 def check_array(kind: str, value: Any, *, axes: str = "height × width × channels") -> jax.Array:
