@@ -81,7 +81,7 @@ def test_a_folder_becomes_a_folder_and_a_damaged_picture_one_failed_line(folder)
         **dict.fromkeys(results(), "done"),
         "bad.png": "failed",
     }
-    assert "bad.png is not a picture" in records["bad.png"]["reason"]
+    assert "bad.png is damaged or cut off" in records["bad.png"]["reason"]
     assert records["a.png"]["loss"][1] < records["a.png"]["loss"][0]
     (job,) = [record for record in read_records("out") if record["kind"] == "job"]
     assert job["config"]["optimizer"]["method"] == "adam"
