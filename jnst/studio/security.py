@@ -66,8 +66,10 @@ class Guard:
             return "a request that changes something must come from the studio's page, with its Origin"
         if origin is not None and origin != f"http://{host}":
             return f"the Origin {origin!r} is not the studio's page"
-        if request.headers.get("sec-fetch-site") == "cross-site" and request.url.path != "/":
-            return "another site's page asks for this"
+        # A page at another port of this machine is of the same site, and brings the cookie along.
+        site = request.headers.get("sec-fetch-site", "none")
+        if site not in ("none", "same-origin") and request.url.path != "/":
+            return "another page asks for this"
         if not (self._has_cookie(request) or self._has_link(request)):
             return "the token is missing or wrong; use the whole link that `jnst studio` printed"
         return ""

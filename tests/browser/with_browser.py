@@ -25,7 +25,8 @@ from jnst.images.writing import read_metadata
 
 PATIENCE = 90_000  # milliseconds; compiling takes most of it on a busy machine
 # Three convolutions deep, so that compiling takes seconds and a step milliseconds.
-SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--size", "96", "--iterations", "4000"]
+SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
+SMALL = ["--size", "96", "--iterations", "4000", "--scales", "1"]
 
 
 class Served(NamedTuple):
@@ -41,7 +42,7 @@ class Served(NamedTuple):
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("studio")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jnst", "studio", "--no-browser", "-o", "kept", *SHALLOW],
+        [sys.executable, "-m", "jnst", "studio", "--no-browser", "-o", "kept", *SHALLOW, *SMALL],
         cwd=folder,
         env={**os.environ, "JNST_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
