@@ -157,10 +157,9 @@ def test_a_term_without_a_weight_is_named():
 @pytest.mark.parametrize(("strength", "factor"), [(0.0, 1 / 32), (0.2, 1 / 8), (0.5, 1.0), (0.8, 8.0), (1.0, 32.0)])
 def test_the_strength_doubles_the_style_weight_each_tenth(strength: float, factor: float):
     config = shallow(loss=replace(SHALLOW, strength=strength))
-    expected = [1.0, 10.0 * factor, 1.0, 0.0]
-    assert [float(weight) for weight in loss_weights(config)] == pytest.approx(expected, rel=1e-6)
-    weights = make_targets(small_params(), CONTENT, STYLE, config).weights
-    assert [float(weight) for weight in weights] == pytest.approx(expected, rel=1e-6)
+    expected = {"content": 1.0, "style": 10.0 * factor, "total_variation": 1.0}
+    for weights in (loss_weights(config), make_targets(small_params(), CONTENT, STYLE, config).weights):
+        assert {name: float(weight) for name, weight in weights.items()} == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_files_bytes_are_as_good_as_floats():
