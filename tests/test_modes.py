@@ -221,7 +221,7 @@ def write_files(folder: Path) -> None:
     for name, picture in (("content.png", CONTENT), ("style.png", STYLE)):
         Image.fromarray((255 * picture).astype(np.uint8)).save(folder / name)
     write_weights(
-        folder / "narrow.h5", random_weights("vgg19", WIDTH, 0), describe_weights("n", "vgg19", WIDTH, "jnst")
+        folder / "narrow.h5", random_weights("vgg19", WIDTH, 0), describe_weights("n", "vgg19", WIDTH, "caffe")
     )
 
 
