@@ -26,6 +26,7 @@ from jnst.loss.builtin import TERMS
 from jnst.loss.targets import blend_grams, style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.display import card
+from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 
@@ -161,17 +162,17 @@ def prepare_style(
     pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
     by_scale = []
     for power in range(config.run.scales):
-        shrunk = [_halve(picture, power) for picture in pictures]
+        shrunk = [_halve(picture, power, minimum_size(config.loss.layers, config.network)) for picture in pictures]
         grams = blend_grams([picture_grams(params, one, config) for one in shrunk], style_weights)
         by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
     first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
     return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)
 
 
-def _halve(picture: np.ndarray, power: int) -> np.ndarray:
+def _halve(picture: np.ndarray, power: int, smallest: int) -> np.ndarray:
     if power == 0:
         return picture
-    height, width = (max(16, round(side / 2**power)) for side in picture.shape[:2])
+    height, width = (max(smallest, round(side / 2**power)) for side in picture.shape[:2])
     return resize(picture, height, width, "pillow-lanczos").astype(np.float32)
 
 

@@ -165,7 +165,7 @@ class TestErrors:
             (["stylize", "content.png", "style.png", "-o", "content.png"], "exists already"),
             (["stylize", "content.png", "style.png", "-o", "new.gif"], "did you mean '.tif'"),
             (["stylize", "content.png", "style.png", "--preset", "gordi"], "did you mean 'gordic'"),
-            (["stylize", "content.png", "style.png", "--preset", "gordic"], "`jnst weights fetch vgg19` brings them"),
+            (["stylize", "content.png", "style.png", "--preset", "gordic", "--network", "vgg19"], "`jnst weights fetch vgg19`"),
             (["stylize", "content.png", "style.png", "--optimizer", "adams"], "did you mean 'adam'"),
             (["stylize", "content.png", "style.png", "--style-layers", "relu4_22"], "did you mean 'relu4_2'"),
             (["stylize", "content.png", "style.png", "--style-weight", "-1"], "style weight is -1.0"),
