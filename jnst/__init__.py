@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from jnst.loss.features import features as features
     from jnst.loss.objective import loss_terms as loss_terms
     from jnst.loss.objective import weigh as weigh
-    from jnst.loss.targets import Targets as Targets
     from jnst.loss.targets import make_targets as make_targets
+    from jnst.loss.term import Targets as Targets
+    from jnst.loss.term import Term as Term
     from jnst.loss.terms import content_loss as content_loss
     from jnst.loss.terms import gram_matrix as gram_matrix
     from jnst.loss.terms import style_loss as style_loss

@@ -1,7 +1,7 @@
 """The words for arrays. Images are RGB, height × width × 3, floating point in [0, 1] unless a name says otherwise."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +18,10 @@ FeatureMap: TypeAlias = Float[Array, "_height _width _channels"]
 Gram: TypeAlias = Float[Array, "channels channels"]
 Features: TypeAlias = Mapping[str, FeatureMap]
 Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]
-
-
-class LossTerms(NamedTuple):
-    """The four unweighted terms of the loss, each a scalar (or one value per step where terms are stacked)."""
-
-    content: jax.Array
-    style: jax.Array
-    total_variation: jax.Array
-    edges: jax.Array
-
-
-class LossWeights(NamedTuple):
-    """One factor per loss term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
-
-    content: float | jax.Array
-    style: float | jax.Array
-    total_variation: float | jax.Array
-    edges: float | jax.Array
+LossTerms: TypeAlias = Mapping[str, jax.Array]
+"""The unweighted terms of the loss by name, each a scalar (or one value per step where terms are stacked)."""
+LossWeights: TypeAlias = Mapping[str, float | jax.Array]
+"""One factor per term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
 
 
 def check_array(kind: str, value: Any, *, axes: str = "height × width × channels") -> jax.Array:

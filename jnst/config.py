@@ -160,7 +160,6 @@ class LossConfig:
     content_weight: float = setting(1.0, "weight of the content term")
     style_weight: float = setting(1.0, "weight of the style term")
     tv_weight: float = setting(0.0, "weight of the total variation term")
-    edge_weight: float = setting(0.0, "weight of the edge term, which holds edges where the photo has them")
     strength: float = setting(0.5, "of the style, 0 to 1; 0.5 is the style weight as given, 0.1 more doubles it")
     content_layers: LayerWeights = setting((("relu4_2", 1.0),), "content layers with their weights")
     style_layers: LayerWeights = setting(
@@ -179,7 +178,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        for name in ("content_weight", "style_weight", "tv_weight", "edge_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight"):
             _check_weight(name.replace("_", " "), getattr(self, name))
         require(0 <= self.strength <= 1, f"strength is {self.strength}; expected 0 to 1, where 0.5 is the preset's own")
         for kind in ("content", "style"):
@@ -405,10 +404,9 @@ def _build_tuple(inner: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ..
 def compile_key(config: Config) -> Config:
     """The config with everything reset that does not change the compiled computation.
 
-    Runs that differ only in weights, steps, size rules or seed then share one compilation; but for edges, which are
-    left out of it where they have no weight.
+    Runs that differ only in weights, steps, size rules or seed then share one compilation.
     """
-    plain, edges = Config(), float(config.loss.edge_weight > 0)
+    plain = Config()
     return dataclasses.replace(
         config,
         preset=plain.preset,
@@ -418,11 +416,6 @@ def compile_key(config: Config) -> Config:
         size=plain.size,
         run=plain.run,
         loss=dataclasses.replace(
-            config.loss,
-            content_weight=1.0,
-            style_weight=1.0,
-            tv_weight=1.0,
-            edge_weight=edges,
-            strength=plain.loss.strength,
+            config.loss, content_weight=1.0, style_weight=1.0, tv_weight=1.0, strength=plain.loss.strength
         ),
     )

@@ -97,3 +97,13 @@ def place(tree: Any, mesh: Mesh | None, *, shared: bool = False) -> Any:
     if mesh is None:
         return jax.device_put(tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec() if shared else PartitionSpec(AXIS)))
+
+
+def row_shardings(tree: Any, mesh: Mesh) -> Any:
+    """Where the rows of each array of a state or of targets lie; pictures, maps and histories have rows."""
+
+    def sharding(array: Any) -> NamedSharding:
+        spec = {3: PartitionSpec(ROWS), 4: PartitionSpec(None, ROWS)}.get(array.ndim, PartitionSpec())
+        return NamedSharding(mesh, spec)
+
+    return jax.tree.map(sharding, tree)

@@ -45,7 +45,7 @@ REFUSED = [
     (LossConfig, {"content_weight": -1.0}, "content weight is -1.0; expected a finite number that is zero or more"),
     (LossConfig, {"style_weight": math.nan}, "style weight is nan"),
     (LossConfig, {"tv_weight": math.inf}, "tv weight is inf"),
-    (LossConfig, {"edge_weight": -1.0}, "edge weight is -1.0"),
+    (LossConfig, {"tv_weight": -1.0}, "tv weight is -1.0"),
     (LossConfig, {"strength": 1.1}, "strength is 1.1; expected 0 to 1"),
     (LossConfig, {"strength": -0.1}, "strength is -0.1; expected 0 to 1"),
     (LossConfig, {"strength": math.nan}, "strength is nan; expected 0 to 1"),

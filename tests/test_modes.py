@@ -125,8 +125,8 @@ def test_features_targets_and_terms() -> None:
             assert np.abs(plain(map_) - expected).max() < loose * np.abs(expected).max()
         targets = jnst.make_targets(params, content, style, settings)
         terms = jnst.loss_terms(params, jnst.encode(content, settings.variable), targets, settings)
-        assert float(terms.content) < 1e-6
-        assert float(terms.style) > 0
+        assert float(terms["content"]) < 1e-6
+        assert float(terms["style"]) > 0
         types = {leaf.dtype for leaf in jax.tree.leaves((targets, terms, jnst.weigh(terms, targets.weights)))}
         assert types == {jnp.dtype(jnp.float32)}
 
@@ -221,7 +221,7 @@ def write_files(folder: Path) -> None:
     for name, picture in (("content.png", CONTENT), ("style.png", STYLE)):
         Image.fromarray((255 * picture).astype(np.uint8)).save(folder / name)
     write_weights(
-        folder / "narrow.h5", random_weights("vgg19", WIDTH, 0), describe_weights("n", "vgg19", WIDTH, "jnst")
+        folder / "narrow.h5", random_weights("vgg19", WIDTH, 0), describe_weights("n", "vgg19", WIDTH, "caffe")
     )
 
 

@@ -1,5 +1,6 @@
 """The public list, pinned, and the conventions that every public function keeps."""
 
+import ast
 import importlib
 import importlib.metadata
 import inspect
@@ -30,6 +31,7 @@ PUBLIC = [
     "StyleTargets",
     "Targets",
     "TargetsError",
+    "Term",
     "TransferState",
     "VGG",
     "WeightsError",
@@ -90,8 +92,12 @@ def test_the_package_says_that_it_is_typed() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_name_is_the_one_that_its_module_defines(name: str) -> None:
     module = importlib.import_module(jnst._MODULES[name])
-    assert getattr(jnst, name) is getattr(module, name)
-    assert name == "PRESETS" or getattr(jnst, name).__module__ == module.__name__
+    value = getattr(jnst, name)
+    assert value is getattr(module, name)
+    # Constants and aliases of types do not know their module.
+    statements = ast.parse(inspect.getsource(module)).body
+    assigned = [ast.unparse(one.target) for one in statements if isinstance(one, ast.AnnAssign)]
+    assert name in assigned or value.__module__ == module.__name__
 
 
 def test_every_error_is_a_jnst_error_and_a_value_error() -> None:

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
-from jnst.batch.scheduler import Callback, Painter
+from jnst.batch.scheduler import BatchScheduler, Callback
 from jnst.config import Config, check_seed
 from jnst.errors import ConfigError
+from jnst.loss.term import Term
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets
 
@@ -30,6 +31,7 @@ def stylize_batch(
     lanes: int | None = None,
     mesh: Mesh | None = None,
     callback: Callback | None = None,
+    extra_terms: Sequence[Term] = (),
 ) -> list[Result]:
     """Every content image repainted in its style; what is given once is used for all.
 
@@ -47,6 +49,7 @@ def stylize_batch(
         mesh: devices; see `jnst.image_mesh`.
         callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
             true, with the best so far.
+        extra_terms: terms of the loss beside the package's own (`jnst.Term`), for all images.
 
     Returns:
         A `Result` per image, in order. An image whose loss is never finite has `stopped` "stuck"; its neighbours do not
@@ -80,7 +83,7 @@ def stylize_batch(
         # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
         key = None if isinstance(several, StyleTargets) else tuple(map(id, several))
         items.append(prepare(Task(content, several, one, check_seed(seed), None, initial, key)))
-    return Painter(params, mesh=mesh, lanes=lanes).paint(items, callback=callback)
+    return BatchScheduler(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
 
 
 def _as_list(images: Any) -> list[Any]:

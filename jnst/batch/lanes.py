@@ -1,4 +1,5 @@
-"""Many descents at once: every image is a lane of its own, with its own optimiser, best picture and stop flag.
+"""Many images at once: every element of a batch, here called a lane, has its own optimiser state, best image and stop
+flag.
 
 What is written here for one image becomes many by `vmap`, and many devices by `shard_map` around it. The weights of the
 network are shared: under `vmap` over weights a convolution becomes a grouped one, which is slow.
@@ -9,13 +10,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.devices import spread
-from jnst.loss.targets import Targets, combine_targets, content_maps
+from jnst.loss.targets import content_targets
+from jnst.loss.term import Targets, Term
 from jnst.transfer.loop import (
     CAPACITY,
     Trace,
@@ -24,14 +25,11 @@ from jnst.transfer.loop import (
     init_state,
     make_descent_optimizer,
     to_picture,
+    trace_entry,
     turn,
 )
+from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
 from jnst.vgg.valid_region import Extent
-
-# After so many moves taken back in a row there is nowhere left to go.
-MAX_REJECTED = 10
-RUNNING, STEPS, TOLERANCE, STUCK, UNUSED = range(5)
-REASONS = ("running", "steps", "tolerance", "stuck", "unused")
 
 
 class Lane(NamedTuple):
@@ -40,14 +38,6 @@ class Lane(NamedTuple):
     state: TransferState
     mark: Scalar
     reason: jax.Array
-
-
-class StopRule(NamedTuple):
-    """When a lane is done. Numbers, not settings: another number of steps is not another compilation."""
-
-    turns: int | jax.Array
-    chunk: int | jax.Array
-    tolerance: float | jax.Array
 
 
 class Problem(NamedTuple):
@@ -67,49 +57,56 @@ class Problem(NamedTuple):
     used: jax.Array
 
 
-def _begin(
-    params: Params, problem: Problem, config: Config, optimizer: optax.GradientTransformation | None
-) -> tuple[Targets, Lane]:
-    maps = content_maps(params, problem.content, config, extent=problem.extent)
-    targets = combine_targets(maps, problem.grams, config, image=problem.content, extent=problem.extent)
+def _begin(params: Params, problem: Problem, config: Config, extra_terms: tuple[Term, ...]) -> tuple[Targets, Lane]:
+    targets = content_targets(
+        params, problem.content, problem.grams, problem.extent, config=config, extra_terms=extra_terms
+    )
     targets = targets._replace(weights=problem.weights)
-    state = init_state(problem.initial, config, extent=problem.extent, optimizer=optimizer)
+    state = init_state(problem.initial, config, extent=problem.extent, extra_terms=extra_terms)
     return targets, Lane(state, jnp.float32(jnp.inf), jnp.where(problem.used, jnp.int32(RUNNING), jnp.int32(UNUSED)))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"))
+@functools.partial(jax.jit, static_argnames=("config", "extra_terms", "mesh"))
 def begin_lanes(
     params: Params,
     problems: Problem,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None = None,
+    extra_terms: tuple[Term, ...] = (),
     mesh: Mesh | None = None,
 ) -> tuple[Targets, Lane]:
-    """Targets and fresh states. Every array of `problems`, and of the result, has a leading axis of lanes."""
+    """Targets and fresh states. Every array of `problems`, and of the result, has a leading axis of lanes.
+
+    Args:
+        params: from `prepare_params`.
+        problems: what each batch element begins with.
+        config: a `compile_key`.
+        extra_terms: from `jnst.loss.targets.compiled_terms`.
+        mesh: devices that the batch is divided among; their number must divide that of its elements.
+    """
 
     def block(params: Params, problems: Problem) -> tuple[Targets, Lane]:
-        return jax.vmap(lambda problem: _begin(params, problem, config, optimizer))(problems)
+        return jax.vmap(lambda problem: _begin(params, problem, config, extra_terms))(problems)
 
     return spread(block, mesh, shared=1)(params, problems)
 
 
 def _settle(lane: Lane, new: TransferState, rule: StopRule) -> Lane:
-    """Decides after a turn whether the lane goes on; one that had stopped keeps what it had."""
+    """Decides after a step whether the lane goes on; one that had stopped keeps what it had."""
     running = lane.reason == RUNNING
     # The optimiser's memory is the largest part of the state, and a lane that stopped needs it no more.
     kept = jax.tree.map(
         lambda a, b: jnp.where(running, a, b), new._replace(memory=()), lane.state._replace(memory=())
     )._replace(memory=new.memory)
-    steps = kept.turn - 1
-    at_chunk = steps % rule.chunk == 0
-    fallen = lane.mark - kept.best_value
-    slow = (rule.tolerance > 0) & at_chunk & (steps >= rule.chunk) & (fallen < rule.tolerance * jnp.abs(lane.mark))
-    stuck = (kept.rejected >= MAX_REJECTED) | ~jnp.isfinite(kept.evaluation.value)
-    reason = jnp.where(slow, jnp.int32(TOLERANCE), jnp.int32(RUNNING))
-    reason = jnp.where(stuck, STUCK, reason)
-    reason = jnp.where(kept.turn >= rule.turns, STEPS, reason)
-    mark = jnp.where(at_chunk, kept.best_value, lane.mark)
+    reason = stop_reason(
+        rule,
+        turns=kept.turn,
+        best=kept.best_value,
+        mark=lane.mark,
+        rejected=kept.rejected,
+        value=kept.evaluation.value,
+    )
+    mark = jnp.where((kept.turn - 1) % rule.chunk == 0, kept.best_value, lane.mark)
     return Lane(kept, mark, jnp.where(running, reason, lane.reason))
 
 
@@ -121,10 +118,9 @@ def _advance_block(
     lanes: Lane,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None,
 ) -> tuple[Lane, Trace]:
-    """The loop over turns for the lanes of one device; it ends early when all of them have stopped."""
-    chosen = make_descent_optimizer(config, optimizer)
+    """The loop over steps for the lanes of one device; it ends early when all of them have stopped."""
+    chosen = make_descent_optimizer(config, None)
 
     def one(targets: Targets, lane: Lane) -> Lane:
         return _settle(lane, turn(params, targets, lane.state, config, chosen), rule)
@@ -135,17 +131,16 @@ def _advance_block(
     def body(carry: tuple[jax.Array, Lane, Trace]) -> tuple[jax.Array, Lane, Trace]:
         index, lanes, trace = carry
         lanes = jax.vmap(one)(targets, lanes)
-        state = lanes.state
-        entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
+        entry = trace_entry(lanes.state)
         trace = jax.tree.map(lambda values, value: values.at[:, index].set(value), trace, entry)
         return index + 1, lanes, trace
 
-    trace = empty_trace((lanes.reason.shape[0], CAPACITY))
+    trace = empty_trace((lanes.reason.shape[0], CAPACITY), lanes.state.evaluation.terms)
     _, lanes, trace = jax.lax.while_loop(goes_on, body, (jnp.int32(0), lanes, trace))
     return lanes, trace
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "mesh"), donate_argnames=("lanes",))
+@functools.partial(jax.jit, static_argnames=("config", "mesh"), donate_argnames=("lanes",))
 def advance_lanes(
     params: Params,
     rule: StopRule,
@@ -154,10 +149,9 @@ def advance_lanes(
     lanes: Lane,
     *,
     config: Config,
-    optimizer: optax.GradientTransformation | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Lane, Trace]:
-    """Up to `count` turns of every lane that is still running; `lanes` is used up (its memory is donated).
+    """Up to `count` steps of every lane that is still running; `lanes` is used up (its memory is donated).
 
     Args:
         params: from `prepare_params`.
@@ -165,14 +159,13 @@ def advance_lanes(
         count: at most CAPACITY.
         targets: from `begin_lanes`, and so are the first `lanes`.
         config: a `compile_key`.
-        optimizer: an optax gradient transformation in place of the config's optimiser.
         mesh: devices that the lanes are divided among; their number must divide that of the lanes.
 
     Returns:
-        The lanes, and for each the trace of these turns (lanes × CAPACITY). A lane that stopped along the way has
-        entries only for the turns that it made.
+        The lanes, and for each the trace of these steps (lanes × CAPACITY). A lane that stopped along the way has
+        entries only for the steps that it made.
     """
-    block = functools.partial(_advance_block, config=config, optimizer=optimizer)
+    block = functools.partial(_advance_block, config=config)
     return spread(block, mesh, shared=3)(params, rule, count, targets, lanes)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jnst.batch import remote
 from jnst.batch.requests import Item, Task, prepare
-from jnst.batch.scheduler import Painter, Plan
+from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
 from jnst.errors import ImageError, JnstError, one_line
@@ -77,7 +77,7 @@ class Workshop:
 
     def __init__(self, weights: Weights, options: Options, *, report: Callable[[Plan], Any] | None = None) -> None:
         self.options, self.sha256 = options, weights.info.sha256
-        self.painter = Painter(
+        self.painter = BatchScheduler(
             prepare_params(weights.params), lanes=options.lanes, report=report, weights_sha256=self.sha256
         )
         self._style = functools.lru_cache(_REMEMBERED_STYLES)(self._read_style)

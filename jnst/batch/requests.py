@@ -5,16 +5,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnst.config import Config, compile_key
 from jnst.images.padding import bucket_size
-from jnst.images.resizing import fit, resize, scale_sizes, to_unit
 from jnst.images.validate import validate_images
-from jnst.transfer.initial import initial_image
-from jnst.transfer.scales import check_size, smallest_scale
+from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
 
@@ -67,41 +63,16 @@ def prepare(task: Task) -> Item:
     config = task.config
     styles = (task.styles.picture,) if isinstance(task.styles, StyleTargets) else task.styles
     validate_images(task.content, styles, task.initial)
-    full = np.asarray(to_unit(fit(np.asarray(task.content), config.size)))
-    sizes = scale_sizes(full.shape[0], full.shape[1], config.run.scales, minimum=smallest_scale(config))
-    for size in sizes:
-        check_size(size, config, "content")
+    full, sizes = prepare_content(task.content, config)
     if isinstance(task.styles, StyleTargets):
         check_style_targets(task.styles, config)
     # The picture as it was read may be large, and is not needed any more.
-    return Item(dataclasses.replace(task, content=None), full, tuple(sizes))
+    return Item(dataclasses.replace(task, content=None), full, sizes)
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:
-    """The picture that a scale begins with, as `jnst.stylize` chooses it."""
-    task, config, size = item.task, item.task.config, item.sizes[index]
-    if before is not None:
-        return to_unit(resize(before, *size, "pillow-bicubic"))
-    if task.initial is not None:
-        return to_unit(resize(np.asarray(task.initial), *size, config.size.kernel))
-    content = content_at_scale(item, index)
-    if config.init == "content":
-        return content
+    """The image that a scale begins with; `before` is the result of the coarser one, if there is one."""
+    task = item.task
     style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0]
-    stretched = to_unit(resize(np.asarray(style), *size, config.size.kernel))
-    picture = initial_image(
-        jax.random.key(task.seed),
-        jnp.asarray(content),
-        jnp.asarray(stretched),
-        config.init,
-        noise=config.noise,
-        variable=config.variable,
-        network_input=config.network_input,
-    )
-    return np.asarray(picture)
-
-
-def content_at_scale(item: Item, index: int) -> np.ndarray:
-    """The content image of one scale, [0, 1]."""
-    size = item.sizes[index]
-    return item.full if size == item.full.shape[:2] else to_unit(resize(item.full, *size, "pillow-lanczos"))
+    content = content_at_scale(item.full, item.sizes[index])
+    return first_image(task.config, content, style, before=before, initial=task.initial, seed=task.seed)

@@ -1,4 +1,7 @@
-"""Groups of images become batches: how many lanes, on which devices, half as many where memory runs out."""
+"""Groups of images become batches: how many elements, on which devices, half as many where memory runs out.
+
+A lane is one element of a batch (see `jnst.batch.lanes`).
+"""
 
 import time
 from collections import OrderedDict
@@ -11,19 +14,22 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.batch.lanes import RUNNING, Lane, advance_lanes, begin_lanes
+from jnst.batch.lanes import Lane, advance_lanes, begin_lanes
 from jnst.batch.requests import Item, first_picture
-from jnst.batch.stage import Stage
+from jnst.batch.stage import BatchScale
 from jnst.config import compile_key
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
-from jnst.loss.targets import blend_grams
-from jnst.transfer.callbacks import BatchSnapshot, Glance, Snapshot
+from jnst.loss.builtin import TERMS
+from jnst.loss.targets import blend_grams, compiled_terms
+from jnst.loss.term import Term, check_extra_terms
+from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import Result, stylize
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
-from jnst.transfer.scales import check_size, style_at_scale
+from jnst.transfer.scales import styles_at_scale
+from jnst.transfer.stopping import RUNNING
 from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
 
 _REMEMBERED_STYLES = 256
@@ -43,9 +49,9 @@ class Plan(NamedTuple):
 Callback = Callable[[BatchSnapshot], Any]
 
 
-class Painter:
-    """Paints batches, and keeps from one to the next what they share: parameters on the devices, prepared styles,
-    and the number of lanes that fits.
+class BatchScheduler:
+    """Runs batches, and keeps from one to the next what they share: parameters on the devices, prepared styles, and the
+    number of images that fits.
 
     Args:
         params: from `prepare_params`.
@@ -54,6 +60,7 @@ class Painter:
             are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
         report: is told of every new batch size.
         weights_sha256: to recognise prepared styles that were made with other weights.
+        extra_terms: terms of the loss beside the package's own, for all images.
     """
 
     def __init__(
@@ -64,12 +71,14 @@ class Painter:
         lanes: int | None = None,
         report: Callable[[Plan], Any] | None = None,
         weights_sha256: str = "",
+        extra_terms: Sequence[Term] = (),
     ) -> None:
         if lanes is not None and lanes < 1:
             raise ConfigError(f"batch size is {lanes}; expected one or more images")
         self.mesh = image_mesh() if mesh is None else mesh
         self.params = place(params, self.mesh, shared=True)
         self.lanes, self.report, self.weights_sha256 = lanes, report, weights_sha256
+        self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
         self._styles: OrderedDict[Hashable, dict[str, np.ndarray]] = OrderedDict()
@@ -95,8 +104,10 @@ class Painter:
         """One result per item, in their order.
 
         Raises:
-            ConfigError: for a style too small for the deepest layer.
+            ConfigError: for a style too small for the deepest layer, or an extra term that cannot be used.
         """
+        for item in items:
+            check_extra_terms(self.extra_terms, TERMS, item.task.config, divided=bool(item.task.config.tile))
         results: list[Result | None] = [None] * len(items)
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
@@ -147,13 +158,16 @@ class Painter:
             return [self._paint_alone(items[0], indices[0], callback)]
         clock = {"start": time.monotonic(), "compile": 0.0}
         pictures: list[np.ndarray | None] = [None] * len(items)
-        stage = Stage(items, 0, indices, clock)
+        stage = BatchScale(items, 0, indices, clock)
         for index in range(len(items[0].sizes)):
             begin = time.monotonic()
             starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
-            stage = Stage(items, index, indices, clock)
-            problems = place(stage.problems(starts, [self._grams(item, index) for item in items], lanes), self.mesh)
-            targets, state = begin_lanes(self.params, problems, config=stage.key, mesh=self.mesh)
+            stage = BatchScale(items, index, indices, clock)
+            grams = [self._grams(item, index) for item in items]
+            problems = place(stage.problems(starts, grams, lanes, extra_terms=self.extra_terms), self.mesh)
+            targets, state = begin_lanes(
+                self.params, problems, config=stage.key, extra_terms=self._compiled_terms, mesh=self.mesh
+            )
             self._check_plan(stage, targets, state, lanes)
             clock["compile"] += time.monotonic() - begin
             pictures, ended = self._descend(stage, targets, state, callback)
@@ -181,11 +195,12 @@ class Painter:
             seed=task.seed,
             style_weights=task.style_weights,
             initial=task.initial,
+            extra_terms=self.extra_terms,
             callback=None if callback is None else one,
             progress=False,
         )
 
-    def _check_plan(self, stage: Stage, targets: Any, state: Lane, lanes: int) -> None:
+    def _check_plan(self, stage: BatchScale, targets: Any, state: Lane, lanes: int) -> None:
         """Compiles, and compares what the compiler asks for with what there is before anything is run."""
         compiled = advance_lanes.lower(
             self.params, stage.rule, jnp.int32(0), targets, state, config=stage.key, mesh=self.mesh
@@ -203,7 +218,7 @@ class Painter:
             raise MemoryError(f"a batch of {lanes} needs {(needed or predicted) / 1e9:.1f} GB on each device")
 
     def _descend(
-        self, stage: Stage, targets: Any, state: Lane, callback: Callback | None
+        self, stage: BatchScale, targets: Any, state: Lane, callback: Callback | None
     ) -> tuple[list[np.ndarray | None], bool]:
         """Runs one stage. Returns the pictures, and whether the run ends here: out of time, or by the callback."""
         turns, ended = 1, False
@@ -218,11 +233,11 @@ class Painter:
             turns = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = stage.out_of_time()
             if callback is not None:
-                glance = Glance(lambda lane, state=state: stage.pictures(state)[lane])
-                if callback(BatchSnapshot(tuple(stage.indices), stage.progress(state), glance)):
+                image = DeferredImage(lambda lane, state=state: stage.pictures(state)[lane])
+                if callback(BatchSnapshot(tuple(stage.indices), stage.progress(), image)):
                     stage.stop("callback")
                     ended = True
-                glance.close()
+                image.close()
             if ended or not (stage.reasons == RUNNING).any():
                 return [*stage.pictures(state)], ended
 
@@ -231,7 +246,7 @@ class Painter:
         task, config = item.task, item.task.config
         if isinstance(task.styles, StyleTargets):
             check_style_targets(task.styles, config, weights_sha256=self.weights_sha256)
-            return pick_grams(task.styles, config, len(item.sizes) - 1 - index)
+            return pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
         full, size = item.sizes[-1], item.sizes[index]
         # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
         scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
@@ -239,10 +254,8 @@ class Painter:
         if task.style_key is not None and name in self._styles:
             self._styles.move_to_end(name)
             return self._styles[name]
-        pictures = [style_at_scale(style, config, full, size) for style in task.styles]
-        for picture in pictures:
-            check_size(picture.shape[:2], config, "style")
-        parts = [picture_grams(self.params, picture, config) for picture in pictures]
+        pictures = styles_at_scale(task.styles, config, full, size)
+        parts = [picture_grams(self.params, picture, config, extra_terms=self._compiled_terms) for picture in pictures]
         blended = blend_grams(parts, task.style_weights)
         grams = {layer: np.asarray(gram) for layer, gram in blended.items()}
         if task.style_key is not None:

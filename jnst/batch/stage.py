@@ -1,111 +1,105 @@
-"""One scale of a batch, as the host sees it: what goes in, what has come out, why lanes stopped."""
+"""One scale of a batch, as the host sees it: what goes in, what has come out, why images stopped."""
 
-import time
+from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jnst.batch.lanes import REASONS, RUNNING, Lane, Problem, StopRule, lane_pictures
-from jnst.batch.requests import Item, content_at_scale
+from jnst.batch.lanes import Lane, Problem, lane_pictures
+from jnst.batch.requests import Item
 from jnst.config import compile_key
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import finish
 from jnst.loss.targets import loss_weights
+from jnst.loss.term import Term
 from jnst.transfer.callbacks import Progress
 from jnst.transfer.driver import Result, describe_end, has_fallen
 from jnst.transfer.loop import Trace
-from jnst.transfer.scales import at_scale
+from jnst.transfer.scale_run import ScaleRun
+from jnst.transfer.scales import at_scale, content_at_scale
+from jnst.transfer.stopping import REASONS, RUNNING, stop_rule
 from jnst.vgg.valid_region import Extent
 
 
-class Stage:
-    """The host's view of one scale of a batch: what goes in, what has come out, why lanes stopped."""
+class BatchScale:
+    """One scale of a batch: a `ScaleRun` for each image, and what all of them share.
+
+    Args:
+        items: the images.
+        index: of the scale, from zero, the coarsest.
+        indices: positions of the images in the whole job.
+        clock: "start" (monotonic) and "compile" (seconds).
+    """
 
     def __init__(self, items: list[Item], index: int, indices: list[int], clock: dict[str, float]) -> None:
-        self.items, self.index, self.indices, self.clock = items, index, indices, clock
+        self.items, self.index, self.indices = items, index, indices
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
-        self.sizes = [item.sizes[index] for item in items]
-        self.bucket = bucket_size(*self.sizes[0])
-        self.rule = StopRule(jnp.int32(self.run.steps + 1), jnp.int32(self.run.chunk), jnp.float32(self.run.tolerance))
-        self.traces: list[dict[str, list[float]]] = [{name: [] for name in Trace._fields} for _ in items]
+        self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]
+        self.bucket = bucket_size(*self.runs[0].size)
+        self.rule = stop_rule(self.run)
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)
-        self.best_turns = [0] * len(items)
+        self.best_steps = [0] * len(items)
         self.best_values = [float("inf")] * len(items)
 
-    def problems(self, starts: list[np.ndarray], grams: list[dict[str, np.ndarray]], lanes: int) -> Problem:
+    def problems(
+        self,
+        starts: list[np.ndarray],
+        grams: list[dict[str, np.ndarray]],
+        lanes: int,
+        *,
+        extra_terms: Sequence[Term] = (),
+    ) -> Problem:
         """The batch's input, stacked on the host; idle lanes repeat the first image."""
-        exact = all(size == self.bucket for size in self.sizes)
+        exact = all(run.size == self.bucket for run in self.runs)
         each = []
         for lane in range(lanes):
             used = lane < len(self.items)
             source = lane if used else 0
-            item, size = self.items[source], np.array(self.sizes[source], np.int32)
-            weights = jax.tree.map(np.asarray, loss_weights(item.task.config))
+            item, size = self.items[source], np.array(self.runs[source].size, np.int32)
+            weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
             extent = None if exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
-            content = pad_image(content_at_scale(item, self.index), self.bucket)
+            content = pad_image(content_at_scale(item.full, self.runs[source].size), self.bucket)
             start = pad_image(starts[source], self.bucket)
             each.append(Problem(content, start, grams[source], weights, extent, np.bool_(used)))  # pyright: ignore
         return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
     def record(self, trace: Trace, state: Lane) -> None:
-        """Takes over the turns just made. A lane that stopped along the way has made fewer than the others."""
-        host, turns = jax.device_get(trace), np.asarray(state.state.turn)
-        for lane, entries in enumerate(self.traces):
-            fresh = int(turns[lane]) - len(entries["total"])
-            for name, values in zip(Trace._fields, host, strict=True):
-                entries[name] += values[lane, :fresh].tolist()
+        """Takes over the steps just made. An image that stopped along the way has made fewer than the others."""
+        columns, turns = jax.device_get(trace).columns(), np.asarray(state.state.turn)
+        for lane, run in enumerate(self.runs):
+            fresh = int(turns[lane]) - run.turns
+            run.record({name: values[lane, :fresh] for name, values in columns.items()})
         self.reasons = np.asarray(state.reason)[: len(self.items)]
         self.words = [REASONS[reason] for reason in self.reasons]
-        self.best_turns = np.asarray(state.state.best_turn).tolist()
+        self.best_steps = np.asarray(state.state.best_turn).tolist()
         self.best_values = np.asarray(state.state.best_value).tolist()
 
     def stop(self, word: str) -> None:
+        """Whatever is still running has ended for that reason."""
         self.words = [word if known == "running" else known for known in self.words]
 
     def out_of_time(self) -> bool:
-        late = bool(self.run.max_time) and time.monotonic() - self.clock["start"] >= self.run.max_time
+        """Whether the run has taken as long as it may; what is still running has then ended."""
+        late = self.runs[0].out_of_time()
         if late:
             self.stop("time")
         return late
 
-    def progress(self, state: Lane) -> tuple[Progress, ...]:
-        records, scales = [], len(self.items[0].sizes)
-        for lane, (item, trace) in enumerate(zip(self.items, self.traces, strict=True)):
-            pixels = [height * width for height, width in item.sizes]
-            step = len(trace["total"]) - 1
-            share = step / self.run.steps if self.run.steps else 1.0
-            records.append(
-                Progress(
-                    step=self.index * self.run.steps + step,
-                    steps=scales * self.run.steps,
-                    evaluations=int(trace["evaluation"][-1]),
-                    scale=self.index + 1,
-                    scales=scales,
-                    size=self.sizes[lane],
-                    total=trace["total"][-1],
-                    content=trace["content"][-1],
-                    style=trace["style"][-1],
-                    total_variation=trace["total_variation"][-1],
-                    edges=trace["edges"][-1],
-                    best=self.best_values[lane],
-                    seconds=time.monotonic() - self.clock["start"],
-                    compile_seconds=self.clock["compile"],
-                    work=(sum(pixels[: self.index]) + share * pixels[self.index]) / sum(pixels),
-                )
-            )
-        return tuple(records)
+    def progress(self) -> tuple[Progress, ...]:
+        """How far each image is."""
+        return tuple(run.progress(best) for run, best in zip(self.runs, self.best_values, strict=False))
 
     def pictures(self, state: Lane) -> list[np.ndarray]:
-        """What the lanes stand for, each at its true size, on the host."""
+        """What the batch elements stand for, each at its true size, on the host."""
         images = np.asarray(lane_pictures(state, config=self.key, best=self.run.keep == "best"))
-        return [images[lane, :height, :width] for lane, (height, width) in enumerate(self.sizes)]
+        return [images[lane, : run.size[0], : run.size[1]] for lane, run in enumerate(self.runs)]
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
+        """The finished run of one image."""
         image = finish(picture, self.items[lane].full, self.items[lane].task.config.run.colors)
-        totals = self.traces[lane]["total"]
+        trace = self.runs[lane].trace
         # Where there was a scale before this one, the picture is better than the first already.
-        stopped = describe_end(self.words[lane], totals, self.index > 0 or has_fallen(totals))
-        return Result(image, self.traces[lane], int(self.best_turns[lane]), stopped, dict(seconds))
+        stopped = describe_end(self.words[lane], trace["total"], self.index > 0 or has_fallen(trace["total"]))
+        return Result(image, trace, int(self.best_steps[lane]), stopped, dict(seconds))

@@ -17,7 +17,6 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--content-weight", "loss.content_weight", "F"),
     ("--style-weight", "loss.style_weight", "F"),
     ("--tv-weight", "loss.tv_weight", "F"),
-    ("--edge-weight", "loss.edge_weight", "F"),
     ("--content-layers", "loss.content_layers", "LAYER[:F],…"),
     ("--style-layers", "loss.style_layers", "LAYER[:F],…"),
     ("--pooling", "network.pooling", ""),

@@ -1,28 +1,52 @@
-"""What is minimised: feature maps and a config become four loss terms, their weighted sum, and its gradient."""
+"""What is minimised: an image and its targets become the terms of the loss, their weighted sum, and its gradient."""
+
+import functools
+import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar
+from jnst.arrays import Image, LossTerms, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.images.pixel_space import decode
-from jnst.loss.edges import edge_loss, outline
-from jnst.loss.targets import Targets, count_pixels, feature_maps
-from jnst.loss.terms import content_loss, gram_matrix, style_loss, total_variation
+from jnst.loss.builtin import TERMS
+from jnst.loss.maps import feature_maps, gram_matrices
+from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 
 
-def style_term(grams: dict[str, Gram], targets: Targets, config: Config) -> Scalar:
-    """The unweighted style term: Σ over layers of weight × scale × distance of the Gram matrices."""
-    style = jnp.float32(0.0)
-    for layer, weight in config.loss.style_layers:
-        distance = style_loss(grams[layer], targets.grams[layer], reduction=config.loss.style_reduction)
-        style += weight * targets.style_scale[layer] * distance
-    return style
+def terms_of(targets: Targets) -> tuple[Term, ...]:
+    """The package's terms and those from outside that the targets were made for."""
+    return (*TERMS, *targets.extra_terms.terms)
+
+
+def compute_terms(
+    sees: Sees, ours: Any, theirs: Any, targets: Targets, config: Config, *, size: tuple[Any, Any]
+) -> dict[str, Scalar]:
+    """The unweighted terms of one kind.
+
+    Args:
+        sees: which kind.
+        ours: maps or Gram matrices by layer, or the image.
+        theirs: the same of the targets; for the image, each term's own by its name.
+        targets: from `make_targets`.
+        config: of the run.
+        size: true height and width of the whole image.
+    """
+    scale = {"maps": targets.content_scale, "grams": targets.style_scale, "image": {}}[sees]
+    context = Context(config, size, targets.extent, scale)
+    return {
+        term.name: term.loss(ours, (theirs or {}).get(term.name) if sees == "image" else theirs, context)
+        for term in terms_of(targets)
+        if term.sees == sees
+    }
 
 
 def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -> LossTerms:
-    """The unweighted terms for one image.
+    """The unweighted terms for one image, by name.
+
+    Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
+    on the variable's own pixel scale.
 
     Args:
         params: from `prepare_params`.
@@ -30,53 +54,41 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
         targets: from `make_targets`.
         config: layers, divisors, reductions, spaces.
 
-    Content and style are sums over layers of weight × distance (× scale where terms are normalised); total variation is
-    on the variable's own pixel scale; edges are zero where they have no weight.
+    Returns:
+        "content", "style", "total_variation", and the extra terms that the targets were made for.
     """
-    loss, extent = config.loss, targets.extent
-    maps = feature_maps(params, image, loss.layers, config, extent)
-    content = jnp.float32(0.0)
-    for layer, weight in loss.content_layers:
-        pixels = count_pixels(layer, maps[layer], config, extent)
-        distance = content_loss(maps[layer], targets.content[layer], reduction=loss.content_reduction, pixels=pixels)
-        content += weight * targets.content_scale[layer] * distance
-    grams = {
-        layer: gram_matrix(
-            maps[layer], divisor=loss.gram_divisor, pixels=count_pixels(layer, maps[layer], config, extent)
-        )
-        for layer, _ in loss.style_layers
+    extent, terms = targets.extent, terms_of(targets)
+    size = (image.shape[0], image.shape[1]) if extent is None else extent.size
+    maps = feature_maps(params, image, layers_seen(terms, config), config, extent)
+    grams = gram_matrices(maps, layers_seen(terms, config, "grams"), config, extent)
+    return {
+        **compute_terms("maps", maps, targets.content, targets, config, size=size),
+        **compute_terms("grams", grams, targets.grams, targets, config, size=size),
+        **compute_terms("image", image, targets.own, targets, config, size=size),
     }
-    style = style_term(grams, targets, config)
-    return LossTerms(content, style, *picture_terms(image, targets, config))
-
-
-def picture_terms(image: Image, targets: Targets, config: Config) -> tuple[Scalar, Scalar]:
-    """The two unweighted terms that need no network: total variation, and edges where they have a weight.
-
-    Raises:
-        ConfigError: where edges have a weight and the targets were made without the content image.
-    """
-    loss, extent = config.loss, targets.extent
-    size = None if extent is None else extent.size
-    variation = total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
-    if not loss.edge_weight:
-        return variation, jnp.float32(0.0)
-    if targets.outline is None:
-        raise ConfigError(
-            "edges have a weight, but the targets hold no outline; make them with this config, and with the content "
-            "image where they are combined by hand"
-        )
-    return variation, edge_loss(
-        outline(decode(image, config.variable)), targets.outline, size or (image.shape[0], image.shape[1])
-    )
 
 
 def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
-    """content_weight · content + style_weight · style + tv_weight · total_variation + edge_weight · edges."""
-    total = (
-        weights.content * terms.content + weights.style * terms.style + weights.total_variation * terms.total_variation
-    )
-    return total + weights.edges * terms.edges
+    """Σ over terms of weight · term.
+
+    Args:
+        terms: unweighted, by name, as from `loss_terms`.
+        weights: one for each of them, as in `Targets.weights`.
+
+    Raises:
+        ConfigError: where a term has no weight.
+
+    >>> weigh({"content": jnp.float32(2), "style": jnp.float32(3)}, {"content": 10.0, "style": 1.0}).item()
+    23.0
+    """
+    missing = sorted(set(terms) - set(weights))
+    if missing:
+        raise ConfigError(
+            f"terms without a weight: {', '.join(missing)}; weights are given for {', '.join(weights) or 'none'}"
+        )
+    # In the order of the names, which is that in which trees keep a dict: the sum is the same to the bit everywhere.
+    weighted = [weights[name] * terms[name] for name in sorted(terms)]
+    return functools.reduce(operator.add, weighted) if weighted else jnp.float32(0.0)
 
 
 def evaluate(params: Params, image: Image, targets: Targets, config: Config) -> tuple[tuple[Scalar, LossTerms], Image]:

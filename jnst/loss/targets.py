@@ -1,97 +1,104 @@
-"""Targets: what the feature maps and Gram matrices of an image are compared with."""
+"""The one place where targets are made: of whole images, in tiles, over devices."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
+from jnst.devices import ROWS, row_shardings
 from jnst.errors import ConfigError
-from jnst.images.pixel_space import as_unit, encode, translate
+from jnst.images.pixel_space import as_unit, encode
+from jnst.images.resizing import to_unit
 from jnst.images.validate import validate_images
-from jnst.loss.edges import outline
-from jnst.loss.terms import as_divisor, gram_matrix, style_loss
-from jnst.vgg.features import extract_features
-from jnst.vgg.layers import layer_shape
+from jnst.loss.builtin import TERMS
+from jnst.loss.maps import count_pixels, feature_maps, gram_matrices
+from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
+from jnst.loss.terms import as_divisor, style_loss
+from jnst.loss.tiled import tiled_grams, tiled_maps
+from jnst.loss.tiling import band_height
 from jnst.vgg.valid_region import Extent
-
-
-class Targets(NamedTuple):
-    """What an image is compared with: data only, so that `vmap` over many contents, styles or weights just works.
-
-    The two scales are what each layer's term is multiplied by: one, or the inverse of the target's own size where the
-    config asks for normalised terms. `extent` says where the true image lies in a padded one; None for a whole image.
-    `content_image` (in variable space) stands in for `content` where a tiled run computes those maps anew tile by tile.
-    `outline` is the photo's (`jnst.loss.edges.outline`) where edges have a weight.
-    """
-
-    content: dict[str, FeatureMap]
-    content_scale: dict[str, Scalar]
-    grams: dict[str, Gram]
-    style_scale: dict[str, Scalar]
-    weights: LossWeights
-    extent: Extent | None = None
-    content_image: Image | None = None
-    outline: jax.Array | None = None
-
-    def __repr__(self) -> str:
-        maps = ", ".join(f"{layer} {'×'.join(map(str, np.shape(map_)))}" for layer, map_ in self.content.items())
-        grams = ", ".join(f"{layer} {np.shape(gram)[-1]}²" for layer, gram in self.grams.items())
-        return f"Targets(content: {maps or 'none'}; Gram matrices: {grams or 'none'})"
-
 
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
 STRENGTH_RANGE = 1024.0
 
 
-def loss_weights(config: Config) -> LossWeights:
-    """The four factors of the weighted sum, from the config; the strength is a factor on the style weight alone."""
-    loss = config.loss
-    style_weight = loss.style_weight * STRENGTH_RANGE ** (loss.strength - 0.5)
-    return LossWeights(
-        *(jnp.float32(weight) for weight in (loss.content_weight, style_weight, loss.tv_weight, loss.edge_weight))
-    )
+def make_targets(
+    params: Params,
+    content: Image | np.ndarray,
+    styles: StyleImage | np.ndarray | Sequence[StyleImage | np.ndarray],
+    config: Config,
+    *,
+    style_weights: Sequence[float] | None = None,
+    extra_terms: Sequence[Term] = (),
+    mesh: Mesh | None = None,
+) -> Targets:
+    """What an image is compared with: feature maps of the content image and Gram matrices of the style images.
+
+    Args:
+        params: from `prepare_params`.
+        content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size.
+        styles: one style image, of any size, or several whose Gram matrices are averaged.
+        config: layers, normalisation, spaces. With tiles everything is computed tile by tile, and the content's maps
+            are kept or (`tiled_content` "recompute") computed anew from the content image at every evaluation: slower
+            by about a quarter, smaller by the maps.
+        style_weights: one per style where there are several; equal by default.
+        extra_terms: terms beside the package's own (`jnst.Term`).
+        mesh: devices among which the rows of images are divided (`jnst.transfer.row_sharding.row_mesh`).
+
+    Raises:
+        ConfigError: for an unknown layer, an image too small for the deepest one, style weights that do not fit the
+            styles, or an extra term that cannot be used.
+        ImageError: where an image is not RGB, or holds numbers that are no colours.
+    """
+    several = list(styles) if isinstance(styles, list | tuple) else [styles]
+    validate_images(content, several)
+    check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)
+    key, extra = compile_key(config), compiled_terms(extra_terms)
+
+    def placed(image: Any) -> tuple[Any, Extent | None]:
+        return (as_unit(image), None) if mesh is None else divide_rows(to_unit(np.asarray(image)), config, mesh)
+
+    # Tiles exchange rows by themselves and must know of the devices; all else the compiler divides.
+    with jax.set_mesh(mesh) if mesh is not None and config.tile else contextlib.nullcontext():
+        grams = [style_grams(params, *placed(style), config=key, extra_terms=extra) for style in several]
+        image, extent = placed(content)
+        targets = content_targets(
+            params, image, blend_grams(grams, style_weights), extent, config=key, extra_terms=extra
+        )
+    targets = targets._replace(weights=loss_weights(config, extra_terms))
+    return targets if mesh is None else jax.device_put(targets, row_shardings(targets, mesh))
 
 
-def layers_of(layers: Sequence[tuple[str, float]]) -> tuple[str, ...]:
-    """The names of weighted layers."""
-    return tuple(layer for layer, _ in layers)
+@functools.partial(jax.jit, static_argnames=("config", "extra_terms"))
+def style_grams(
+    params: Params,
+    style: StyleImage,
+    extent: Extent | None = None,
+    *,
+    config: Config,
+    extra_terms: tuple[Term, ...] = (),
+) -> dict[str, Gram]:
+    """Gram matrix of each layer that a term compares them at, for one style image.
 
-
-def inverse_or_one(value: Scalar) -> Scalar:
-    """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
-    usable = value > 1e-20
-    return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
-
-
-def feature_maps(params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None) -> Any:
-    """Feature maps of an image in variable space."""
-    if not layers:
-        return {}
-    x = translate(image, config.variable, config.network_input)
-    return extract_features(params, x, layers, config.network, precision=config.precision, extent=extent)
-
-
-def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
-    """True number of positions of a layer's map."""
-    if extent is None:
-        return features.shape[0] * features.shape[1]
-    height, width = layer_shape(layer, *extent.size, config.network)
-    return height * width
-
-
-def style_grams(params: Params, style: StyleImage, config: Config, *, extent: Extent | None = None) -> dict[str, Gram]:
-    """Gram matrix of each style layer for one style image (RGB, [0, 1])."""
-    maps = feature_maps(params, encode(style, config.variable), layers_of(config.loss.style_layers), config, extent)
-    return {
-        layer: gram_matrix(map_, divisor=config.loss.gram_divisor, pixels=count_pixels(layer, map_, config, extent))
-        for layer, map_ in maps.items()
-    }
+    Args:
+        params: from `prepare_params`.
+        style: RGB in [0, 1], height × width × 3.
+        extent: the true part of a padded image.
+        config: a `compile_key` where compiled programs are to be shared.
+        extra_terms: from `compiled_terms`.
+    """
+    layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
+    if config.tile:
+        return tiled_grams(params, image, layers, config, extent)
+    return gram_matrices(feature_maps(params, image, layers, config, extent), layers, config, extent)
 
 
 def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
@@ -117,73 +124,92 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
     }
 
 
-def content_maps(
-    params: Params, content: Image, config: Config, *, extent: Extent | None = None
-) -> dict[str, FeatureMap]:
-    """Feature map of each content layer for the content image (RGB, [0, 1])."""
-    return feature_maps(params, encode(content, config.variable), layers_of(config.loss.content_layers), config, extent)
-
-
-def combine_targets(
-    content: dict[str, FeatureMap],
-    grams: dict[str, Gram],
-    config: Config,
-    *,
-    image: Image | None = None,
-    extent: Extent | None = None,
-) -> Targets:
-    """Targets from ready feature maps and Gram matrices; `image` (RGB, [0, 1]) is the content image, for its edges."""
-    loss = config.loss
-    content_scale = {layer: jnp.float32(1.0) for layer in content}
-    if loss.content_normalization == "target_variance":
-        for layer, map_ in content.items():
-            map_ = map_.astype(jnp.float32)
-            count = as_divisor(count_pixels(layer, map_, config, extent)) * map_.shape[2]
-            mean = jnp.sum(map_) / count
-            # Padding is zero and must stay out of the variance: E[x²] − E[x]².
-            content_scale[layer] = inverse_or_one(jnp.sum(jnp.square(map_)) / count - jnp.square(mean))
-    style_scale = {layer: jnp.float32(1.0) for layer in grams}
-    if loss.style_normalization == "target_norm":
-        for layer, gram in grams.items():
-            style_scale[layer] = inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-    edges = outline(image) if loss.edge_weight and image is not None else None
-    return Targets(content, content_scale, grams, style_scale, loss_weights(config), extent, outline=edges)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _style_grams(params: Params, style: StyleImage, config: Config) -> dict[str, Gram]:
-    return style_grams(params, style, config)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _content_targets(params: Params, content: Image, grams: dict[str, Gram], config: Config) -> Targets:
-    return combine_targets(content_maps(params, content, config), grams, config, image=content)
-
-
-def make_targets(
+@functools.partial(jax.jit, static_argnames=("config", "extra_terms"))
+def content_targets(
     params: Params,
-    content: Image | np.ndarray,
-    styles: StyleImage | np.ndarray | Sequence[StyleImage | np.ndarray],
-    config: Config,
+    content: Image,
+    grams: dict[str, Gram],
+    extent: Extent | None = None,
     *,
-    style_weights: Sequence[float] | None = None,
+    config: Config,
+    extra_terms: tuple[Term, ...] = (),
 ) -> Targets:
-    """Feature maps of the content image and Gram matrices of the style image.
+    """Targets from a content image and ready Gram matrices, with the config's weights.
 
     Args:
         params: from `prepare_params`.
-        content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size.
-        styles: one style image, of any size, or several whose Gram matrices are averaged.
-        config: layers, normalisation, spaces.
-        style_weights: one per style where there are several; equal by default.
-
-    Raises:
-        ConfigError: for an unknown layer or an image too small for the deepest one.
-        ImageError: where an image is not RGB, or holds numbers that are no colours.
+        content: RGB in [0, 1], height × width × 3.
+        grams: from `style_grams`, blended where there are several styles.
+        extent: the true part of a padded image.
+        config: a `compile_key` where compiled programs are to be shared.
+        extra_terms: from `compiled_terms`.
     """
-    several = list(styles) if isinstance(styles, list | tuple) else [styles]
-    validate_images(content, several)
-    key = compile_key(config)
-    grams = blend_grams([_style_grams(params, as_unit(style), key) for style in several], style_weights)
-    targets = _content_targets(params, as_unit(content), grams, key)
-    return targets._replace(weights=loss_weights(config))
+    terms, loss, image = (*TERMS, *extra_terms), config.loss, encode(content, config.variable)
+    layers = layers_seen(terms, config, "maps")
+    if config.tile:
+        maps, moments = tiled_maps(params, image, layers, config, extent)
+    else:
+        maps = feature_maps(params, image, layers, config, extent)
+        moments = {layer: _moments(map_, count_pixels(layer, map_, config, extent)) for layer, map_ in maps.items()}
+    content_scale = {layer: jnp.float32(1.0) for layer in layers}
+    if loss.content_normalization == "target_variance":
+        # Padding is zero and must stay out of the variance: E[x²] − E[x]².
+        content_scale = {layer: inverse_or_one(square - jnp.square(mean)) for layer, (mean, square) in moments.items()}
+    own = {term.name: term.target(content, config) for term in terms if term.target is not None}
+    recomputed = config.tile and config.tiled_content == "recompute"
+    return Targets(
+        content=maps,
+        content_scale=content_scale,
+        grams=grams,
+        style_scale=style_scales(grams, config),
+        weights=loss_weights(config, extra_terms),
+        extent=extent,
+        content_image=image if recomputed else None,
+        own=own or None,
+        extra_terms=ExtraTerms(extra_terms),
+    )
+
+
+def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
+    """What the distance of each layer's Gram matrix is multiplied by, as `Targets.style_scale`."""
+    loss = config.loss
+    if loss.style_normalization != "target_norm":
+        return {layer: jnp.float32(1.0) for layer in grams}
+    return {
+        layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
+        for layer, gram in grams.items()
+    }
+
+
+def _moments(map_: FeatureMap, pixels: Any) -> tuple[Scalar, Scalar]:
+    """E[x] and E[x²] of a feature map with that many true positions, zero elsewhere."""
+    map_ = map_.astype(jnp.float32)
+    count = as_divisor(pixels) * map_.shape[2]
+    return jnp.sum(map_) / count, jnp.sum(jnp.square(map_)) / count
+
+
+def inverse_or_one(value: Scalar) -> Scalar:
+    """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
+    usable = value > 1e-20
+    return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
+
+
+def loss_weights(config: Config, extra_terms: Sequence[Term] = ()) -> LossWeights:
+    """The factors of the weighted sum by the terms' names, float32; the strength is a factor on the style weight."""
+    weights = {term.name: term.weight_in(config) for term in (*TERMS, *extra_terms)}
+    weights["style"] *= STRENGTH_RANGE ** (config.loss.strength - 0.5)
+    return {name: jnp.float32(weight) for name, weight in weights.items()}
+
+
+def compiled_terms(extra_terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The terms without their weights, as compiled programs depend on them."""
+    return tuple(term._replace(weight=1.0) for term in extra_terms)
+
+
+def divide_rows(image: np.ndarray, config: Config, mesh: Mesh) -> tuple[jax.Array, Extent]:
+    """An image padded at the bottom to equal bands of rows, each on its device, and its true extent."""
+    height, width = image.shape[:2]
+    rows = mesh.devices.size * band_height(height, config, mesh.devices.size)
+    padded = np.pad(np.asarray(image, np.float32), ((0, rows - height), (0, 0), (0, 0)), mode="edge")
+    extent = Extent((np.int32(0), np.int32(0)), (np.int32(height), np.int32(width)))
+    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(ROWS))), extent

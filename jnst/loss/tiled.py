@@ -16,22 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Image, LossTerms, Params, Scalar
-from jnst.config import Config, compile_key
-from jnst.images.pixel_space import as_unit, encode
+from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
+from jnst.config import Config
 from jnst.loss.halo_exchange import Band, on_bands
-from jnst.loss.objective import picture_terms, style_term, weigh
-from jnst.loss.targets import (
-    Targets,
-    blend_grams,
-    combine_targets,
-    feature_maps,
-    inverse_or_one,
-    layers_of,
-    loss_weights,
-    make_targets,
-)
-from jnst.loss.terms import as_divisor, channel_products, content_loss, divide_products
+from jnst.loss.maps import feature_maps
+from jnst.loss.objective import compute_terms, terms_of, weigh
+from jnst.loss.term import Targets, layers_seen
+from jnst.loss.terms import as_divisor, channel_products, divide_products
 from jnst.loss.tiling import Grid, Tiles, cut_tiles, layer_stride
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
@@ -59,9 +50,8 @@ def _tile_maps(
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
-def _sum_products(params: Params, tiles: Tiles, config: Config) -> dict[str, Gram]:
-    """Σ f fᵀ over the whole image for each style layer."""
-    layers = layers_of(config.loss.style_layers)
+def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], config: Config) -> dict[str, Gram]:
+    """Σ f fᵀ over all tiles for each of the layers."""
 
     def add(index: jax.Array, sums: dict[str, Gram]) -> dict[str, Gram]:
         tile, extent = tiles.cut(index)
@@ -95,60 +85,69 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     Args:
         params: from `prepare_params`.
         image: height × width × 3 in the config's variable space, of any size.
-        targets: from `prepare_targets`, or from `make_targets`.
+        targets: from `make_targets`, with tiles or without.
         config: `tile` above zero.
 
     Returns:
         ((weighted loss, terms), gradient with respect to the image in variable space).
     """
-    gradient, (content, style) = on_bands(functools.partial(_evaluate_band, config), params, image, targets)
-    weights = targets.weights
+    divided = targets._replace(own=None)
+    gradient, with_network = on_bands(functools.partial(_evaluate_band, config), params, image, divided)
+    size = (image.shape[0], image.shape[1]) if targets.extent is None else targets.extent.size
 
-    def without_network(image: Image) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        variation, edges = picture_terms(image, targets, config)
-        return weights.total_variation * variation + weights.edges * edges, (variation, edges)
+    def without_network(image: Image) -> tuple[Scalar, dict[str, Scalar]]:
+        terms = compute_terms("image", image, targets.own, targets, config, size=size)
+        return weigh(terms, targets.weights), terms
 
     (_, others), other_gradient = jax.value_and_grad(without_network, has_aux=True)(image)
-    terms = LossTerms(content, style, *others)
-    return (weigh(terms, weights), terms), gradient + other_gradient
+    terms = {**with_network, **others}
+    return (weigh(terms, targets.weights), terms), gradient + other_gradient
 
 
 def _evaluate_band(
     config: Config, band: Band, params: Params, image: Image, targets: Targets
-) -> tuple[Image, tuple[Scalar, Scalar]]:
-    """Gradient of the weighted content and style terms with respect to a band, and the two terms of the whole image."""
+) -> tuple[Image, dict[str, Scalar]]:
+    """Gradient of the weighted terms of maps and Gram matrices with respect to a band, and those terms of the image."""
     size = _true_size(image, targets.extent, band)
     tiles = cut_tiles(image, config, size, band)
-    products = band.total(_sum_products(params, tiles, config))
-    style, cotangents = jax.value_and_grad(lambda sums: style_term(_divide(sums, size, config), targets, config))(
-        products
-    )
-    cotangents = jax.tree.map(lambda cotangent: targets.weights.style * cotangent, cotangents)
-    content, spread = _pull_back(params, tiles, cotangents, targets, config, band)
+    layers = layers_seen(terms_of(targets), config, "grams")
+    products = band.total(_sum_products(params, tiles, layers, config))
+
+    def of_products(products: dict[str, Gram]) -> tuple[Scalar, dict[str, Scalar]]:
+        terms = compute_terms("grams", _divide(products, size, config), targets.grams, targets, config, size=size)
+        return weigh(terms, targets.weights), terms
+
+    cotangents, of_grams = jax.grad(of_products, has_aux=True)(products)
+    of_maps, spread = _pull_back(params, tiles, cotangents, targets, config, band)
     halo, (height, width) = tiles.grid.halo, image.shape[:2]
     gradient = band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
-    return gradient, (band.total(content), style)
+    return gradient, {**band.total(of_maps), **of_grams}
 
 
 def _pull_back(
     params: Params, tiles: Tiles, cotangents: dict[str, Gram], targets: Targets, config: Config, band: Band
-) -> tuple[Scalar, Image]:
-    """The band's share of the content term, and the gradient of content and style with respect to the padded band."""
+) -> tuple[dict[str, Scalar], Image]:
+    """The band's share of the terms of maps, and the gradient of those and of the Gram matrices' terms with respect to
+    the padded band."""
     content_target = _content_reader(params, tiles, targets, config, band)
+    names = [term.name for term in terms_of(targets) if term.sees == "maps"]
+    weights = {name: jnp.asarray(targets.weights[name], jnp.float32) for name in names}
 
-    def add(index: jax.Array, carry: tuple[Scalar, Image]) -> tuple[Scalar, Image]:
-        content, gradient = carry
+    def add(index: jax.Array, carry: tuple[dict[str, Scalar], Image]) -> tuple[dict[str, Scalar], Image]:
+        terms, gradient = carry
         tile, extent = tiles.cut(index)
         wanted = content_target(index)
-        (_, content_here), pull = jax.vjp(
+        (_, terms_here), pull = jax.vjp(
             lambda tile: _compare(params, tile, extent, wanted, tiles, targets, config), tile
         )
-        (here,) = pull((cotangents, jnp.asarray(targets.weights.content, jnp.float32)))
+        (here,) = pull((cotangents, weights))
         corner = (*tiles.corner(index), 0)
         there = lax.dynamic_slice(gradient, corner, here.shape)
-        return content + content_here, lax.dynamic_update_slice(gradient, there + here, corner)
+        sums = {name: terms[name] + terms_here[name] for name in names}
+        return sums, lax.dynamic_update_slice(gradient, there + here, corner)
 
-    return lax.fori_loop(0, tiles.number, add, (jnp.float32(0.0), jnp.zeros_like(tiles.padded)))
+    zeros = {name: jnp.float32(0.0) for name in names}
+    return lax.fori_loop(0, tiles.number, add, (zeros, jnp.zeros_like(tiles.padded)))
 
 
 def _compare(
@@ -159,16 +158,12 @@ def _compare(
     tiles: Tiles,
     targets: Targets,
     config: Config,
-) -> tuple[dict[str, Gram], Scalar]:
-    """A tile's share of the products of each style layer, and of the content term."""
-    loss = config.loss
-    maps = _tile_maps(params, tile, extent, config.loss.layers, tiles.grid, config)
-    content = jnp.float32(0.0)
-    for layer, weight in loss.content_layers:
-        pixels = math.prod(layer_shape(layer, *tiles.size, config.network))
-        distance = content_loss(maps[layer], wanted[layer], reduction=loss.content_reduction, pixels=pixels)
-        content += weight * targets.content_scale[layer] * distance
-    return {layer: channel_products(maps[layer]) for layer, _ in loss.style_layers}, content
+) -> tuple[dict[str, Gram], dict[str, Scalar]]:
+    """A tile's share of the products of each layer with a Gram matrix, and of the terms of maps."""
+    terms = terms_of(targets)
+    maps = _tile_maps(params, tile, extent, layers_seen(terms, config), tiles.grid, config)
+    found = compute_terms("maps", maps, wanted, targets, config, size=tiles.size)
+    return {layer: channel_products(maps[layer]) for layer in layers_seen(terms, config, "grams")}, found
 
 
 def _content_reader(
@@ -176,14 +171,14 @@ def _content_reader(
 ) -> Callable[[Any], dict[str, FeatureMap]]:
     """The content targets of a tile by its index: cut out of the kept maps, or computed from the content image."""
     grid = tiles.grid
-    layers = layers_of(config.loss.content_layers)
+    layers = layers_seen(terms_of(targets), config, "maps")
     if targets.content_image is not None:
         content_tiles = cut_tiles(targets.content_image, config, tiles.size, band)
         return lambda index: _tile_maps(params, *content_tiles.cut(index), layers, grid, config)
     strides = {layer: layer_stride(layer, config.network) for layer in layers}
     maps = {}
     for layer, map_ in targets.content.items():
-        # Nothing is copied for maps from `prepare_targets`, which already reach to the end of the last tiles.
+        # Nothing is copied for maps made in tiles, which already reach to the end of the last tiles.
         widths = [
             (0, length // strides[layer] - have) for length, have in zip(grid.padded, map_.shape[:2], strict=True)
         ]
@@ -203,38 +198,40 @@ def _content_reader(
     return read
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def tiled_grams(params: Params, style: Image, extent: Extent | None = None, *, config: Config) -> dict[str, Gram]:
-    """Gram matrix of each style layer for a style image (RGB, [0, 1]), tile by tile."""
+def tiled_grams(
+    params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None
+) -> dict[str, Gram]:
+    """Gram matrix of each of the layers for an image in variable space, tile by tile."""
 
     def sum_band(band: Band, params: Params, image: Image, extent: Extent | None) -> tuple[tuple[()], dict[str, Gram]]:
         size = _true_size(image, extent, band)
-        products = band.total(_sum_products(params, cut_tiles(image, config, size, band), config))
+        products = band.total(_sum_products(params, cut_tiles(image, config, size, band), layers, config))
         return (), _divide(products, size, config)
 
-    return on_bands(sum_band, params, encode(style, config.variable), extent)[1]
+    return on_bands(sum_band, params, image, extent)[1]
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def tiled_content(
-    params: Params, content: Image, grams: dict[str, Gram], extent: Extent | None = None, *, config: Config
-) -> Targets:
-    """Targets from a content image (RGB, [0, 1]), tile by tile, and ready Gram matrices."""
-    image = encode(content, config.variable)
-    targets = combine_targets({}, grams, config, image=content, extent=extent)
-    maps, scale = on_bands(functools.partial(_content_band, config), params, image, extent)
-    keep = config.tiled_content == "keep"
-    return targets._replace(content=maps, content_scale=scale, content_image=None if keep else image)
+def tiled_maps(
+    params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None
+) -> tuple[dict[str, FeatureMap], dict[str, tuple[Scalar, Scalar]]]:
+    """Feature maps of an image in variable space, tile by tile, and their moments.
+
+    Returns:
+        The maps as far as the last tiles reach, zero outside the true image; none unless `config.tiled_content` is
+        "keep". For each layer the mean of its map's entries and that of their squares.
+    """
+    return on_bands(functools.partial(_band_maps, config, tuple(layers)), params, image, extent)
 
 
-def _content_band(config: Config, band: Band, params: Params, image: Image, extent: Extent | None) -> Any:
-    """A band's content maps, where they are kept, and the factor of each layer's term."""
+def _band_maps(
+    config: Config, layers: tuple[str, ...], band: Band, params: Params, image: Image, extent: Extent | None
+) -> Any:
+    """A band's maps, where they are kept, and the moments of the whole image's."""
     size = _true_size(image, extent, band)
     tiles = cut_tiles(image, config, size, band)
-    grid, layers = tiles.grid, layers_of(config.loss.content_layers)
-    keep = config.tiled_content == "keep"
-    maps, moments = {}, {}
     shapes = _tile_shapes(params, tiles, layers, config)
+    grid, keep = tiles.grid, config.tiled_content == "keep"
+    maps, moments = {}, {}
     for layer, shape in shapes.items():
         height, width = (side * count for side, count in zip(shape.shape[:2], grid.counts, strict=True))
         if keep:
@@ -254,31 +251,8 @@ def _content_band(config: Config, band: Band, params: Params, image: Image, exte
         return maps, moments
 
     maps, moments = lax.fori_loop(0, tiles.number, add, (maps, moments))
-    scale = {layer: jnp.float32(1.0) for layer in layers}
-    if config.loss.content_normalization == "target_variance":
-        for layer, (total, squares) in band.total(moments).items():
-            count = as_divisor(math.prod(layer_shape(layer, *size, config.network))) * shapes[layer].shape[2]
-            scale[layer] = inverse_or_one(squares / count - jnp.square(total / count))
-    return maps, scale
-
-
-def prepare_targets(
-    params: Params,
-    content: Image,
-    styles: Image | Sequence[Image],
-    config: Config,
-    *,
-    style_weights: Sequence[float] | None = None,
-) -> Targets:
-    """`make_targets` of the whole images, or of the same images tile by tile where `config.tile` says so.
-
-    The content's feature maps are kept, or (`config.tiled_content` "recompute") only the content image is, from which
-    every evaluation computes them anew: slower by about a quarter, smaller by the maps.
-    """
-    if config.tile == 0:
-        return make_targets(params, content, styles, config, style_weights=style_weights)
-    several = list(styles) if isinstance(styles, list | tuple) else [styles]
-    key = compile_key(config)
-    grams = [tiled_grams(params, as_unit(style), config=key) for style in several]
-    targets = tiled_content(params, as_unit(content), blend_grams(grams, style_weights), config=key)
-    return targets._replace(weights=loss_weights(config))
+    means = {}
+    for layer, (total, squares) in band.total(moments).items():
+        count = as_divisor(math.prod(layer_shape(layer, *size, config.network))) * shapes[layer].shape[2]
+        means[layer] = (total / count, squares / count)
+    return maps, means

@@ -21,14 +21,17 @@ _PARTS, _AT_ONCE = 16, 8
 class Pairs(NamedTuple):
     """The last steps s and changes of the gradient y, each history × height × width × 3, and their dot products.
 
-    steps, changes: float32, or the bits of bfloat16 numbers as uint16. As bfloat16, XLA on CPU widens the whole history
-        to float32 before it takes one pair out, and the memory saved is spent three times over.
+    In the symbols of Byrd, Nocedal and Schnabel 1994 (Mathematical Programming 63, section 2), S and Y being the
+    matrices whose columns are the s and the y in order of age:
+
+    steps, changes: S and Y. float32, or the bits of bfloat16 numbers as uint16. As bfloat16, XLA on CPU widens the
+        whole history to float32 before it takes one pair out, and the memory saved is spent three times over.
     usable: whether a pair has curvature, sᵀy > 0.
-    gamma: sᵀy / yᵀy of the newest pair, the first guess of the inverse Hessian.
+    gamma: γ = sᵀy / yᵀy of the newest pair; the first guess of the inverse Hessian is γI.
     made: pairs made; the newest lies at (made − 1) mod history.
-    crossed: history × history, sᵢᵀyⱼ for every pair i that is not newer than j.
-    squared: history × history, yᵢᵀyⱼ.
-    along_steps, along_changes: sᵢᵀg and yᵢᵀg, g the gradient that the inverse was last applied to.
+    crossed: history × history, R of SᵀY: sᵢᵀyⱼ for every pair i that is not newer than j; its diagonal is D.
+    squared: history × history, YᵀY: yᵢᵀyⱼ.
+    along_steps, along_changes: Sᵀg and Yᵀg, g the gradient that the inverse was last applied to.
     counted: pairs made when these two were computed; products with newer pairs come from their differences.
     """
 
@@ -123,11 +126,15 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
 
     The compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2): two passes over the history, whatever its length,
     and between them two triangular systems of its length. It equals the two loops of Nocedal and Wright's
-    algorithm 7.4, which go over the history four times, one pair after the other.
+    algorithm 7.4, which go over the history four times, one pair after the other. With R the upper triangle of SᵀY and
+    D its diagonal:
+
+    H g = γ g + S R⁻ᵀ [(D + γ YᵀY) R⁻¹ Sᵀg − γ Yᵀg] − γ Y R⁻¹ Sᵀg
 
     To be called once between one `remember` and the next, with the gradients whose difference is what is remembered.
     """
     history = pairs.usable.shape[0]
+    # Sᵀg and Yᵀg, the first pass.
     along_steps, along_changes = _dots(pairs.steps, gradient), _dots(pairs.changes, gradient)
     # The newest pair's products with the others: y is the difference of two gradients whose products are known.
     newest = (pairs.made - 1) % history
@@ -149,14 +156,17 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     both = usable[:, None] & usable[None, :]
     crossed, squared = (jnp.where(both, products[order][:, order], 0) for products in (crossed, squared))
     along_steps, along_changes = (jnp.where(usable, dots[order], 0) for dots in (along_steps, along_changes))
+    # D, R, and R⁻¹ Sᵀg.
     curvature, zeros = jnp.diagonal(crossed), jnp.zeros(history, jnp.float32)
     triangle = jnp.triu(crossed, 1) + jnp.diag(jnp.where(usable, curvature, 1))
     solved = solve_triangular(triangle, along_steps)
+    # (D + γ YᵀY) R⁻¹ Sᵀg − γ Yᵀg.
     right = curvature * solved + pairs.gamma * (
         jnp.dot(squared, solved, precision=lax.Precision.HIGHEST) - along_changes
     )
     of_steps = zeros.at[order].set(solve_triangular(triangle, right, trans=1))
     of_changes = zeros.at[order].set(-pairs.gamma * solved)
+    # γ g + S (…) + Y (…), the second pass.
     image = _combine(pairs.steps, of_steps, pairs.gamma * gradient)
     return _combine(pairs.changes, of_changes, image), pairs
 

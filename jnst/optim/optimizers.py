@@ -1,4 +1,4 @@
-"""Optimisers behind one door: the only room that knows optax and jaxopt.
+"""Optimisers as pure functions of one form; optax and jaxopt are used here and in `kinds` alone.
 
 An optimiser moves a point and evaluates the loss there, once per move unless it searches along a line. It never decides
 whether a move was good: the transfer loop does, and then tells it to keep or forget (`settle`).
@@ -120,8 +120,8 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
     With a fixed step every move costs one evaluation, and the steps are those of `fixed_step_lbfgs`. Curvature
     pairs with sᵀy ≤ 0 are left out.
     """
-    # jaxopt is imported late: it costs start-up time that Adam need not pay. It warns that it is retired; this door is
-    # how the project is ready for that.
+    # jaxopt is imported late: it costs start-up time that Adam need not pay. It warns that it is retired; nothing else
+    # depends on it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import jaxopt
@@ -150,9 +150,8 @@ def jaxopt_lbfgs(config: OptimizerConfig) -> Optimizer:
 
     def init(point: Image) -> Any:
         # The memory alone: loss and gradient are carried by the loop, for every optimiser alike.
-        nothing = LossTerms(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0))
         one = jnp.float32(1)
-        empty = solver(lambda x: Evaluation(jnp.float32(0), nothing, jnp.zeros_like(x)), one, one)
+        empty = solver(lambda x: Evaluation(jnp.float32(0), {}, jnp.zeros_like(x)), one, one)
         return _memory(empty.init_state(point))
 
     def move(
@@ -266,24 +265,3 @@ def _differentiable(evaluate: Evaluate, scale: Scalar) -> Callable[[Image], Scal
 
     loss.defvjp(forward, backward)
     return loss
-
-
-def make_optimizer(
-    config: OptimizerConfig,
-    project: Callable[[Image], Image],
-    transformation: optax.GradientTransformation | None = None,
-) -> Optimizer:
-    """The optimiser that the config names, or the optax transformation handed in instead."""
-    if transformation is not None:
-        return optax_optimizer(transformation, project)
-    if config.method == "lbfgs" and config.line_search == "none":
-        return fixed_step_lbfgs(config)
-    if config.method in ("lbfgs", "jaxopt-lbfgs"):
-        return jaxopt_lbfgs(config)
-    if config.method == "optax-lbfgs":
-        return optax_lbfgs(config)
-    if config.epsilon_hat:
-        adam = scale_by_adam_epsilon_hat(config.beta1, config.beta2, config.epsilon)
-    else:
-        adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
-    return optax_optimizer(optax.chain(adam, optax.scale(-config.learning_rate)), project)

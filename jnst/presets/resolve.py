@@ -105,8 +105,7 @@ def load_preset(
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
         settings: steps, optimizer, init, scales, size (longer side in pixels), height, content_weight, style_weight,
-            tv_weight, edge_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two
-            underscores.
+            tv_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two underscores.
 
     >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params

@@ -14,7 +14,6 @@ NAMES = {
     "content_weight": "loss.content_weight",
     "style_weight": "loss.style_weight",
     "tv_weight": "loss.tv_weight",
-    "edge_weight": "loss.edge_weight",
     "strength": "loss.strength",
     "content_layers": "loss.content_layers",
     "style_layers": "loss.style_layers",

@@ -14,13 +14,12 @@ from jnst.arrays import Params
 from jnst.config import Colors, Config
 from jnst.errors import ConfigError, describe_unknown
 from jnst.images.resizing import fit, resize, to_unit
-from jnst.loss.targets import blend_grams, inverse_or_one, loss_weights
-from jnst.loss.terms import style_loss
-from jnst.loss.tiled import prepare_targets
+from jnst.loss.targets import blend_grams, loss_weights, make_targets, style_scales
 from jnst.transfer.initial import initial_image
-from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
+from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.transfer.restart import restart
 from jnst.transfer.scales import at_scale, check_size, style_at_scale
+from jnst.transfer.stopping import MAX_REJECTED
 
 # What the curves show; the names are those of the trace.
 CURVES = ("total", "content", "style", "total_variation")
@@ -95,13 +94,9 @@ def first_knobs(config: Config, styles: int) -> Knobs:
     return Knobs(config.loss.strength, smoothness, blend=(1.0,) * styles, colors=config.run.colors)
 
 
-def read_trace(trace: Any) -> dict[str, list[float]]:
+def read_trace(trace: Trace) -> dict[str, list[float]]:
     """The trace of `advance` as lists by name."""
-    lists: dict[str, list[float]] = {}
-    for name, values in trace._asdict().items():
-        named = values if isinstance(values, Mapping) else {name: values}
-        lists |= {key: np.asarray(column).tolist() for key, column in named.items()}
-    return lists
+    return {name: np.asarray(column).tolist() for name, column in trace.columns().items()}
 
 
 class Painter:
@@ -146,7 +141,7 @@ class Painter:
             check_size(sides, config, kind)
         unit = to_unit(self._canvas)
         unit = jnp.asarray(unit if self._size == full else resize(unit, *self._size, "pillow-lanczos"))
-        prepared = [prepare_targets(params, unit, [jnp.asarray(one)], config) for one in painted]
+        prepared = [make_targets(params, unit, [jnp.asarray(one)], config) for one in painted]
         self._grams, self._targets = [one.grams for one in prepared], prepared[0]
         self._aim()
         self._state = self._begin(self._initial(styles[0], unit, seed) if initial is None else initial)
@@ -185,14 +180,10 @@ class Painter:
     def _aim(self) -> None:
         """Brings the targets in line with the knobs: two weights and a blend, all of them data of the loop."""
         config = turned(self._config, self._knobs)
-        grams, scale = blend_grams(self._grams, self._knobs.blend), self._targets.style_scale
-        if config.loss.style_normalization == "target_norm":
-            reduction = config.loss.style_reduction
-            scale = {
-                layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=reduction))
-                for layer, gram in grams.items()
-            }
-        self._targets = self._targets._replace(grams=grams, style_scale=scale, weights=loss_weights(config))
+        grams = blend_grams(self._grams, self._knobs.blend)
+        self._targets = self._targets._replace(
+            grams=grams, style_scale=style_scales(grams, config), weights=loss_weights(config)
+        )
 
     def compile(self) -> None:
         """Compiles the loop for this size, where it has not been; makes no step."""
@@ -226,4 +217,4 @@ class Painter:
     @property
     def stuck(self) -> bool:
         """Whether no step lowers the loss any further."""
-        return int(self._state.rejected) >= 10
+        return int(self._state.rejected) >= MAX_REJECTED

@@ -1,8 +1,8 @@
-"""What a callback is shown of a run between two chunks of turns."""
+"""What a callback is shown of a run between two chunks of steps."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ class Progress:
         scale: number of the present size, from 1, out of `scales`.
         size: height and width of the picture in pixels.
         total: weighted loss.
-        content: unweighted term of the loss, and so are `style`, `total_variation` and `edges`.
+        terms: unweighted terms of the loss by name.
         best: lowest weighted loss so far at this size.
         seconds: since the run began, compilation included.
         compile_seconds: the part of them spent compiling, as far as known.
@@ -38,10 +38,7 @@ class Progress:
     scales: int = 1
     size: tuple[int, int] = (0, 0)
     total: float = _NAN
-    content: float = _NAN
-    style: float = _NAN
-    total_variation: float = _NAN
-    edges: float = _NAN
+    terms: Mapping[str, float] = field(default_factory=dict)
     best: float = _NAN
     seconds: float = 0.0
     compile_seconds: float = 0.0
@@ -89,21 +86,21 @@ class Silent:
         self.close()
 
 
-class Glance:
-    """A way to see pictures that are there while a callback runs, and whose memory is then the next turns'."""
+class DeferredImage:
+    """A way to see pictures that are there while a callback runs, and whose memory is then the next steps'."""
 
     def __init__(self, see: Callable[..., np.ndarray]) -> None:
         self._see: Callable[..., np.ndarray] | None = see
 
     def __call__(self, *lane: int) -> np.ndarray:
-        """The picture, or that of one lane: RGB in [0, 1], height × width × 3, float32.
+        """The picture, or that of one batch element: RGB in [0, 1], height × width × 3, float32.
 
         Raises:
             JnstError: when the callback has returned.
         """
         if self._see is None:
             raise JnstError(
-                "a snapshot's image is there only until its callback returns, since the next turns take over its "
+                "a snapshot's image is there only until its callback returns, since the next steps take over its "
                 "memory; call image() in the callback and keep what it returns"
             )
         return self._see(*lane)

@@ -9,34 +9,29 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.config import Config, check_seed, to_dict
+from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
-from jnst.images.resizing import finish, fit, resize, scale_sizes, to_unit
+from jnst.images.resizing import finish
 from jnst.images.validate import validate_images
 from jnst.images.writing import write_image
-from jnst.loss.targets import Targets
-from jnst.loss.tiled import prepare_targets
+from jnst.loss.targets import make_targets
+from jnst.loss.term import Targets, Term
 from jnst.runtime import cache_compiled
-from jnst.transfer.callbacks import Glance, Progress, Silent, Snapshot
+from jnst.transfer.callbacks import DeferredImage, Silent, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
 from jnst.transfer.display import card, outcome_line, settings_line
 from jnst.transfer.indicator import Indicator, make_indicator
-from jnst.transfer.initial import initial_image
-from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
-from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state, spread_targets
-from jnst.transfer.scales import at_scale, check_size, smallest_scale, style_at_scale
-
-# After so many moves taken back in a row there is nowhere left to go.
-_MAX_REJECTED = 10
-# Reasons that end the whole run, not one scale of it; the state is kept.
-_EARLY = ("callback", "time", "interrupted")
+from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
+from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state
+from jnst.transfer.scale_run import ScaleRun
+from jnst.transfer.scales import at_scale, content_at_scale, first_image, prepare_content, styles_at_scale
+from jnst.transfer.stopping import REASONS, stop_reason, stop_rule
 
 
 class Result(NamedTuple):
@@ -87,109 +82,106 @@ class Result(NamedTuple):
         write_image(path, self.image, metadata=record, rounding=rounding, overwrite=overwrite)
 
 
-class _Stage:
-    """The host's view of one scale: it decides how many turns to ask for and when to stop."""
-
-    def __init__(self, config: Config, index: int, sizes: Sequence[tuple[int, int]], clock: dict[str, float]):
-        self.config, self.index, self.sizes, self.clock = config, index, sizes, clock
-        self.trace: dict[str, list[float]] = {name: [] for name in Trace._fields}
-
-    def next_turns(self, done: int, seconds_per_turn: float) -> int:
-        """About a second's worth, one while the pace is unknown; never past a multiple of chunk or save_every."""
-        run = self.config.run
-        ends = [run.steps + 1, done + CAPACITY]
-        # Turn k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
-        ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
-        affordable = 1 if not seconds_per_turn else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
-        return max(1, min(min(ends) - done, affordable))
-
-    def record(self, trace: Trace) -> None:
-        for name, values in zip(Trace._fields, trace, strict=True):
-            self.trace[name] += np.asarray(values).tolist()
-
-    def reason_to_stop(self, state: TransferState) -> str | None:
-        run, totals = self.config.run, self.trace["total"]
-        if len(totals) >= run.steps + 1:
-            return "steps"
-        if int(state.rejected) >= _MAX_REJECTED or not np.isfinite(totals[0]):
-            return "stuck"
-        if run.max_time and time.monotonic() - self.clock["begun"] >= run.max_time:
-            return "time"
-        steps = len(totals) - 1
-        if run.tolerance and steps >= run.chunk and steps % run.chunk == 0:
-            before, now = min(totals[: steps - run.chunk + 1]), min(totals)
-            if before - now < run.tolerance * abs(before):
-                return "tolerance"
-        return None
-
-    def progress(self, state: TransferState) -> Progress:
-        last = {name: values[-1] for name, values in self.trace.items()}
-        steps, step = self.config.run.steps, len(self.trace["total"]) - 1
-        pixels = [height * width for height, width in self.sizes]
-        done = sum(pixels[: self.index]) + pixels[self.index] * (step / steps if steps else 1.0)
-        return Progress(
-            step=self.index * steps + step,
-            steps=len(self.sizes) * steps,
-            evaluations=int(last["evaluation"]) + int(self.clock["evaluations"]),
-            scale=self.index + 1,
-            scales=len(self.sizes),
-            size=self.sizes[self.index],
-            total=last["total"],
-            content=last["content"],
-            style=last["style"],
-            total_variation=last["total_variation"],
-            edges=last["edges"],
-            best=float(state.best_value),
-            seconds=time.monotonic() - self.clock["start"],
-            compile_seconds=self.clock["compile"],
-            work=done / sum(pixels),
-        )
-
-
 Callback = Callable[[Snapshot], Any]
+# Reasons that end the whole run, not one scale of it; the state is kept.
+_EARLY = ("callback", "time", "interrupted")
 
 
-def _picture(state: TransferState, stage: _Stage) -> np.ndarray:
-    """The picture to show or keep, without the rows that devices were filled up with."""
-    return crop(current_picture(state, stage.config, best=stage.config.run.keep == "best"), stage.sizes[stage.index][0])
+def next_turns(run: RunConfig, done: int, seconds_per_turn: float) -> int:
+    """How many steps to ask for: about a second's worth, one while the pace is unknown (zero); never past the next
+    multiple of chunk or save_every, nor past the end."""
+    ends = [run.steps + 1, done + CAPACITY]
+    # Step k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
+    ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
+    affordable = 1 if not seconds_per_turn else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
+    return max(1, min(min(ends) - done, affordable))
 
 
-def _run_stage(
-    params: Params,
-    targets: Targets,
-    state: TransferState,
-    stage: _Stage,
-    callback: Callback | None,
-    optimizer: optax.GradientTransformation | None,
-    checkpoint: Checkpoint | None,
-    indicator: Indicator,
-) -> tuple[TransferState, str]:
-    config = stage.config
-    begin = time.monotonic()
-    go_on = functools.partial(advance, params, targets, config=config, optimizer=optimizer, in_place=True)
-    # No turn at all: this compiles, and so keeps compilation out of the timing of turns.
-    state, _ = go_on(state, num_steps=0)
-    stage.clock["compile"] += time.monotonic() - begin
-    done, pace = len(stage.trace["total"]), 0.0
-    if done > config.run.steps:  # resumed with fewer steps than were made
-        return state, "steps"
-    while True:
-        turns = stage.next_turns(done, pace)
+def _reason_to_stop(scale: ScaleRun, state: TransferState) -> str:
+    code = stop_reason(
+        stop_rule(scale.run),
+        turns=scale.turns,
+        best=state.best_value,
+        mark=scale.best_before_chunk(),
+        rejected=state.rejected,
+        value=state.evaluation.value,
+    )
+    word = REASONS[int(code)]
+    return "time" if word == "running" and scale.out_of_time() else word
+
+
+class _Single(NamedTuple):
+    """What all scales of a run of one image share."""
+
+    params: Params
+    config: Config
+    full: np.ndarray
+    styles: list[Any]
+    style_weights: Sequence[float] | None
+    initial: Any
+    seed: int
+    optimizer: optax.GradientTransformation | None
+    extra_terms: Sequence[Term]
+    mesh: Mesh | None
+    callback: Callback | None
+    checkpoint: Checkpoint | None
+    indicator: Indicator
+
+    def begin(self, scale: ScaleRun, before: np.ndarray | None) -> tuple[Targets, TransferState]:
+        """Targets and a fresh state of one scale; `before` is the result of the coarser one."""
+        size, config = scale.size, at_scale(self.config, scale.index)
+        content = content_at_scale(self.full, size)
+        styles = styles_at_scale(self.styles, self.config, self.full.shape[:2], size)
+        self.indicator.compiling(size)
+        targets = make_targets(
+            self.params,
+            content,
+            styles,
+            self.config,
+            style_weights=self.style_weights,
+            extra_terms=self.extra_terms,
+            mesh=self.mesh,
+        )
+        image = first_image(self.config, content, self.styles[0], before=before, initial=self.initial, seed=self.seed)
+        if self.mesh is not None:
+            return targets, spread_state(image, config, self.mesh, extra_terms=self.extra_terms)
+        return targets, init_state(image, config, optimizer=self.optimizer, extra_terms=self.extra_terms)
+
+    def picture(self, state: TransferState, scale: ScaleRun) -> np.ndarray:
+        """The picture to show or keep, without the rows that devices were filled up with."""
+        return crop(current_picture(state, self.config, best=scale.run.keep == "best"), scale.size[0])
+
+    def descend(
+        self, targets: Targets, state: TransferState, scale: ScaleRun, clock: dict[str, float]
+    ) -> tuple[TransferState, str]:
+        """Runs one scale to its end. Returns the last state, and why it ended."""
+        config = at_scale(self.config, scale.index)
         begin = time.monotonic()
-        state, trace = go_on(state, num_steps=turns)
-        stage.record(jax.block_until_ready(trace))
-        pace, done = (time.monotonic() - begin) / turns, done + turns
-        reason = "interrupted" if indicator.interrupted else stage.reason_to_stop(state)
-        glance = Glance(functools.partial(_picture, state, stage))
-        snapshot = Snapshot(stage.progress(state), glance)
-        indicator(snapshot)
-        if callback is not None and callback(snapshot) and reason is None:
-            reason = "callback"
-        glance.close()
-        if checkpoint is not None and (checkpoint.due() if reason is None else reason in _EARLY):
-            checkpoint.try_save(stage.index, state, stage.trace, stage.clock)
-        if reason is not None:
-            return state, reason
+        go_on = functools.partial(advance, self.params, targets, config=config, optimizer=self.optimizer, in_place=True)
+        # No step at all: this compiles, and so keeps compilation out of the timing of steps.
+        state, _ = go_on(state, num_steps=0)
+        clock["compile"] += time.monotonic() - begin
+        if scale.turns > scale.run.steps:  # resumed with fewer steps than were made
+            return state, "steps"
+        pace = 0.0
+        while True:
+            turns = next_turns(scale.run, scale.turns, pace)
+            begin = time.monotonic()
+            state, trace = go_on(state, num_steps=turns)
+            scale.record(jax.block_until_ready(trace).columns())
+            pace = (time.monotonic() - begin) / turns
+            reason = "interrupted" if self.indicator.interrupted else _reason_to_stop(scale, state)
+            image = DeferredImage(functools.partial(self.picture, state, scale))
+            snapshot = Snapshot(scale.progress(float(state.best_value)), image)
+            self.indicator(snapshot)
+            if self.callback is not None and self.callback(snapshot) and reason == "running":
+                reason = "callback"
+            image.close()
+            checkpoint = self.checkpoint
+            if checkpoint is not None and (checkpoint.due() if reason == "running" else reason in _EARLY):
+                checkpoint.try_save(scale.index, state, scale.trace, clock)
+            if reason != "running":
+                return state, reason
 
 
 def stylize(
@@ -205,6 +197,7 @@ def stylize(
     optimizer: optax.GradientTransformation | None = None,
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
+    extra_terms: Sequence[Term] = (),
     progress: bool | Silent | None = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
@@ -222,6 +215,8 @@ def stylize(
         checkpoint: where the state is kept from time to time, and whether to go on from it.
         mesh: devices to divide the image's rows among (`jnst.row_mesh`), for one image larger
             than a device; without an optimiser of one's own.
+        extra_terms: terms of the loss beside the package's own (`jnst.Term`); they appear in the trace and the
+            progress under their names.
         progress: whether to show a bar, and in a notebook the picture as it grows; by default in notebooks and
             terminals. Or a printer of records of one's own.
 
@@ -244,106 +239,61 @@ def stylize(
     (21, 32, 3)
     """
     cache_compiled()
-    options = (seed, callback, style_weights, initial, optimizer, checkpoint, mesh)
-    with make_indicator(progress) as indicator:
-        return _stylize(params, content, style, config, *options, indicator)
-
-
-def _stylize(
-    params: Params,
-    content: Any,
-    style: Any,
-    config: Config,
-    seed: int,
-    callback: Callback | None,
-    style_weights: Sequence[float] | None,
-    initial: Any,
-    optimizer: optax.GradientTransformation | None,
-    checkpoint: Checkpoint | None,
-    mesh: Mesh | None,
-    indicator: Indicator,
-) -> Result:
     styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
-    if mesh is not None:
-        if optimizer is not None:
-            raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
-        params = spread_params(params, mesh)
-    validate_images(content, styles, initial)
-    full = fit(np.asarray(content), config.size)
-    height, width = full.shape[:2]
-    sizes = scale_sizes(height, width, config.run.scales, minimum=smallest_scale(config))
+    with make_indicator(progress) as indicator:
+        if mesh is not None:
+            if optimizer is not None:
+                raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
+            params = spread_params(params, mesh)
+        validate_images(content, styles, initial)
+        full, sizes = prepare_content(content, config)
+        shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator)
+        return _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+
+
+def _run(one: _Single, sizes: Sequence[tuple[int, int]]) -> Result:
+    """All scales, from the coarsest or from the stored one on."""
     # `start` counts the time before an interruption as well, `begun` this run's alone, which `max_time` is about.
     clock = {"start": time.monotonic(), "begun": time.monotonic(), "compile": 0.0, "evaluations": 0}
-    picture, stage, state, reason, fallen = None, None, None, "steps", False
-    stored = None if checkpoint is None else checkpoint.load()
+    picture, scale, state, reason, fallen = None, None, None, "steps", False
+    stored = None if one.checkpoint is None else one.checkpoint.load()
     if stored is not None:
         if stored.scale >= len(sizes):
             raise JnstError(f"the stored state is of scale {stored.scale + 1}, but this run has {len(sizes)}")
         fallen = stored.scale > 0
         clock |= stored.clock | {"start": clock["start"] - stored.clock["elapsed"]}
-    for index, size in enumerate(sizes):
-        if stored is not None and index < stored.scale:
-            continue
-        shrunk = to_unit(full) if size == (height, width) else resize(to_unit(full), *size, "pillow-lanczos")
-        painted = [jnp.asarray(style_at_scale(one, config, (height, width), size)) for one in styles]
-        check_size(size, config, "content")
-        for one in painted:
-            check_size(one.shape[:2], config, "style")
-        indicator.compiling(size)
+    for index in range(0 if stored is None else stored.scale, len(sizes)):
+        scale = ScaleRun(one.config.run, index, sizes, clock)
         begin = time.monotonic()
-        if mesh is None:
-            targets = prepare_targets(params, jnp.asarray(shrunk), painted, config, style_weights=style_weights)
-        else:
-            targets = spread_targets(params, shrunk, painted, config, mesh, style_weights=style_weights)
-        jax.block_until_ready(targets)
+        # What is begun with is replaced by a stored state.
+        before = picture if stored is None else np.zeros((*scale.size, 3), np.float32)
+        targets, state = jax.block_until_ready(one.begin(scale, before))
         clock["compile"] += time.monotonic() - begin
         if stored is not None:
-            picture = np.zeros((*size, 3), np.float32)  # replaced by the stored state
-        elif picture is not None:
-            picture = resize(picture, *size, "pillow-bicubic")
-        elif initial is not None:
-            picture = to_unit(resize(np.asarray(initial), *size, config.size.kernel))
-        else:
-            stretched = resize(np.asarray(styles[0]), *size, config.size.kernel)
-            picture = initial_image(
-                jax.random.key(seed),
-                jnp.asarray(shrunk),
-                jnp.asarray(to_unit(stretched)),
-                config.init,
-                noise=config.noise,
-                variable=config.variable,
-                network_input=config.network_input,
-            )
-        if mesh is None:
-            state = init_state(jnp.asarray(picture), at_scale(config, index), optimizer=optimizer)
-        else:
-            state = spread_state(picture, at_scale(config, index), mesh)
-        stage = _Stage(at_scale(config, index), index, sizes, clock)
-        if stored is not None:
-            state, stage.trace, stored = restore_state(state, stored.leaves), stored.trace, None
-            if int(state.turn) != len(stage.trace["total"]):
+            state, scale.trace, stored = restore_state(state, stored.leaves), stored.trace, None
+            if int(state.turn) != scale.turns:
                 raise JnstError(
-                    f"the stored state is of turn {int(state.turn)}, but losses of {len(stage.trace['total'])} turns "
+                    f"the stored state is of turn {int(state.turn)}, but losses of {scale.turns} turns "
                     "lie beside it; leave out --resume to begin anew"
                 )
-        with contextlib.nullcontext() if mesh is None else over_devices(mesh):
-            state, reason = _run_stage(params, targets, state, stage, callback, optimizer, checkpoint, indicator)
-        picture = _picture(state, stage)
-        fallen = fallen or has_fallen(stage.trace["total"])
+        with contextlib.nullcontext() if one.mesh is None else over_devices(one.mesh):
+            state, reason = one.descend(targets, state, scale, clock)
+        picture = one.picture(state, scale)
+        fallen = fallen or has_fallen(scale.trace["total"])
         clock["evaluations"] += int(state.evaluations)
         if reason in _EARLY:
             break
     assert picture is not None
-    assert stage is not None
+    assert scale is not None
     assert state is not None
     elapsed = time.monotonic() - clock["start"]
     return Result(
-        image=finish(picture, full, config.run.colors),
-        trace=stage.trace,
+        image=finish(picture, one.full, one.config.run.colors),
+        trace=scale.trace,
         best_step=int(state.best_turn),
-        stopped=describe_end(reason, stage.trace["total"], fallen),
+        stopped=describe_end(reason, scale.trace["total"], fallen),
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
-        config=config,
+        config=one.config,
     )
 
 

@@ -69,15 +69,12 @@ def make_indicator(progress: bool | Silent | None) -> Indicator:
 def describe_terms(progress: Progress) -> dict[str, str]:
     """Loss and unweighted terms, short enough for a bar.
 
-    >>> describe_terms(Progress(step=1, steps=2, total=0.5, content=0.25, style=0.125, total_variation=1.0))
-    {'loss': '0.5', 'content': '0.25', 'style': '0.125', 'tv': '1'}
+    >>> describe_terms(Progress(step=1, steps=2, total=0.5, terms={"content": 0.25, "total_variation": 1.0}))
+    {'loss': '0.5', 'content': '0.25', 'tv': '1'}
     """
-    return {
-        "loss": f"{progress.total:.4g}",
-        "content": f"{progress.content:.3g}",
-        "style": f"{progress.style:.3g}",
-        "tv": f"{progress.total_variation:.3g}",
-    }
+    short = {"total_variation": "tv"}
+    terms = {short.get(name, name): f"{value:.3g}" for name, value in progress.terms.items()}
+    return {"loss": f"{progress.total:.4g}", **terms}
 
 
 class Bar(Silent):

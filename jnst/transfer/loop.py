@@ -1,7 +1,8 @@
-"""The optimisation of one image as one compiled loop of turns: move, evaluate, keep or take back."""
+"""The optimisation of one image as one compiled loop of steps: move, evaluate, keep or take back."""
 
 import functools
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,14 +13,16 @@ import optax
 from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.images.pixel_space import as_unit, decode, encode
+from jnst.loss.builtin import TERMS
 from jnst.loss.objective import evaluate, weigh
-from jnst.loss.targets import Targets
+from jnst.loss.term import Targets, Term
 from jnst.loss.tiled import evaluate_tiled
-from jnst.optim.optimizers import Evaluation, Optimizer, make_optimizer
+from jnst.optim.kinds import make_optimizer
+from jnst.optim.optimizers import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
 from jnst.vgg.valid_region import Extent
 
-# Turns that one call of the compiled loop can record; longer runs call it again.
+# Steps that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256
 
 
@@ -29,11 +32,12 @@ class TransferState(NamedTuple):
     point: what the optimiser moves: the image in variable space, or weighted cosine coefficients relative to `start`.
     start, basis: only where the config preconditions by frequency.
     evaluation: loss and gradient at `point`; a fresh state has none yet.
-    memory: the optimiser's own.
+    memory: the optimiser's own state.
     scale: power of two that the optimiser's view of the loss is multiplied by.
     shrink: at most one; a quarter of what it was whenever a move is taken back.
     rejected: moves taken back in a row.
-    turn: turns made; the first turn evaluates the initial image without moving.
+    turn: steps of the loop made; the first one evaluates the initial image without moving, so that image k enters
+        step k.
     evaluations: evaluations of the loss, line searches included.
     best_point, best_value, best_turn: the best so far.
     """
@@ -54,23 +58,29 @@ class TransferState(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the reader is told, one entry per turn: weighted total, unweighted terms, evaluations so far.
+    """What the reader is told, one entry per step: evaluations so far, weighted total, unweighted terms by name.
 
     Entry k is the loss of the image that enters step k, for every optimiser; entry 0 is the initial image.
     """
 
     evaluation: jax.Array
     total: jax.Array
-    content: jax.Array
-    style: jax.Array
-    total_variation: jax.Array
-    edges: jax.Array
+    terms: LossTerms
+
+    def columns(self) -> dict[str, Any]:
+        """All of it by name, the terms beside "evaluation" and "total"."""
+        return {"evaluation": self.evaluation, "total": self.total, **self.terms}
 
 
-def empty_trace(shape: int | tuple[int, ...]) -> Trace:
-    """A trace of zeros: entries, or lanes × entries."""
-    numbers = jnp.zeros(shape, jnp.float32)
-    return Trace(jnp.zeros(shape, jnp.int32), *(numbers for _ in Trace._fields[1:]))
+def empty_trace(shape: int | tuple[int, ...], names: Iterable[str]) -> Trace:
+    """A trace of zeros for terms of those names: entries, or batch elements × entries."""
+    zeros = jnp.zeros(shape, jnp.float32)
+    return Trace(jnp.zeros(shape, jnp.int32), zeros, {name: zeros for name in names})
+
+
+def trace_entry(state: TransferState) -> Trace:
+    """What the trace holds of a state."""
+    return Trace(state.evaluations, state.evaluation.value, state.evaluation.terms)
 
 
 def to_image(point: Image, start: Image | None, basis: Basis | None) -> Image:
@@ -94,14 +104,29 @@ def init_state(
     *,
     extent: Extent | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    extra_terms: Sequence[Term] = (),
 ) -> TransferState:
-    """A fresh state that begins with `image`: RGB in [0, 1], height × width × 3, `extent` the true part of it."""
-    return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer)
+    """A fresh state that begins with an image.
+
+    Args:
+        image: RGB in [0, 1], height × width × 3.
+        config: of the run.
+        extent: the true part of a padded image.
+        optimizer: an optax gradient transformation to use in place of the config's optimiser.
+        extra_terms: those that the targets were made for.
+    """
+    names = tuple(term.name for term in (*TERMS, *extra_terms))
+    return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer, names=names)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer"))
+@functools.partial(jax.jit, static_argnames=("config", "optimizer", "names"))
 def _init_state(
-    image: Image, extent: Extent | None, *, config: Config, optimizer: optax.GradientTransformation | None
+    image: Image,
+    extent: Extent | None,
+    *,
+    config: Config,
+    optimizer: optax.GradientTransformation | None,
+    names: tuple[str, ...],
 ) -> TransferState:
     point, start, basis = encode(image, config.variable), None, None
     if config.optimizer.frequency_exponent:
@@ -110,7 +135,7 @@ def _init_state(
         basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
-    evaluation = Evaluation(unknown, LossTerms(unknown, unknown, unknown, unknown), jnp.zeros_like(point))
+    evaluation = Evaluation(unknown, {name: unknown for name in names}, jnp.zeros_like(point))
     memory = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
     state = TransferState(
@@ -152,10 +177,10 @@ def _first_scale(
 
 
 def _led(targets: Targets, turn: jax.Array, lead: float) -> Targets:
-    """The targets with the content weight that this turn descends on."""
+    """The targets with the content weight that this step descends on."""
     half, whole = LEAD_FALLS
     factor = jnp.where(turn < half, lead, jnp.where(turn < whole, math.sqrt(lead), 1.0))
-    return targets._replace(weights=targets.weights._replace(content=factor * targets.weights.content))
+    return targets._replace(weights={**targets.weights, "content": factor * targets.weights["content"]})
 
 
 def turn(params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer) -> TransferState:
@@ -163,7 +188,7 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
 
     With a content lead the gradient is that of the weights led by, and the value told is that of the config's. On the
     way from the content image the style terms, stiff, are met first and at the content's expense, which then comes
-    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a turn
+    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a step
     evaluates anew without moving.
     """
     start, basis, lead = state.start, state.basis, config.optimizer.content_lead
@@ -233,13 +258,12 @@ def _loop(
     capacity: int,
 ) -> tuple[TransferState, Trace]:
     chosen = make_descent_optimizer(config, optimizer)
-    trace = empty_trace(capacity)
+    trace = empty_trace(capacity, state.evaluation.terms)
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
         state, trace = carry
         state = turn(params, targets, state, config, chosen)
-        entry = Trace(state.evaluations, state.evaluation.value, *state.evaluation.terms)
-        return state, jax.tree.map(lambda values, value: values.at[index].set(value), trace, entry)
+        return state, jax.tree.map(lambda values, value: values.at[index].set(value), trace, trace_entry(state))
 
     return jax.lax.fori_loop(0, num_steps, body, (state, trace))
 
@@ -259,9 +283,9 @@ def advance(
     optimizer: optax.GradientTransformation | None = None,
     in_place: bool = False,
 ) -> tuple[TransferState, Trace]:
-    """`num_steps` turns in one compiled loop, compiled once per image size whatever `num_steps` is.
+    """`num_steps` steps in one compiled loop, compiled once per image size whatever `num_steps` is.
 
-    The first turn of a fresh state evaluates the initial image without moving it, so that entry k of the trace is
+    The first step of a fresh state evaluates the initial image without moving it, so that entry k of the trace is
     always the loss of the image that enters step k.
 
     Args:
@@ -269,7 +293,7 @@ def advance(
         targets: from `make_targets`.
         state: from `init_state`, or from an earlier call.
         config: static; weights, steps and sizes in it do not cause a recompilation (weights are read from `targets`).
-        num_steps: turns; with zero the loop is compiled and nothing is run.
+        num_steps: steps; with zero the loop is compiled and nothing is run.
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
         in_place: the new state takes over the old one's memory, and the old one must not be used again.
 
@@ -277,9 +301,11 @@ def advance(
         The new state and the trace, each of its fields with `num_steps` entries.
 
     Raises:
-        ConfigError: for a negative number of steps.
+        ConfigError: for a negative number of steps, or a state that was begun with other terms than the targets.
     """
     require(num_steps >= 0, f"number of steps is {num_steps}; expected zero or more")
+    ours, theirs = (", ".join(sorted(names)) for names in (state.evaluation.terms, targets.weights))
+    require(ours == theirs, f"the state was begun with the terms {ours}, the targets have {theirs}; give both the same")
     traces: list[Trace] = []
     while True:
         count = min(num_steps, CAPACITY)

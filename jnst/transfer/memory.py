@@ -1,7 +1,8 @@
-"""How much memory a batch needs, and so how many images go into one.
+"""How much memory a run needs, of one image or of many at once, and so how many images go into a batch.
 
-The model counts what the backward pass keeps, a few working copies of the largest feature map, and the optimiser's
-state. Checked against the compiler's own figures in `tests/test_batch.py`; before a batch runs it is checked again.
+One model for both. It counts what the backward pass keeps, working copies of the largest feature map, content targets
+and Gram matrices, the optimiser's state and the images. It is held against the compiler's own figures in
+`tests/transfer/test_planning.py` and `tests/batch/test_api.py`; before a batch runs it is checked again.
 """
 
 import os
@@ -9,14 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jnst.config import Config, LayerWeights, OptimizerConfig
+from jnst.config import Config, LayerWeights
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
+from jnst.optim.kinds import optimizer_kind
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
-# Working copies of the largest feature map beside what is kept. This and the pictures below are fitted to XLA's figures
-# on CPU for VGG19 and a quarter of its width, history 10 to 100, 256 × 256 and 512 × 384, one to four lanes.
-_WORKING_COPIES = 1.0
 # What a batch may fill of what is free; the rest is for the compiler's surprises and for reading and writing pictures.
 _FILL = 0.75
 # Larger batches gain nothing: the device is full long before (see the README's table).
@@ -37,32 +36,6 @@ def kept_channels(config: Config) -> tuple[float, float]:
             kept += channels * area
             largest = max(largest, channels * area)
     return kept, largest
-
-
-def lane_bytes(config: Config, height: int, width: int) -> int:
-    """Bytes that one image of that size needs while it is being optimised."""
-    kept, largest = kept_channels(config)
-    value = 2 if config.precision == "bfloat16" else 4
-    optimizer = config.optimizer
-    # The point, its best, the gradient, the move, and their new versions; Adam's two moments and theirs. L-BFGS's pairs
-    # are there twice: under `vmap` XLA writes a new pair into a copy.
-    pairs = 1 if optimizer.history_precision == "bfloat16" else 2
-    images = 8 + (2 * pairs * optimizer.history if optimizer.method.endswith("lbfgs") else 4)
-    if optimizer.frequency_exponent:
-        images += 17
-    table = network_channels(config.network)
-    targets = sum(
-        table[layer.replace("relu", "conv")] / 4 ** (int(layer[4]) - 1)
-        for layer, _ in config.loss.content_layers
-        if layer.replace("relu", "conv") in table
-    )
-    grams = sum(
-        table[layer.replace("relu", "conv")] ** 2
-        for layer, _ in config.loss.style_layers
-        if layer.replace("relu", "conv") in table
-    )
-    per_pixel = value * (kept + _WORKING_COPIES * largest) + 4 * targets + 12 * images
-    return round(height * width * per_pixel + 4 * 3 * grams)
 
 
 def params_bytes(config: Config) -> int:
@@ -142,6 +115,12 @@ _COPIES = 1.75
 
 _STYLE_MAPS = 0.95
 
+# Start and weights of the coefficients, and working copies while they are transformed, in images.
+_WAVES = 4 / 3 + 4
+
+# Bytes for each entry of a Gram matrix: target, the image's own, and its gradient, in float32.
+_GRAM = 12
+
 
 class Memory(NamedTuple):
     """Bytes that a run needs at its fullest: fixed costs, feature maps, content targets, optimiser state, pictures."""
@@ -157,50 +136,51 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def optimizer_images(optimizer: OptimizerConfig) -> float:
-    """What an optimiser keeps, counted in float32 pictures: working copies included, point and gradient not.
+def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1, images: int = 1) -> Memory:
+    """Memory of a run on each device.
 
-    >>> optimizer_images(OptimizerConfig(method="adam")), optimizer_images(OptimizerConfig(history=10))
-    (4, 20)
+    Args:
+        size: height and width at full working size, in pixels.
+        config: whole or tiled, as it says.
+        devices: among which the rows of one image are divided.
+        images: in one batch on a device; one is a run of a single image.
     """
-    if optimizer.method == "adam":
-        return 4
-    if optimizer.history_precision == "bfloat16":
-        return optimizer.history
-    # Steps and changes of the gradient; in jaxopt's and optax's loops a copy of one of the two besides.
-    ours = optimizer.method == "lbfgs" and optimizer.line_search == "none"
-    return (2 if ours else 3) * optimizer.history
-
-
-def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1) -> Memory:
-    """Memory of a run at full size (height, width), whole or tiled as the config says, on each of several devices."""
     height, width = size[0] if devices == 1 else band_height(size[0], config, devices), size[1]
-    pixels, grid, optimizer = height * width, tile_grid(size, config, devices=devices), config.optimizer
+    pixels, grid = height * width, tile_grid(size, config, devices=devices)
     kept, largest = kept_channels(config)
     value = 2 if config.precision == "bfloat16" else 4
-    area, side = pixels, (height, width)
+    area = pixels
     if grid is not None:
-        side = (grid.tile[0] + 2 * grid.halo, grid.tile[1] + 2 * grid.halo)
-        area = side[0] * side[1]
+        area = (grid.tile[0] + 2 * grid.halo) * (grid.tile[1] + 2 * grid.halo)
     working_maps = _COPIES * largest
     if grid is None:
         working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
-    features = value * (kept + working_maps) * area
-    # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient.
-    state = 3 + optimizer_images(optimizer)
-    working = 5 if grid is None else 6
-    cosines = 0
-    if optimizer.frequency_exponent:
-        state, working, cosines = state + 4 / 3, working + 4, 2 * ((devices * height) ** 2 + width**2)
+    grams = sum(_channels(layer, config) ** 2 for layer, _ in config.loss.style_layers)
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
     on_host = (jax.default_backend() == "cpu") / devices
     return Memory(
         fixed=round(_BASE * on_host) + params_bytes(config),
-        features=round(features),
-        targets=round(_content_channels(config) * value * pixels),
-        optimizer=round(_IMAGE * pixels * (state + working) + cosines),
-        pictures=round(_HOST * devices * pixels * on_host),
+        features=round(images * value * (kept + working_maps) * area),
+        targets=round(images * (_content_channels(config) * value * pixels + _GRAM * grams)),
+        optimizer=round(images * _state_bytes(height, width, config, devices)),
+        pictures=round(images * _HOST * devices * pixels * on_host),
     )
+
+
+def _state_bytes(height: int, width: int, config: Config, devices: int) -> float:
+    """Bytes of the optimiser's state and of what is computed with it, for one image or its band of rows."""
+    optimizer = config.optimizer
+    # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient.
+    images = 3 + (6 if config.tile else 5) + optimizer_kind(optimizer).images(optimizer)
+    if not optimizer.frequency_exponent:
+        return _IMAGE * height * width * images
+    return _IMAGE * height * width * (images + _WAVES) + 2 * ((devices * height) ** 2 + width**2)
+
+
+def lane_bytes(config: Config, height: int, width: int) -> int:
+    """Bytes that each image of a batch takes on its device."""
+    memory = estimate_memory((height, width), config)
+    return memory.features + memory.targets + memory.optimizer
 
 
 def _content_channels(config: Config) -> float:

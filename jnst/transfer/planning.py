@@ -19,6 +19,7 @@ from jnst.config import Config, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
+from jnst.optim.kinds import optimizer_kind
 from jnst.transfer.memory import Memory, available_bytes, estimate_memory, format_bytes
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.
@@ -95,22 +96,11 @@ def _advise(size: tuple[int, int], config: Config, available: int, devices: int)
         return min(estimate_memory(size, one, devices=devices).total for one in _tiled(config))
 
     optimizer = config.optimizer
-    changes: list[tuple[str, dict[str, Any]]] = []
-    if optimizer.method == "lbfgs" and optimizer.line_search == "none":
-        for history in sorted({optimizer.history, 10, 5}, reverse=True):
-            compact = optimizer.history_precision == "bfloat16"
-            if history < optimizer.history or (history == optimizer.history and not compact):
-                flag = "" if history == optimizer.history else f"--history {history} "
-                changes.append(
-                    (f"{flag}--history-precision bfloat16", {"history": history, "history_precision": "bfloat16"})
-                )
-    if optimizer.method != "adam":
-        changes.append(("--optimizer adam", {"method": "adam", "history_precision": "float32"}))
     advice = []
-    for words, change in changes:
+    for change in optimizer_kind(optimizer).lighter(optimizer):
         total = need(size, dataclasses.replace(config, optimizer=dataclasses.replace(optimizer, **change)))
         if total <= available:
-            advice.append(f"{words} ({format_bytes(total)})")
+            advice.append(f"{_flags(change, config)} ({format_bytes(total)})")
     # Nearly everything grows with the number of pixels.
     fixed = estimate_memory((1, 1), config, devices=devices).fixed
     factor = math.sqrt(max(0.0, available - fixed) / max(1, need(size, config) - fixed))
@@ -122,6 +112,14 @@ def _advise(size: tuple[int, int], config: Config, available: int, devices: int)
     if long > 0:
         advice.append(f"--size {long}")
     return tuple(advice)
+
+
+def _flags(change: dict[str, Any], config: Config) -> str:
+    """A change of the optimiser as one writes it on the command line; another optimiser brings its own settings."""
+    if "method" in change:
+        return f"--optimizer {change['method']}"
+    same = {name for name, value in change.items() if name == "history" and value == config.optimizer.history}
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in change.items() if name not in same)
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -163,7 +161,7 @@ def overhead(size: tuple[int, int], grid: Grid, devices: int = 1) -> float:
 def measure_pace(params: Params, config: Config, *, side: int = 256, seconds: float = 2.0) -> float:
     """Seconds per evaluation and pixel on this machine, from a few evaluations of a small image after compiling."""
     config = compile_key(dataclasses.replace(config, tile=0))
-    ramp = jnp.linspace(0, 1, side * side * 3).reshape(side, side, 3)
+    ramp = jnp.linspace(0, 1, side * side * 3, dtype=jnp.float32).reshape(side, side, 3)
     targets = make_targets(params, ramp, ramp, config)
     compute = jax.jit(evaluate, static_argnames="config")
     jax.block_until_ready(compute(params, ramp, targets, config=config))
@@ -183,4 +181,5 @@ def expected_seconds(plan: Plan, sizes: Sequence[tuple[int, int]], pace: float) 
         grid = tile_grid(size, plan.config, devices=plan.devices)
         work = 1.0 if grid is None else overhead(size, grid, plan.devices)
         total += pace * size[0] * size[1] * work / plan.devices
-    return total * evaluations * (1 if plan.config.optimizer.line_search == "none" else 2)
+    optimizer = plan.config.optimizer
+    return total * evaluations * optimizer_kind(optimizer).evaluations(optimizer)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import itertools
 import logging
 import math
 import os
@@ -15,12 +16,8 @@ from jnst.files import check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.writing import write_image
 
-_TERMS = (
-    ("content", "content", "#0b6e99"),
-    ("style", "style", "#c4512d"),
-    ("total_variation", "total variation", "#5b8c3a"),
-    ("edges", "edges", "#7a4fa3"),
-)
+# Colours of the terms, in the order of their names; after the last one they begin anew.
+_COLORS = ("#0b6e99", "#c4512d", "#5b8c3a", "#7a4fa3", "#a8842c", "#3d8f8a")
 _INK, _FAINT = "#333333", "#dddddd"
 
 
@@ -30,22 +27,27 @@ def plot_losses(
     """Draws the weighted total beside the unweighted terms over evaluations, on logarithmic scales, as PNG.
 
     Args:
-        trace: equal-length lists `evaluation`, `total`, `content`, `style`, `total_variation`, `edges`. A term that
-            is zero throughout is left out, single values that are zero or not finite are gaps.
+        trace: equal-length lists `evaluation`, `total`, and one for each term, under its name. A term that is zero
+            throughout is left out, single values that are zero or not finite are gaps.
 
     Raises:
         JnstError: matplotlib is not installed, or the lists are missing, empty or of unequal length.
         ImageError: `path` cannot be written.
     """
-    names = ("evaluation", "total", *(name for name, _, _ in _TERMS))
-    lengths = {name: len(trace[name]) for name in names if name in trace}
-    if len(lengths) < len(names) or len(set(lengths.values())) != 1 or not lengths["total"]:
-        raise JnstError(f"trace has lists of lengths {lengths}; expected {', '.join(names)}, all of one length")
+    terms = sorted(set(trace) - {"evaluation", "total"})
+    lengths = {name: len(values) for name, values in trace.items()}
+    if not {"evaluation", "total"} <= set(trace) or len(set(lengths.values())) != 1 or not lengths["total"]:
+        raise JnstError(
+            f"trace has lists of lengths {lengths}; expected evaluation, total, and the terms, all of one length"
+        )
     check_writable_file(path, overwrite=overwrite)
     figure = _new_figure()
     left, right = figure.subplots(1, 2)
     _draw(left, trace, [("total", "weighted total", _INK)], "weighted total")
-    _draw(right, trace, list(_TERMS), "unweighted terms")
+    lines = [
+        (name, name.replace("_", " "), color) for name, color in zip(terms, itertools.cycle(_COLORS), strict=False)
+    ]
+    _draw(right, trace, lines, "unweighted terms")
     if title:
         figure.suptitle(title, color=_INK, fontsize=11)
     buffer = io.BytesIO()

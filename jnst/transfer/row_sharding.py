@@ -5,7 +5,6 @@ over the devices. With tiles each device goes over those of its own band (`jnst.
 height are padded with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
 """
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +15,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arrays import Params
 from jnst.config import Config, compile_key
-from jnst.devices import ROWS, check_platform
-from jnst.loss.targets import Targets, blend_grams, combine_targets, content_maps, loss_weights, style_grams
-from jnst.loss.tiled import tiled_content, tiled_grams
+from jnst.devices import ROWS, check_platform, row_shardings
+from jnst.loss.targets import divide_rows
+from jnst.loss.term import Term
 from jnst.loss.tiling import band_height
 from jnst.transfer.loop import TransferState, init_state
 from jnst.vgg.convolution import plain_params
-from jnst.vgg.valid_region import Extent
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -39,16 +37,6 @@ def padded_height(height: int, config: Config, mesh: Mesh) -> int:
     return mesh.devices.size * band_height(height, config, mesh.devices.size)
 
 
-def row_shardings(tree: Any, mesh: Mesh) -> Any:
-    """Where the rows of each array of a state or of targets lie; pictures, maps and histories have rows."""
-
-    def sharding(array: Any) -> NamedSharding:
-        spec = {3: PartitionSpec(ROWS), 4: PartitionSpec(None, ROWS)}.get(array.ndim, PartitionSpec())
-        return NamedSharding(mesh, spec)
-
-    return jax.tree.map(sharding, tree)
-
-
 def _state_shardings(state: Any, mesh: Mesh) -> Any:
     shardings = row_shardings(state, mesh)
     if state.basis is None:
@@ -58,66 +46,16 @@ def _state_shardings(state: Any, mesh: Mesh) -> Any:
     return shardings._replace(basis=shardings.basis._replace(weights=weights))
 
 
-def _banded(image: Any, config: Config, mesh: Mesh) -> tuple[jax.Array, Extent]:
-    """The picture padded at the bottom, each band on its device, and its true extent."""
-    array = np.asarray(image, np.float32)
-    height, width = array.shape[:2]
-    rows = padded_height(height, config, mesh)
-    padded = np.pad(array, ((0, rows - height), (0, 0), (0, 0)), mode="edge")
-    extent = Extent((np.int32(0), np.int32(0)), (np.int32(height), np.int32(width)))
-    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(ROWS))), extent
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _grams(params: Params, style: jax.Array, extent: Extent, config: Config) -> Any:
-    return style_grams(params, style, config, extent=extent)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _targets(params: Params, content: jax.Array, grams: Any, extent: Extent, config: Config) -> Targets:
-    maps = content_maps(params, content, config, extent=extent)
-    return combine_targets(maps, grams, config, image=content, extent=extent)
-
-
 def spread_params(params: Params, mesh: Mesh) -> Params:
     """The network on every device."""
     # Plain convolutions alone: the compiler exchanges rows for those; Winograd's blocks it would have to gather.
     return jax.device_put(plain_params(params), NamedSharding(mesh, PartitionSpec()))
 
 
-def spread_targets(
-    params: Params,
-    content: Any,
-    styles: Sequence[Any],
-    config: Config,
-    mesh: Mesh,
-    *,
-    style_weights: Sequence[float] | None = None,
-) -> Targets:
-    """`make_targets` with the content's maps in bands.
-
-    Args:
-        params: from `spread_params`.
-        content: RGB in [0, 1], height × width × 3, on the host.
-        styles: the same, one or several; each is banded too while its Gram matrices are computed.
-        config: with tiles, each device goes over its band tile by tile.
-        mesh: from `row_mesh`.
-        style_weights: one per style.
-    """
-    key = compile_key(config)
-    make_grams, make_content = (tiled_grams, tiled_content) if config.tile else (_grams, _targets)
-    with over_devices(mesh) if config.tile else contextlib.nullcontext():
-        grams = [make_grams(params, *_banded(style, config, mesh), config=key) for style in styles]
-        image, extent = _banded(content, config, mesh)
-        targets = make_content(params, image, blend_grams(grams, style_weights), extent, config=key)
-    targets = targets._replace(weights=loss_weights(config))
-    return jax.device_put(targets, row_shardings(targets, mesh))
-
-
-def spread_state(picture: Any, config: Config, mesh: Mesh) -> TransferState:
+def spread_state(picture: Any, config: Config, mesh: Mesh, *, extra_terms: Sequence[Term] = ()) -> TransferState:
     """`init_state` in bands: RGB in [0, 1], height × width × 3."""
-    image, extent = _banded(picture, config, mesh)
-    make = functools.partial(init_state, config=compile_key(config), extent=extent)
+    image, extent = divide_rows(np.asarray(picture), config, mesh)
+    make = functools.partial(init_state, config=compile_key(config), extent=extent, extra_terms=extra_terms)
     return jax.jit(make, out_shardings=_state_shardings(jax.eval_shape(make, image), mesh))(image)
 
 

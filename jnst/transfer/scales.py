@@ -1,13 +1,17 @@
-"""The scales of a coarse-to-fine run."""
+"""The scales of a coarse-to-fine run: their sizes, settings and images, for one image as for many."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.images.resizing import fit_style, resize, to_unit
+from jnst.images.resizing import fit, fit_style, resize, scale_sizes, to_unit
+from jnst.transfer.initial import initial_image
 from jnst.vgg.layers import deepest, layer_names, minimum_size
 
 
@@ -49,3 +53,78 @@ def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tupl
     smallest = minimum_size(config.loss.layers, config.network)
     height, width = (max(smallest, round(side * factor)) for side in unit.shape[:2])
     return resize(unit, height, width, "pillow-lanczos")
+
+
+def prepare_content(content: Any, config: Config) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """The content image at working size, and the sizes of all scales, smallest first.
+
+    Args:
+        content: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1].
+        config: size rule, scales, layers.
+
+    Returns:
+        The image, float32 in [0, 1], and (height, width) of each scale; the last is the image's.
+
+    Raises:
+        ConfigError: where the image is too small for the deepest layer.
+    """
+    full = np.asarray(to_unit(fit(np.asarray(content), config.size)))
+    sizes = scale_sizes(full.shape[0], full.shape[1], config.run.scales, minimum=smallest_scale(config))
+    for size in sizes:
+        check_size(size, config, "content")
+    return full, tuple(sizes)
+
+
+def content_at_scale(full: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The content image at one scale, float32 in [0, 1], from that at working size."""
+    return full if size == full.shape[:2] else to_unit(resize(full, *size, "pillow-lanczos"))
+
+
+def styles_at_scale(
+    styles: Sequence[Any], config: Config, full: tuple[int, int], size: tuple[int, int]
+) -> list[np.ndarray]:
+    """`style_at_scale` of several style images.
+
+    Raises:
+        ConfigError: where one is too small for the deepest layer.
+    """
+    images = [style_at_scale(style, config, full, size) for style in styles]
+    for image in images:
+        check_size(image.shape[:2], config, "style")
+    return images
+
+
+def first_image(
+    config: Config, content: np.ndarray, style: Any, *, before: np.ndarray | None, initial: Any, seed: int
+) -> np.ndarray:
+    """The image that a scale begins with: the coarser scale's enlarged, or one given, or what `config.init` says.
+
+    Args:
+        config: of the run.
+        content: from `content_at_scale`.
+        style: the first style image, as it was given.
+        before: the result of the coarser scale, if there is one.
+        initial: an image of any size to begin the first scale with, or None.
+        seed: of the random start.
+
+    Returns:
+        RGB, float32, of the content's size.
+    """
+    height, width = content.shape[:2]
+    if before is not None:
+        same = before.shape[:2] == (height, width)
+        return before if same else to_unit(resize(before, height, width, "pillow-bicubic"))
+    if initial is not None:
+        return to_unit(resize(np.asarray(initial), height, width, config.size.kernel))
+    if config.init == "content":
+        return content
+    image = initial_image(
+        jax.random.key(seed),
+        jnp.asarray(content),
+        jnp.asarray(to_unit(resize(np.asarray(style), height, width, config.size.kernel))),
+        config.init,
+        noise=config.noise,
+        variable=config.variable,
+        network_input=config.network_input,
+    )
+    return np.asarray(image)

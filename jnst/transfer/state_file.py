@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError, quote
-from jnst.transfer.loop import Trace
+from jnst.loss.builtin import TERMS
+from jnst.loss.term import RESERVED
 
 FORMAT = 2
 _MOST_SCALES, _LONGEST_ABOUT = 8, 2**30
@@ -87,8 +88,9 @@ def _problem(about: Any) -> str:
         return f"index is {quote(index)}; expected the number of a scale"
     if not isinstance(identity, dict):
         return f"identity is {quote(identity)}; expected an object"
-    if not isinstance(trace, dict) or {*trace} != {*Trace._fields}:
-        return f"trace is {quote(trace)}; expected {', '.join(Trace._fields)}"
+    names = (*RESERVED, *(term.name for term in TERMS))
+    if not isinstance(trace, dict) or not {*names} <= {*trace}:
+        return f"trace is {quote(trace)}; expected {', '.join(names)}"
     lengths = {len(values) if isinstance(values, list) else -1 for values in trace.values()}
     if len(lengths) != 1 or lengths <= {-1, 0} or not all(_is_number(item) for row in trace.values() for item in row):
         return "trace does not hold lists of numbers, all of one length"

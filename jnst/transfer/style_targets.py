@@ -4,7 +4,7 @@ A file holds the Gram matrices of each style layer, once per scale of a coarse-t
 working size (some initial pictures take its colours), and what the numbers depend on: network, weights, input space.
 """
 
-import functools
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -23,7 +22,9 @@ from jnst.files import disk_errors, write_atomically
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.images.validate import validate_image
+from jnst.loss.builtin import TERMS
 from jnst.loss.targets import blend_grams, style_grams
+from jnst.loss.term import Term, layers_seen
 from jnst.transfer.display import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
@@ -90,30 +91,43 @@ def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256
         )
 
 
-def pick_grams(targets: StyleTargets, config: Config, halvings: int) -> Grams:
-    """The Gram matrices of the config's style layers for a scale so many halvings below full size."""
+def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_terms: tuple[Term, ...] = ()) -> Grams:
+    """The Gram matrices that a run's terms compare, for a scale so many halvings below full size.
+
+    Args:
+        targets: the prepared style.
+        config: of the run.
+        halvings: 0 for the full size.
+        extra_terms: from `jnst.loss.targets.compiled_terms`.
+
+    Raises:
+        TargetsError: where the style was prepared for fewer scales, or not for a layer that an extra term sees.
+    """
     if halvings >= len(targets.grams):
         raise TargetsError(
             f"the saved style was prepared for {len(targets.grams)} scales, this run needs {halvings + 1}; prepare it "
             "again with `jnst targets --scales`"
         )
-    return {layer: targets.grams[halvings][layer] for layer, _ in config.loss.style_layers}
+    layers, held = layers_seen((*TERMS, *extra_terms), config, "grams"), targets.grams[halvings]
+    missing = [layer for layer in layers if layer not in held]
+    if missing:
+        raise TargetsError(f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(held)}")
+    return {layer: held[layer] for layer in layers}
 
 
-def picture_grams(params: Params, picture: np.ndarray, config: Config) -> dict[str, Gram]:
-    """Gram matrices of one style picture at the size that it has: float RGB in [0, 1].
+def picture_grams(
+    params: Params, picture: np.ndarray, config: Config, *, extra_terms: tuple[Term, ...] = ()
+) -> dict[str, Gram]:
+    """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
 
-    Computed on a picture padded to one of few sizes, which gives the same numbers and few compilations.
+    Computed whole, on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
     size = (picture.shape[0], picture.shape[1])
     bucket = bucket_size(*size)
     extent = None if bucket == size else Extent((0, 0), size)
-    return _style_grams(params, pad_image(picture, bucket), extent, compile_key(config))
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _style_grams(params: Params, picture: Any, extent: Extent | None, config: Config) -> dict[str, Gram]:
-    return style_grams(params, jnp.asarray(picture), config, extent=extent)
+    padded = jnp.asarray(pad_image(picture, bucket))
+    key = dataclasses.replace(compile_key(config), tile=0)
+    return style_grams(params, padded, extent, config=key, extra_terms=extra_terms)
 
 
 def prepare_style(

@@ -87,7 +87,7 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
 
     from jnst.batch.lanes import advance_lanes, begin_lanes
     from jnst.batch.requests import Task, prepare
-    from jnst.batch.stage import Stage
+    from jnst.batch.stage import BatchScale
     from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
     from jnst.transfer.memory import compiled_bytes, lane_bytes, params_bytes
     from jnst.transfer.style_targets import picture_grams
@@ -101,7 +101,7 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     runs, rows = {}, {}
     for lanes in sizes:
         items = [prepare(Task(picture(seed, side), (style,), config)) for seed in range(lanes)]
-        stage = Stage(items, 0, list(range(lanes)), {"start": 0.0})
+        stage = BatchScale(items, 0, list(range(lanes)), {"start": 0.0})
         problems = stage.problems([item.full for item in items], [grams] * lanes, lanes)
         targets, state = begin_lanes(params, problems, config=stage.key)
         begin = time.monotonic()

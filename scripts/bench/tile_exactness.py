@@ -17,7 +17,7 @@ from jnst.images.pixel_space import encode
 from jnst.images.writing import write_image
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.loss.tiled import evaluate_tiled, prepare_targets
+from jnst.loss.tiled import evaluate_tiled
 from jnst.presets.recipes import PRESETS
 from jnst.presets.select import find_preset
 from jnst.transfer.loop import advance, current_picture, init_state
@@ -96,7 +96,7 @@ def _paint(params: Any, config: Config, size: tuple[int, int]) -> np.ndarray:
     content, style = picture(*size, 0), picture(150, 200, 1)
     dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
     params, content, style = jax.tree.map(lambda array: jnp.asarray(array, dtype), (params, content, style))
-    targets = prepare_targets(params, content, style, config)
+    targets = make_targets(params, content, style, config)
     state, _ = advance(params, targets, init_state(_noisy(content), config), config, num_steps=_STEPS + 1)
     assert state.point.dtype == dtype
     assert state.evaluation.gradient.dtype == dtype

@@ -22,12 +22,11 @@ import jax.numpy as jnp
 from jax import lax
 from tile_exactness import compute_in_double, measure_drift, measure_exactness, picture
 
-from jnst.arrays import LossTerms
 from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.loss.halo_exchange import Band
-from jnst.loss.objective import evaluate, style_term, weigh
-from jnst.loss.terms import total_variation
-from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled, prepare_targets
+from jnst.loss.objective import compute_terms, evaluate, weigh
+from jnst.loss.targets import make_targets
+from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled
 from jnst.loss.tiling import cut_tiles
 from jnst.presets.recipes import PRESETS
 from jnst.presets.resolve import load_preset
@@ -41,7 +40,7 @@ def step_bytes(config: Config, side: int) -> int:
     """Arguments and temporary memory of one compiled step on a square image."""
     shape, key = jax.ShapeDtypeStruct((side, side, 3), jnp.float32), compile_key(config)
     params = prepare_params(random_weights(config.network.architecture, config.network.width, 0))
-    targets = jax.eval_shape(lambda x: prepare_targets(params, x, x, config), shape)
+    targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), shape)
     state = jax.eval_shape(lambda x: init_state(x, config), shape)
     turns = jax.ShapeDtypeStruct((), jnp.int32)
     report = (
@@ -90,12 +89,12 @@ def evaluate_scanned(params: Any, image: jax.Array, targets: Any, config: Config
             found = _compare(params, *tiles.cut(index), content_target(index), tiles, targets, config)
             return jax.tree.map(jnp.add, sums, found), None
 
-        zeros = {layer: jnp.zeros_like(gram) for layer, gram in targets.grams.items()}, jnp.float32(0)
-        (products, content), _ = lax.scan(add, zeros, jnp.arange(tiles.number))
-        style = style_term(_divide(products, size, config), targets, config)
-        loss = config.loss
-        variation = total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
-        return weigh(LossTerms(content, style, variation), targets.weights)
+        zeros = {layer: jnp.zeros_like(gram) for layer, gram in targets.grams.items()}, {"content": jnp.float32(0)}
+        (products, terms), _ = lax.scan(add, zeros, jnp.arange(tiles.number))
+        grams = _divide(products, size, config)
+        terms |= compute_terms("grams", grams, targets.grams, targets, config, size=size)
+        terms |= compute_terms("image", image, targets.own, targets, config, size=size)
+        return weigh(terms, targets.weights)
 
     return jax.value_and_grad(weighted)(image)
 
@@ -111,7 +110,7 @@ def measure_time(arguments: argparse.Namespace) -> dict[str, Any]:
     runs, times = {}, {name: [] for name in ways}
     for name, (function, tile) in ways.items():
         key = compile_key(dataclasses.replace(config, tile=tile))
-        targets = prepare_targets(params, image, style, key)
+        targets = make_targets(params, image, style, key)
         compiled = jax.jit(function, static_argnames="config").lower(params, image, targets, config=key).compile()
         runs[name] = compiled, targets
         print(name, f"{compiled.memory_analysis().temp_size_in_bytes / 1e6:.0f} MB of temporary memory", flush=True)

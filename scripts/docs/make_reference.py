@@ -171,8 +171,7 @@ def public_names() -> str:
     """mkdocstrings directives for the public names, by subject."""
     subjects: dict[str, list[str]] = {}
     for name in jnst.__all__:
-        module = getattr(getattr(jnst, name), "__module__", "jnst.presets")
-        package = module.removeprefix("jnst.").partition(".")[0]
+        package = jnst._MODULES[name].removeprefix("jnst.").partition(".")[0]
         subjects.setdefault(_SUBJECTS.get(package, package), []).append(name)
     order = [*_SUBJECTS.values()]
     parts = []

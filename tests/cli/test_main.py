@@ -82,7 +82,7 @@ class TestStylize:
         assert record["size"] == {"height": 20, "width": 28}
         assert record["weights"]["name"] == "narrow"
         lengths = {name: len(values) for name, values in record["trace"].items()}
-        assert lengths == dict.fromkeys(("evaluation", "total", "content", "style", "total_variation", "edges"), 5)
+        assert lengths == dict.fromkeys(("evaluation", "total", "content", "style", "total_variation"), 5)
         assert record["trace"]["evaluation"] == [1, 2, 3, 4, 5]
         assert record["trace"]["total"][-1] < record["trace"]["total"][0]
         assert pixels("out-losses.png").shape[1] > 200
@@ -102,7 +102,6 @@ class TestStylize:
                 loss["content_weight"] * trace["content"][entry]
                 + loss["style_weight"] * trace["style"][entry]
                 + loss["tv_weight"] * trace["total_variation"][entry]
-                + loss["edge_weight"] * trace["edges"][entry]
             )
             assert trace["total"][entry] == pytest.approx(weighted, rel=1e-5)
 

@@ -11,9 +11,9 @@ import oracles
 import pytest
 from optax import contrib
 
-from jnst.arrays import LossTerms
 from jnst.config import OptimizerConfig
-from jnst.optim.optimizers import Evaluation, make_optimizer, optax_optimizer
+from jnst.optim.kinds import make_optimizer
+from jnst.optim.optimizers import Evaluation, optax_optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -40,7 +40,7 @@ class Hill:
     def __call__(self, x):
         value = 0.5 * jnp.sum(CURVATURE * jnp.square(x - MINIMUM))
         jax.debug.callback(self.hit, value)
-        return Evaluation(value, LossTerms(value, value, value, value), gradient(x))
+        return Evaluation(value, {"content": value}, gradient(x))
 
 
 def run(optimizer, *, steps, start=None):
@@ -248,7 +248,7 @@ def test_numbers_that_are_not_finite_do_not_stay_in_memory(name):
     @jax.jit
     def poisoned(bad):
         value = jnp.float32(bad)
-        poison = Evaluation(value, LossTerms(value, value, value, value), jnp.full(SHAPE, bad))
+        poison = Evaluation(value, {"content": value}, jnp.full(SHAPE, bad))
         return optimizer.move(lambda _: poison, point, evaluation, empty, jnp.float32(SCALE), jnp.float32(1)).memory
 
     for bad, forget in itertools.product((jnp.nan, jnp.inf), (False, True)):
@@ -285,7 +285,7 @@ def test_each_lane_gets_what_it_gets_alone(name):
     def descend(point):
         def evaluate(x):
             value = 0.5 * jnp.sum(CURVATURE * jnp.square(x - MINIMUM) + jnp.square(jnp.square(x)))
-            return Evaluation(value, LossTerms(value, value, value, value), gradient(x) + 2 * x**3)
+            return Evaluation(value, {"content": value}, gradient(x) + 2 * x**3)
 
         def step(carry, _):
             move = optimizer.move(evaluate, *carry, jnp.float32(SCALE / 16), jnp.float32(1))

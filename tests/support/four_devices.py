@@ -16,6 +16,7 @@ import numpy as np
 from small import shallow, small_params
 
 from jnst.config import Config, NetworkConfig, OptimizerConfig, compile_key
+from jnst.devices import row_shardings
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
@@ -27,10 +28,8 @@ from jnst.transfer.row_sharding import (
     crop,
     over_devices,
     row_mesh,
-    row_shardings,
     spread_params,
     spread_state,
-    spread_targets,
 )
 from jnst.vgg.convolution import prepare_params
 
@@ -47,7 +46,8 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
     expected = current_picture(state, config, best=True)
     with over_devices(mesh):
         params = spread_params(params, mesh)
-        targets, state = spread_targets(params, content, [style], config, mesh), spread_state(content, config, mesh)
+        targets = make_targets(params, content, [style], config, mesh=mesh)
+        state = spread_state(content, config, mesh)
         divided = two_turns(params, targets, state, key)
         state, banded = divided(params, targets, state, jnp.int32(2))
     resharded = jax.tree.map(
@@ -108,7 +108,8 @@ def probe_tiles(config: Config, size: tuple[int, int]) -> dict[str, Any]:
     )
     with over_devices(mesh):
         params = spread_params(params, mesh)
-        targets, state = spread_targets(params, content, [style], config, mesh), spread_state(noisy, config, mesh)
+        targets = make_targets(params, content, [style], config, mesh=mesh)
+        state = spread_state(noisy, config, mesh)
         step = _advance_in_place.lower(
             params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=1
         ).compile()

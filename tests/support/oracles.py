@@ -125,32 +125,6 @@ def total_variation(image: np.ndarray, *, norm: str, reduction: str) -> float:
     return float(result)
 
 
-def edge_loss(picture: np.ndarray, photo: np.ndarray) -> float:
-    """One minus the correlation of luminance differences between neighbouring blocks, mean over 2×2 and 4×4 pixels."""
-    losses = []
-    for side in (2, 4):
-        height, width = photo.shape[0] // side, photo.shape[1] // side
-        steps = []
-        for image in (picture, photo):
-            luminance = image.astype(np.float64) @ (0.2126, 0.7152, 0.0722)
-            blocks = np.zeros((height, width))
-            for row in range(height):
-                for column in range(width):
-                    blocks[row, column] = luminance[side * row :, side * column :][:side, :side].mean()
-            down = [
-                blocks[row + 1, column] - blocks[row, column] for row in range(height - 1) for column in range(width)
-            ]
-            across = [
-                blocks[row, column + 1] - blocks[row, column] for row in range(height) for column in range(width - 1)
-            ]
-            steps.append(np.array(down + across))
-        ours, theirs = steps
-        energy = theirs @ theirs
-        # A hundredth of the photo's differences is added to the picture's, so that a flat one divides by no zero.
-        losses.append(1 - ours @ theirs / np.sqrt((ours @ ours + 1e-4 * energy) * energy) if energy > 0 else 1.0)
-    return float(np.mean(losses))
-
-
 # --- optimisation ---
 
 

@@ -32,7 +32,7 @@ def test_result():
     assert result.image.min() >= 0
     assert result.image.max() <= 1
     assert {name: len(values) for name, values in result.trace.items()} == dict.fromkeys(
-        ("evaluation", "total", "content", "style", "total_variation", "edges"), 7
+        ("evaluation", "total", "content", "style", "total_variation"), 7
     )
     assert result.trace["evaluation"] == [1, 2, 3, 4, 5, 6, 7]
     assert result.trace["total"][-1] < 0.5 * result.trace["total"][0]

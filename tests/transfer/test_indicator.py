@@ -90,7 +90,11 @@ def test_the_bar_counts_steps_and_names_the_terms(monkeypatch):
     monkeypatch.setattr(sys, "stderr", written)
     bar = Bar()
     bar.compiling((20, 28))
-    bar(Progress(step=3, steps=12, size=(20, 28), total=2.5, content=1.25, style=0.5, total_variation=0.125))
+    bar(
+        Progress(
+            step=3, steps=12, size=(20, 28), total=2.5, terms={"content": 1.25, "style": 0.5, "total_variation": 0.125}
+        )
+    )
     bar.close()
     text = written.getvalue()
     assert "compiling 28 × 20 (once per size) …" in text

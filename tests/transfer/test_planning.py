@@ -9,7 +9,7 @@ from small import tiny_weights
 
 from jnst.cli.main import main
 from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compile_key
-from jnst.loss.tiled import prepare_targets
+from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid
 from jnst.presets.recipes import PRESETS
 from jnst.transfer.loop import _advance_in_place, init_state
@@ -35,7 +35,7 @@ def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
     size, key = (2048, 1536), compile_key(config)
     picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
     params = prepare_params(random_weights("vgg19", 0.375, 0))
-    targets = jax.eval_shape(lambda x: prepare_targets(params, x, x, config), picture)
+    targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), picture)
     state = jax.eval_shape(lambda x: init_state(x, config), picture)
     turns = jax.ShapeDtypeStruct((), jnp.int32)
     compiled = _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1).compile()

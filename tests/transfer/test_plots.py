@@ -20,7 +20,6 @@ def make_trace(length=30, **changes):
         "content": [value / 7 for value in reversed(falling)],
         "style": [value / 1e6 for value in falling],
         "total_variation": [5e4] * length,
-        "edges": [0.0] * length,
     } | changes
 
 
@@ -61,7 +60,7 @@ def test_zeros_and_nan_are_gaps_and_absent_terms_are_left_out(tmp_path, monkeypa
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_short_and_empty_curves(tmp_path, length):
-    zeros = dict.fromkeys(("content", "style", "total_variation", "edges"), [0.0] * length)
+    zeros = dict.fromkeys(("content", "style", "total_variation"), [0.0] * length)
     plot_losses(make_trace(length, **zeros), tmp_path / "a.png", title="nothing to see")
     assert read_image(tmp_path / "a.png").pixels.min() < 128
 

@@ -40,6 +40,20 @@ def own_loss(image: jax.Array, style: jax.Array) -> jax.Array:
     return jnst.weigh(terms, weights) + jnp.mean(jnp.square(image))
 
 
+def own_term(image: np.ndarray, style: np.ndarray) -> jnst.Result:
+    """A term of the caller's own beside jnst's."""
+    params, config = jnst.load_preset("default")
+
+    def brightness(image: jax.Array, wanted: jax.Array, context: object) -> jax.Array:
+        return jnp.square(jnp.mean(image) - wanted)
+
+    def mean(content: jax.Array, config: jnst.Config) -> jax.Array:
+        return jnp.mean(content)
+
+    term = jnst.Term("brightness", 2.0, "image", brightness, target=mean)
+    return jnst.stylize(params, image, style, config, extra_terms=[term])
+
+
 def own_loop(image: jax.Array, style: jax.Array, *, num_steps: int) -> jax.Array:
     """The compiled loop without the driver."""
     params, config = jnst.load_preset("tf-tutorial")

@@ -1,0 +1,13 @@
+"""The total variation term: differences between neighbouring pixels, on the optimised variable's own pixel scale."""
+
+from jnst.arrays import Image, Scalar
+from jnst.loss.term import Context, Term
+from jnst.loss.terms import total_variation
+
+
+def _variation(image: Image, _: None, context: Context) -> Scalar:
+    loss, size = context.config.loss, None if context.extent is None else context.extent.size
+    return total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
+
+
+VARIATION = Term("total_variation", "tv_weight", "image", _variation)
