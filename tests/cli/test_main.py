@@ -178,7 +178,7 @@ class TestErrors:
             (["stylize", "content.png", "style.png", "--style-blend", "1,2"], "2 weights for 1 styles"),
             (["stylize", "content.png", "style.png", "--weights", "vgg16"], "not on this machine"),
             (["stylize", "content.png", "style.png", "--weights", "style.png"], "is not a weights file"),
-            (["stylize", "content.png", "style.png", "--network", "vgg16"], "vgg16"),
+            (["stylize", "content.png", "style.png", "--network", "vgg19"], "fetch vgg19"),
             (["stylize", "content.png", "style.png", "--config", "content.png"], "holds no record of a run"),
             (["stylise"], "did you mean 'stylize'"),
             (["presets", "paperr"], "did you mean 'paper'"),
