@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from jnst.errors import JnstError
+
+if TYPE_CHECKING:  # the progress bar reads these records, and must not wait for NumPy
+    import numpy as np
 
 _NAN = math.nan
 
@@ -89,10 +90,10 @@ class Silent:
 class DeferredImage:
     """A way to see pictures that are there while a callback runs, and whose memory is then the next steps'."""
 
-    def __init__(self, see: Callable[..., np.ndarray]) -> None:
+    def __init__(self, see: Callable[..., "np.ndarray"]) -> None:
         self._see: Callable[..., np.ndarray] | None = see
 
-    def __call__(self, *lane: int) -> np.ndarray:
+    def __call__(self, *lane: int) -> "np.ndarray":
         """The picture, or that of one batch element: RGB in [0, 1], height × width × 3, float32.
 
         Raises:
@@ -115,7 +116,7 @@ class Snapshot(NamedTuple):
     as long as the callback runs."""
 
     progress: Progress
-    image: Callable[[], np.ndarray]
+    image: Callable[[], "np.ndarray"]
 
 
 class BatchSnapshot(NamedTuple):
@@ -124,4 +125,4 @@ class BatchSnapshot(NamedTuple):
 
     indices: tuple[int, ...]
     progress: tuple[Progress, ...]
-    image: Callable[[int], np.ndarray]
+    image: Callable[[int], "np.ndarray"]
