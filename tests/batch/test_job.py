@@ -33,6 +33,7 @@ from jnst.transfer.style_targets import read_style
 
 SETTINGS = {
     "run.steps": 2,
+    "run.scales": 1,
     "size.rule": "keep",
     "init": "content",
     "optimizer.method": "adam",

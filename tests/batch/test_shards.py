@@ -42,7 +42,7 @@ contents = [paint(subject, 32, 32, seed) for seed in (0, 1) for subject in ("hil
 ON_FOUR_DEVICES = """
 from jnst.batch.lanes import advance_lanes, begin_lanes
 from jnst.devices import image_mesh, place
-from jnst.batch.stage import Stage
+from jnst.batch.stage import BatchScale
 from jnst.transfer.style_targets import picture_grams
 from jnst.batch.requests import Task, prepare
 
@@ -50,7 +50,7 @@ mesh = image_mesh()
 results = stylize_batch(params, contents, style, config, lanes=8, mesh=mesh)
 alone = stylize_batch(params, contents, style, config, lanes=2, mesh=image_mesh(jax.devices()[:1]))
 items = [prepare(Task(content, (style,), config)) for content in contents[:4]]
-stage = Stage(items, 0, [0, 1, 2, 3], {"start": 0.0})
+stage = BatchScale(items, 0, [0, 1, 2, 3], {"start": 0.0, "compile": 0.0})
 grams = picture_grams(params, style, config)
 problems = place(stage.problems([item.full for item in items], [grams] * 4, 4), mesh)
 shared = place(params, mesh, shared=True)

@@ -27,7 +27,8 @@ def test_untouched_it_makes_what_stylize_makes():
     painter = make(config)
     first, rest = painter.paint(1), painter.paint(6)
     for name in ("total", "content", "style", "total_variation"):
-        np.testing.assert_allclose([*first[name], *rest[name]], expected.trace[name], rtol=1e-6)
+        # Two compiled programs: ten roundings of float32 apart after six steps.
+        np.testing.assert_allclose([*first[name], *rest[name]], expected.trace[name], rtol=1e-5)
     np.testing.assert_allclose(painter.picture(), expected.image, atol=1e-6)
 
 

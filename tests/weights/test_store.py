@@ -423,8 +423,8 @@ def test_names_and_paths(cache, path):
 def test_the_list_says_what_is_on_this_machine(cache):
     put("vgg19-caffe")
     rows = {row.name: row for row in list_weights()}
-    assert list(rows) == ["vgg19", "vgg16", "vgg19-caffe", "vgg16-caffe"]
-    assert rows["vgg16-caffe"].state == "bundled"
+    assert list(rows) == ["vgg19", "vgg16", "vgg19-caffe", "vgg16-caffe", "vgg16-small"]
+    assert rows["vgg16-caffe"].state == rows["vgg16-small"].state == "bundled"
     assert rows["vgg19-caffe"].state == "fetched"
     assert rows["vgg19"].state == "absent"
     assert rows["vgg19"].download == 574_673_361
