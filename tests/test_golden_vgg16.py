@@ -1,0 +1,110 @@
+"""jnst on the bundled VGG16 against PyTorch on the same file: values made by `scripts/golden/make_vgg16.py`."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import load_golden, paint, sample_positions, with_noise
+
+from jnst.config import Config, OptimizerConfig
+from jnst.images.pixel_space import encode
+from jnst.loss.objective import evaluate, loss_terms
+from jnst.loss.targets import loss_weights, make_targets
+from jnst.presets.recipes import CAFFE, PRESETS
+from jnst.presets.select import adapt_preset
+from jnst.transfer.driver import stylize
+from jnst.vgg.convolution import prepare_params
+from jnst.vgg.features import extract_features
+from jnst.weights.store import load_weights
+
+GOLDEN = load_golden("vgg16")
+CONTENT = with_noise(paint("shapes", 48, 64), 1)
+STYLE = paint("marble", 52, 40, 3)
+RECIPES = sorted(name for name in GOLDEN["about"] if f"{name}/total" in GOLDEN)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return prepare_params(load_weights("vgg16-caffe").params)
+
+
+def on_vgg16(name: str) -> Config:
+    """The preset on the bundled weights, pictures as they are."""
+    config = adapt_preset(PRESETS[name], lineage="caffe", architecture="vgg16", width=1.0, network_input=CAFFE)
+    return replace(config, size=replace(config.size, rule="keep", style="own"))
+
+
+def test_features_of_every_layer(params):
+    layers = [key.split("/")[1] for key in GOLDEN if key.startswith("features/") and not key.endswith("max_norm")]
+    assert len([layer for layer in layers if layer.startswith("conv")]) == 13
+    features = extract_features(params, encode(jnp.asarray(CONTENT), CAFFE), layers, on_vgg16("paper").network)
+    maximum = extract_features(params, encode(jnp.asarray(CONTENT), CAFFE), layers, on_vgg16("gatys").network)
+    assert not np.allclose(features["relu2_1"], maximum["relu2_1"])  # pooling is the preset's
+    for layer in layers:
+        values = np.asarray(maximum[layer], np.float64)
+        largest, norm = GOLDEN[f"features/{layer} max_norm"]
+        positions = sample_positions(values.shape, 60)
+        np.testing.assert_allclose(
+            values.ravel()[positions], GOLDEN[f"features/{layer}"], rtol=0, atol=1e-5 * largest, err_msg=layer
+        )
+        assert np.linalg.norm(values) == pytest.approx(norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_terms_and_gradient_at_the_start(name, params):
+    config = on_vgg16(name)
+    style = paint("marble", 48, 64, 3) if name == "paper" else STYLE
+    targets = make_targets(params, jnp.asarray(CONTENT), jnp.asarray(style), config)
+    image = encode(jnp.asarray(with_noise(CONTENT, 2)), config.variable)
+    (total, _), gradient = jax.jit(evaluate, static_argnames="config")(params, image, targets, config=config)
+    assert float(total) == pytest.approx(float(GOLDEN[f"{name}/total"]), rel=1e-5)
+    terms, weights = loss_terms(params, image, targets, config), loss_weights(config)
+    theirs = GOLDEN["about"][name]["weights"]
+    for term, weight in zip(("content", "style", "total_variation"), theirs, strict=True):
+        ours = float(weights[term]) * float(terms[term])
+        assert ours == pytest.approx(weight * float(GOLDEN[f"{name}/{term}"]), rel=1e-5), term
+    gradient = np.asarray(gradient, np.float64)
+    largest, norm = GOLDEN[f"{name}/gradient max_norm"]
+    np.testing.assert_allclose(
+        gradient.ravel()[sample_positions(gradient.shape, 200)],
+        GOLDEN[f"{name}/gradient"],
+        rtol=0,
+        atol=1e-5 * largest,
+    )
+    assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN["about"]["adam"]))
+def test_twenty_steps_of_adam_stay_within_a_thousandth_of_pytorch(name, params):
+    """PyTorch itself, with its channels permuted, stays within 1e-4; the rounding of Winograd's form is coarser."""
+    content, style, variation = GOLDEN["about"]["adam"][name]
+    config = on_vgg16(name)
+    optimizer = config.optimizer
+    if optimizer.method != "adam":
+        optimizer = OptimizerConfig(method="adam", learning_rate=10.0)
+    config = replace(
+        config,
+        loss=replace(config.loss, content_weight=content, style_weight=style, tv_weight=variation),
+        optimizer=optimizer,
+        run=replace(config.run, steps=GOLDEN["about"]["steps"], keep="last"),
+    )
+    ours = np.asarray(stylize(params, CONTENT, STYLE, config).trace["total"])
+    theirs, permuted = GOLDEN[f"{name}/adam"], GOLDEN[f"{name}/adam permuted"]
+    assert np.abs(permuted / theirs - 1).max() < 1e-4
+    assert len(ours) == len(theirs)
+    np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+
+
+def test_lbfgs_is_as_good_as_n_s_ts_at_equal_evaluations(params):
+    """N_S_T's VGG16 recipe; the original's search starts with its loss scaled, since float32 overflows otherwise."""
+    theirs = np.minimum.accumulate(GOLDEN["gordic-vgg16/lbfgs"])
+    config = on_vgg16("gordic-vgg16")
+    config = replace(config, run=replace(config.run, steps=len(theirs) - 1))
+    trace = stylize(params, CONTENT, STYLE, config).trace
+    evaluation, total = np.asarray(trace["evaluation"]), np.asarray(trace["total"])
+    assert total[0] == pytest.approx(theirs[0], rel=1e-4)
+    for count in (50, 100):
+        assert total[evaluation - evaluation[0] < count].min() <= 1.05 * theirs[count - 1], count
