@@ -230,6 +230,7 @@ function draw(name, values, painting) {
   canvas.height = height * ratio;
   const last = values.at(-1);
   $(`${name}-now`).textContent = last === undefined || last === null ? "" : last.toPrecision(3);
+  canvas.dataset.first = values[0] ?? "";
   canvas.dataset.last = last ?? "";
   canvas.dataset.length = values.length;
   const logs = values.map((value) => (value === null || value <= 0 ? null : Math.log(value)));
