@@ -10,6 +10,7 @@ why.
 import argparse
 import functools
 import importlib
+import itertools
 import os
 import re
 import runpy
@@ -194,7 +195,9 @@ def test_every_command_line_runs(
 ) -> None:
     failed = []
     for block in _blocks(page, "sh"):
-        for program, *words in _commands(block):
+        for command in _commands(block):
+            # NAME=VALUE before the program sets a variable of its environment.
+            program, *words = itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), command)
             line = shlex.join([program, *words])
             if program == "jnst":
                 if status := _run_jnst(words, tiny_weights, monkeypatch):
