@@ -76,9 +76,11 @@ def test_terms_and_gradient_at_the_start(name, params):
     assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-5)
 
 
+# Winograd's form rounds ten times coarser than the plain sum (`winograd.py`), and Adam's steps of ten grey levels
+# amplify rounding alike in both.
+@pytest.mark.parametrize(("winograd", "spreads"), [(False, 1), (True, 10)])
 @pytest.mark.parametrize("name", sorted(GOLDEN["about"]["adam"]))
-def test_twenty_steps_of_adam_stay_within_a_thousandth_of_pytorch(name, params):
-    """PyTorch itself, with its channels permuted, stays within 1e-4; the rounding of Winograd's form is coarser."""
+def test_twenty_steps_of_adam_are_as_near_to_pytorch_as_it_is_to_itself(name, winograd, spreads):
     content, style, variation = GOLDEN["about"]["adam"][name]
     config = on_vgg16(name)
     optimizer = config.optimizer
@@ -90,12 +92,14 @@ def test_twenty_steps_of_adam_stay_within_a_thousandth_of_pytorch(name, params):
         optimizer=optimizer,
         run=replace(config.run, steps=GOLDEN["about"]["steps"], keep="last"),
     )
+    params = prepare_params(load_weights("vgg16-caffe").params, winograd=winograd)
     ours = np.asarray(stylize(params, CONTENT, STYLE, config).trace["total"])
     theirs, permuted = GOLDEN[f"{name}/adam"], GOLDEN[f"{name}/adam permuted"]
-    assert np.abs(permuted / theirs - 1).max() < 1e-4
+    spread = np.abs(permuted / theirs - 1).max()
+    assert spread < 1e-4
     assert len(ours) == len(theirs)
-    np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-5)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    np.testing.assert_allclose(ours[:8], theirs[:8], rtol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=spreads * spread)
 
 
 def test_lbfgs_is_as_good_as_n_s_ts_at_equal_evaluations(params):

@@ -13,7 +13,7 @@ from jnst.optim.optimizers import (
     jaxopt_lbfgs,
     optax_lbfgs,
     optax_optimizer,
-    scale_by_adam_epsilon_hat,
+    scale_by_adam,
 )
 
 
@@ -35,10 +35,7 @@ class OptimizerKind(NamedTuple):
 
 
 def _make_adam(config: OptimizerConfig, project: Callable[[Image], Image]) -> Optimizer:
-    if config.epsilon_hat:
-        adam = scale_by_adam_epsilon_hat(config.beta1, config.beta2, config.epsilon)
-    else:
-        adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    adam = scale_by_adam(config.beta1, config.beta2, config.epsilon, epsilon_hat=config.epsilon_hat)
     return optax_optimizer(optax.chain(adam, optax.scale(-config.learning_rate)), project)
 
 

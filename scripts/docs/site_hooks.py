@@ -13,7 +13,6 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "weights.md": "weights/README.md",
-    "weights-small.md": "weights/README-small.md",
     "scripts.md": "scripts/README.md",
 }
 _LINK = re.compile(r"(\]\()([^)\s#]+)")

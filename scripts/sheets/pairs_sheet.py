@@ -4,13 +4,17 @@ python scripts/sheets/pairs_sheet.py --content photos/ --style paintings/ --size
 python scripts/sheets/pairs_sheet.py --content a.jpg --style b.jpg --strengths 0.2 0.5 0.8 --weights vgg16.h5
 
 Paintings run along the top and photos down the left; several strengths stand beside each other under their painting.
-Each picture is also saved on its own beside the sheet, in a folder of the sheet's name.
+Each picture is also saved on its own beside the sheet, in a folder of the sheet's name; what lies there already is laid
+out and not painted again.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells at length of each program that it kept
 
 import jax
 import numpy as np
@@ -76,13 +80,15 @@ def main() -> None:
 
     def paint(content: Path, style: Path, index: int) -> Image.Image:
         begin, config = time.monotonic(), runs[index][1]
-        photo, painting = (jnst.read_image(path).pixels for path in (content, style))
-        image = jnst.stylize(params, photo, painting, config).image
-        picture = Image.fromarray(np.rint(255 * image).astype(np.uint8))
-        path = folder / f"{content.stem}-{style.stem}-{arguments.strengths[index]:g}.png"
-        picture.save(path)
-        print(f"{path} {time.monotonic() - begin:.0f} s", flush=True)
-        return labelled(picture, f"{content.stem} x {style.stem}, {arguments.strengths[index]:g}")
+        strength = f"-{arguments.strengths[index]:g}" if len(runs) > 1 else ""
+        path = folder / f"{content.stem}-{style.stem}{strength}.png"
+        if not path.exists():
+            photo, painting = (jnst.read_image(path).pixels for path in (content, style))
+            image = jnst.stylize(params, photo, painting, config).image
+            Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(path)
+            print(f"{path} {time.monotonic() - begin:.0f} s", flush=True)
+        with Image.open(path) as picture:
+            return labelled(picture.convert("RGB"), f"{content.stem} x {style.stem}{strength}")
 
     header = [Image.new("RGB", (8, 8), "white")]
     for path in styles:
