@@ -33,7 +33,7 @@ def test_untouched_it_makes_what_stylize_makes():
     np.testing.assert_array_equal(painter.picture(), expected.image)
 
 
-@pytest.mark.parametrize("blend", [(1.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize("blend", [(1.0, 0.0), (1.0, 1.0), (1.0, 3.0)])
 def test_targets_are_those_of_stylize_to_the_bit_however_they_came_about(blend):
     # Rounded otherwise, the scales of one style in four would be off by one unit in the last place.
     for seed in range(6):
