@@ -79,10 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
     from jnst.batch.pipeline import Options
-    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
     from jnst.cli.worklist import read_worklist
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
+    from jnst.transfer.progress_bar import ProblemsOnly, ProgressBar
 
     with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
         notice = configure_jax()

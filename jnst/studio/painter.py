@@ -143,7 +143,7 @@ class Painter:
         self._targets = self._blended()
         self._aim()
         enlarged = scale > 0 or (initial is not None and initial.shape[:2] == self._size)
-        before, given = (initial, None) if enlarged else (None, initial)
+        before, given = (to_unit(initial), None) if enlarged else (None, initial)  # pyright: ignore
         first = first_image(config, self._content, styles[0], before=before, initial=given, seed=seed)
         self._state = self._begin(first)
 

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from jnst.cli import progress_bar as progress
-from jnst.cli.progress_bar import Pace, ProgressBar, describe, draw_bar, format_duration
+from jnst.transfer import progress_bar as progress
 from jnst.transfer.callbacks import Progress, Silent
+from jnst.transfer.pace import Pace, format_duration
+from jnst.transfer.progress_bar import ProgressBar
+from jnst.transfer.progress_line import describe, draw_bar
 
 
 class Terminal(io.StringIO):
