@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -392,3 +393,42 @@ def test_a_foreign_page_gets_nothing_done(page: Page, served: Served) -> None:
     assert outcome["frame"] == "closed"
     assert len(ask_state(page)["paintings"]) == paintings
     stranger.close()
+
+
+def test_a_run_from_the_shell_is_steered_and_written(browser: Browser, files: dict[str, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jnst", "stylize", str(files["photo"]), str(files["painting"]), "-o", "out.png"]
+    process = subprocess.Popen(
+        [*command, "--live", "--no-browser", *SHALLOW, *SMALL],
+        cwd=tmp_path,
+        env={**os.environ, "JNST_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process:
+        shown = (re.search(r"http://\S+", line) for line in iter(process.stderr.readline, ""))
+        link = next(found[0] for found in shown if found)
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # so that its pipe is never full
+        context = browser.new_context(viewport={"width": 1400, "height": 900})
+        page = context.new_page()
+        page.goto(link)
+        wait_status(page, r": painting · step ([3-9]|\d\d)")
+        expect(page.locator("#paint")).to_be_hidden()
+        move(page, "strength", 0.9)
+        until = time.monotonic() + 30
+        while not ask_state(page)["paintings"][0]["steering"]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        expect(page.locator("#stop")).to_have_text("Stop and write")
+        if folder := os.environ.get("JNST_SCREENSHOTS"):
+            page.wait_for_timeout(1000)
+            page.screenshot(path=f"{folder}/live.png")
+        page.click("#stop")
+        expect(page.locator("#message")).to_contain_text("the run has ended", timeout=30_000)
+        assert process.wait(timeout=60) == 0
+        context.close()
+    record = read_metadata(tmp_path / "out.png")
+    assert record is not None
+    assert record["stopped"] == "callback"
+    assert record["config"]["loss"]["strength"] == 0.9

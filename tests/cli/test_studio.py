@@ -102,7 +102,7 @@ def test_live_shows_its_link_and_ctrl_c_writes_the_best_so_far(tmp_path: Path) -
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "jnst", "stylize", "a.png", "b.png", "-o", "out.png", "--live", "--no-browser"]
     process = subprocess.Popen(
-        [*command, *SHALLOW, "--weights", tiny_weights(), "--size", "48", "--steps", "100000"],
+        [*command, *SHALLOW, "--weights", tiny_weights(), "--size", "48", "--scales", "1", "--steps", "100000"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root), "JNST_CACHE": str(tmp_path / "cache")},
         stdout=subprocess.PIPE,
