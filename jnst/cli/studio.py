@@ -1,6 +1,7 @@
 """`jnst studio`: a page on this machine where a picture is painted and steered."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from jnst.cli.flags import add_config_flags, read_settings
 from jnst.cli.page import add_page_flags, check_port, import_server, show_link
 from jnst.cli.terminal import open_printer
 from jnst.transfer.callbacks import Silent
+from jnst.transfer.progress_bar import ProgressBar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             server.serve(studio, listener, lambda link: show_link(link, browser=not arguments.no_browser))
         finally:
-            studio.close()
+            with ProgressBar(sys.stderr) as printer:
+                printer.doing("closing, when the present step is done (Ctrl-C: at once)")
+                studio.close()
     return 0
 
 
