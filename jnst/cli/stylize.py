@@ -93,7 +93,7 @@ def _paint(
     init = None if chosen.initial else arguments.init
     printer.doing("reading the weights")
     resolved = _resolve(arguments, record, settings, init=init)
-    seed = seed if seed is not None else (record or {}).get("seed", 0)
+    seed = (record or {}).get("seed", 0) if seed is None else seed
     job = Job(
         content=content,
         styles=styles,
