@@ -6,6 +6,8 @@ Names are imported when they are first used, so that `import jnst` is instant an
 import ast
 import importlib
 import importlib.metadata
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,6 +83,10 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take every missp
             from jnst.errors import describe_unknown
 
             raise AttributeError(f"module 'jnst': {describe_unknown('name', name, __all__)}")
+        if "jax" not in sys.modules:
+            # XLA reports harmless differences of machine names in long lines whenever it loads a cached program. It
+            # reads this when it is imported.
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         return getattr(importlib.import_module(_MODULES[name]), name)
 
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,3 +143,11 @@ def test_importing_jnst_touches_nothing() -> None:
     script = "import sys, jnst; print(sorted({'jax', 'flax', 'PIL', 'h5py', 'numpy'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+@pytest.mark.parametrize(("first", "level"), [("", "3"), ("import jax", "1")])
+def test_xla_does_not_talk_of_machine_names_unless_jax_came_first(first: str, level: str) -> None:
+    program = f"import os\n{first}\nimport jnst\njnst.Config\nimport jax\nprint(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    shown = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == level

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from jnst.batch import remote
 from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.manifest import Manifest, latest, read_records
+from jnst.batch.outlook import Outlook
 from jnst.batch.pipeline import Deliver, Options, Record, Workshop, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
@@ -77,12 +78,13 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest)
         total = len(mine) + len(bad_rows)
         manifest.append(_describe_job(job, weights, total, len(todo)))
-        counts = _Counts(manifest, printer, total=total, finished=done_before + failed_before)
+        outlook = Outlook(len(todo), printer)
+        counts = _Counts(manifest, printer, outlook, total=total, finished=done_before + failed_before)
         for row in bad_rows:
             counts.refuse(row)
         if todo:
             if engine is None:
-                engine = functools.partial(_work_here, weights, job.options, printer)
+                engine = functools.partial(_work_here, weights, job.options, printer, outlook)
             try:
                 engine(todo, counts.deliver, functools.partial(counts.watch, interruptions))
             except _Interrupted:
@@ -127,13 +129,15 @@ def _work_here(
     weights: Weights,
     options: Options,
     printer: Silent,
+    outlook: Outlook,
     entries: Sequence[Entry],
     deliver: Deliver,
     callback: Callable[[BatchSnapshot], Any] | None,
 ) -> None:
-    Workshop(weights, options, report=lambda plan: printer.note(describe_plan(plan))).work(
-        entries, deliver, callback=callback
-    )
+    def report(plan: Plan) -> None:
+        printer.note(describe_plan(plan))
+
+    Workshop(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
 
 
 def describe_plan(plan: Plan) -> str:
@@ -193,8 +197,9 @@ def find_state(
 class _Counts:
     """Writes the lines of the book, and knows how far the job is."""
 
-    def __init__(self, manifest: Manifest, printer: Silent, *, total: int, finished: int) -> None:
-        self.manifest, self.printer, self.total, self.finished = manifest, printer, total, finished
+    def __init__(self, manifest: Manifest, printer: Silent, outlook: Outlook, *, total: int, finished: int) -> None:
+        self.manifest, self.printer, self.outlook = manifest, printer, outlook
+        self.total, self.finished = total, finished
         self.by_status: Counter[str] = Counter()
         self.failures: list[str] = []
         self.begin, self._lock = time.monotonic(), threading.Lock()
@@ -227,17 +232,17 @@ class _Counts:
         if snapshot is None:  # the work is done elsewhere
             self.printer(Progress(self.done, self.total, seconds=time.monotonic() - self.begin))
             return
-        done, losses = self.done, [one.total for one in snapshot.progress]
-        running = sum(one.fraction for one in snapshot.progress)
+        first, losses = snapshot.progress[0], [one.total for one in snapshot.progress]
         self.printer(
             Progress(
-                step=done,
+                step=self.done,
                 steps=self.total,
-                size=snapshot.progress[0].size,
+                scale=first.scale,
+                scales=first.scales,
+                size=first.size,
                 total=sum(losses) / len(losses),
                 seconds=time.monotonic() - self.begin,
-                work=min(1.0, (done + running) / self.total),
-                label=f"batch of {len(losses)}",
+                **self.outlook.fields(snapshot),
             )
         )
 

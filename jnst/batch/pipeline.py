@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.batch import remote
+from jnst.batch.outlook import Outlook
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
@@ -19,7 +20,7 @@ from jnst.config import to_dict
 from jnst.errors import ImageError, JnstError, one_line
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
-from jnst.transfer.callbacks import BatchSnapshot
+from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
@@ -73,12 +74,26 @@ class Workshop:
         weights: from `read_weights`.
         options: where to and how.
         report: is told of every new batch size.
+        outlook: follows the work.
     """
 
-    def __init__(self, weights: Weights, options: Options, *, report: Callable[[Plan], Any] | None = None) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        options: Options,
+        *,
+        report: Callable[[Plan], Any] | None = None,
+        outlook: Outlook | None = None,
+    ) -> None:
         self.options, self.sha256 = options, weights.info.sha256
+        self.outlook = Outlook(0, Silent()) if outlook is None else outlook
+        self.outlook.doing("preparing the network")
         self.painter = BatchScheduler(
-            prepare_params(weights.params), lanes=options.lanes, report=report, weights_sha256=self.sha256
+            prepare_params(weights.params),
+            lanes=options.lanes,
+            report=report,
+            doing=self.outlook.doing,
+            weights_sha256=self.sha256,
         )
         self._style = functools.lru_cache(_REMEMBERED_STYLES)(self._read_style)
 
@@ -105,6 +120,7 @@ class Workshop:
                     while len(written) > 2 * len(batch) or (written and written[0].done()):
                         written.popleft().result()
             finally:
+                self.outlook.doing("writing pictures")
                 readers.shutdown(cancel_futures=True)
                 writers.shutdown()
             for future in written:
@@ -116,11 +132,15 @@ class Workshop:
         """Entries of one kind, as many as a batch holds; what is left over at the end in smaller ones."""
         waiting: dict[Hashable, list[_Ready]] = {}
         for entry, future in _ahead(entries, readers, self._read):
+            if not future.done():
+                self.outlook.doing("reading pictures")
             try:
                 ready = future.result()
             except Exception as error:  # a picture can be broken in ways that no library foresees
+                self.outlook.unreadable()
                 deliver(_failure(entry, error))
                 continue
+            self.outlook.read(ready.item)
             group = waiting.setdefault(ready.item.group, [])
             group.append(ready)
             if len(group) >= self.painter.limit(ready.item):
@@ -161,14 +181,17 @@ class Workshop:
         self, batch: list[_Ready], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None
     ) -> list[tuple[_Ready, Result, float]]:
         begin = time.monotonic()
+        self.outlook.begin([ready.entry.content for ready in batch], batch[0].item)
         try:
             results = self.painter.paint([ready.item for ready in batch], callback=callback)
         except JnstError as error:
             if len(batch) == 1:
+                self.outlook.end()
                 deliver(_failure(batch[0].entry, error))
                 return []
             # One of them spoils the batch; alone, each gets what it deserves.
             return [done for ready in batch for done in self._paint([ready], deliver, callback)]
+        self.outlook.end()
         seconds = (time.monotonic() - begin) / len(batch)
         return [(ready, result, seconds) for ready, result in zip(batch, results, strict=True)]
 

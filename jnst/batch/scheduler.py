@@ -59,6 +59,7 @@ class BatchScheduler:
         lanes: images per batch. Given, every batch is run with exactly so many lanes, idle ones included, and results
             are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
         report: is told of every new batch size.
+        doing: is told what begins and may take long, in words.
         weights_sha256: to recognise prepared styles that were made with other weights.
         extra_terms: terms of the loss beside the package's own, for all images.
     """
@@ -70,6 +71,7 @@ class BatchScheduler:
         mesh: Mesh | None = None,
         lanes: int | None = None,
         report: Callable[[Plan], Any] | None = None,
+        doing: Callable[[str], Any] | None = None,
         weights_sha256: str = "",
         extra_terms: Sequence[Term] = (),
     ) -> None:
@@ -78,6 +80,7 @@ class BatchScheduler:
         self.mesh = image_mesh() if mesh is None else mesh
         self.params = place(params, self.mesh, shared=True)
         self.lanes, self.report, self.weights_sha256 = lanes, report, weights_sha256
+        self.doing = doing or (lambda _: None)
         self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
@@ -161,8 +164,9 @@ class BatchScheduler:
         stage = BatchScale(items, 0, indices, clock)
         for index in range(len(items[0].sizes)):
             begin = time.monotonic()
-            starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
             stage = BatchScale(items, index, indices, clock)
+            self.doing(_describe_compiling(stage.bucket, lanes))
+            starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
             grams = [self._grams(item, index) for item in items]
             problems = place(stage.problems(starts, grams, lanes, extra_terms=self.extra_terms), self.mesh)
             targets, state = begin_lanes(
@@ -170,6 +174,7 @@ class BatchScheduler:
             )
             self._check_plan(stage, targets, state, lanes)
             clock["compile"] += time.monotonic() - begin
+            self.doing("painting the first step")
             pictures, ended = self._descend(stage, targets, state, callback)
             if ended:
                 break
@@ -263,3 +268,8 @@ class BatchScheduler:
             if len(self._styles) > _REMEMBERED_STYLES:
                 self._styles.popitem(last=False)
         return grams
+
+
+def _describe_compiling(bucket: tuple[int, int], lanes: int) -> str:
+    several = f" for {lanes} pictures at once" if lanes > 1 else ""
+    return f"compiling {bucket[1]}×{bucket[0]}{several} (once per size)"

@@ -2,12 +2,13 @@
 
 import argparse
 import json
-import sys
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, JnstError, one_line, quote
+from jnst.transfer.callbacks import Silent
 
 _OPTIMIZERS, _INITS, _ENGINES = get_args(Method), get_args(Init), ("local", "ray")
 
@@ -71,6 +72,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
+    with open_printer(quiet=arguments.quiet) as printer:
+        return _paint(arguments, settings, lanes, actors, printer)
+
+
+def _paint(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    lanes: int | None,
+    actors: tuple[int, int],
+    printer: Silent,
+) -> int:
+    """Makes the pictures, or says what would be made; returns the exit code."""
     from jnst.batch.shards import Share, join_fleet, parse_share
 
     # Processes have to find each other before anything else uses JAX.
@@ -79,44 +92,46 @@ def run(arguments: argparse.Namespace) -> int:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
     from jnst.batch.pipeline import Options
-    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
     from jnst.cli.worklist import read_worklist
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
 
-    with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
-        notice = configure_jax()
-        if notice:
-            printer.note(notice)
-        resolved = resolve_run(
-            arguments.preset,
-            weights=arguments.weights,
-            network=arguments.network,
-            optimizer=arguments.optimizer,
-            init=arguments.init,
-            settings=settings,
-        )
-        for line in resolved.notices:
-            printer.note(line)
-        entries, bad = read_worklist(arguments, resolved.config, printer.note)
-        options = Options(
-            output=arguments.output,
-            overwrite=arguments.overwrite,
-            keep_going=arguments.keep_going,
-            bits=arguments.bits,
-            quality=arguments.quality,
-            allow_large=arguments.allow_large,
-            lanes=lanes,
-        )
-        job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))
-        if arguments.dry_run:
-            return _show_plan(job, resolved.weights.info.sha256, as_json=arguments.json)
-        engine = None
-        if arguments.engine == "ray":
-            from jnst.batch.ray_engine import ray_engine
+    notice = configure_jax()
+    if notice:
+        printer.note(notice)
+    printer.doing("reading the weights")
+    resolved = resolve_run(
+        arguments.preset,
+        weights=arguments.weights,
+        network=arguments.network,
+        optimizer=arguments.optimizer,
+        init=arguments.init,
+        settings=settings,
+    )
+    for line in resolved.notices:
+        printer.note(line)
+    printer.doing("looking for pictures")
+    entries, bad = read_worklist(arguments, resolved.config, printer.note)
+    options = Options(
+        output=arguments.output,
+        overwrite=arguments.overwrite,
+        keep_going=arguments.keep_going,
+        bits=arguments.bits,
+        quality=arguments.quality,
+        allow_large=arguments.allow_large,
+        lanes=lanes,
+    )
+    job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))
+    if arguments.dry_run:
+        printer.close()
+        return _show_plan(job, resolved.weights.info.sha256, as_json=arguments.json)
+    engine = None
+    if arguments.engine == "ray":
+        from jnst.batch.ray_engine import ray_engine
 
-            engine = ray_engine(resolved.weights, options, actors=actors)
-        summary = run_folder(job, resolved.weights, printer, engine=engine)
+        engine = ray_engine(resolved.weights, options, actors=actors)
+    summary = run_folder(job, resolved.weights, printer, engine=engine)
+    printer.close()
     _report(arguments, summary, share)
     if summary.signal:
         return 128 + summary.signal

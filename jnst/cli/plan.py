@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
+from jnst.transfer.callbacks import Silent
 
 _OPTIMIZERS = get_args(Method)
 
@@ -58,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the plan; returns 0 where the run fits and 1 where it does not."""
+    with open_printer() as printer:
+        fits, lines = _plan(arguments, printer)
+    print("\n".join(lines))
+    return 0 if fits else 1
+
+
+def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[str]]:
     settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
@@ -72,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_path(arguments.content)
     cache = configure_jax()
+    printer.doing("reading the weights")
     params, config, notice = _recipe(arguments, settings)
     height, width = read_image(Path(arguments.content), allow_large=arguments.allow_large).pixels.shape[:2]
     size = fit_size(height, width, config.size)
@@ -79,12 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_run(size, config, tile=tile, available=available, devices=devices)
     lines = [*filter(None, [cache]), *notice, *describe_plan(plan)]
     if not arguments.no_probe:
+        printer.doing("measuring the speed of this machine")
         sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
         seconds = expected_seconds(plan, sizes, measure_pace(params, config))
         scales = f" at each of {len(sizes)} scales" if len(sizes) > 1 else ""
         lines.append(f"time: about {_duration(seconds)} for {config.run.steps} steps{scales}, by a probe at 256 × 256")
-    print("\n".join(lines))
-    return 0 if plan.fits else 1
+    return plan.fits, lines
 
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:

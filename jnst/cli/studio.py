@@ -2,11 +2,14 @@
 
 import argparse
 import sys
-import webbrowser
 from pathlib import Path
+from typing import Any
 
 from jnst.cli.flags import add_config_flags, read_settings
-from jnst.errors import ConfigError, JnstError
+from jnst.cli.page import add_page_flags, check_port, import_server, show_link
+from jnst.cli.terminal import open_printer
+from jnst.transfer.callbacks import Silent
+from jnst.transfer.progress_bar import ProgressBar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,42 +22,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random initial pictures (0)")
-    parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="to listen at, on this machine alone (a free one)"
-    )
-    parser.add_argument("--no-browser", action="store_true", help="print the link and open nothing")
+    add_page_flags(parser)
     add_config_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command until Ctrl-C."""
     settings = read_settings(arguments)
-    if not 0 <= arguments.port <= 65_535:
-        raise ConfigError(f"port is {arguments.port}; expected 1 to 65535, or 0 for a free one")
-    try:
-        from jnst.studio.server import listen, serve
-    except ImportError as error:
-        raise JnstError(f"jnst studio needs starlette and uvicorn ({error}); pip install 'jnst[studio]'") from error
+    check_port(arguments.port)
+    with open_printer() as printer:
+        server = import_server()
+        listener = server.listen(arguments.port)
+        try:
+            studio = _open_studio(arguments, settings, printer)
+        except BaseException:
+            listener.close()
+            raise
+    with listener:
+        try:
+            server.serve(studio, listener, lambda link: show_link(link, browser=not arguments.no_browser))
+        finally:
+            with ProgressBar(sys.stderr) as printer:
+                printer.doing("closing, when the present step is done (Ctrl-C: at once)")
+                studio.close()
+    return 0
+
+
+def _open_studio(arguments: argparse.Namespace, settings: dict[str, Any], printer: Silent) -> Any:
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
     from jnst.studio.session import Studio
 
-    configure_jax()
+    notice = configure_jax()
+    printer.doing("reading the weights")
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
-    for notice in resolved.notices:
-        print(notice, file=sys.stderr)
-
-    def ready(link: str) -> None:
-        print(f"the studio is open at\n{link}\nCtrl-C closes it", flush=True)
-        if not arguments.no_browser:
-            webbrowser.open(link)
-
-    with listen(arguments.port) as listener:
-        studio = Studio(resolved, Path(arguments.output), seed=arguments.seed)
-        try:
-            for index, path in enumerate(arguments.pictures):
-                studio.add_file(Path(path), "style" if index else "content")
-            serve(studio, listener, ready)
-        finally:
-            studio.close()
-    return 0
+    for line in filter(None, (notice, *resolved.notices)):
+        printer.note(line)
+    printer.doing("reading the pictures")
+    studio = Studio(resolved, Path(arguments.output), seed=arguments.seed)
+    try:
+        for index, path in enumerate(arguments.pictures):
+            studio.add_file(Path(path), "style" if index else "content")
+    except BaseException:
+        studio.close()
+        raise
+    return studio

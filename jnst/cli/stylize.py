@@ -2,14 +2,16 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, describe_unknown
+from jnst.transfer.callbacks import Silent
 
 _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
     add_memory_flags(parser)
     add_config_flags(parser)
+    add_live_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
     files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
@@ -55,14 +58,32 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
     if not 0 <= arguments.checkpoint_every < 1e6:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+    check_port(arguments.port)
     seed = None if arguments.seed is None else check_seed(arguments.seed, "--seed")
     initial = _initial_file(arguments.init)
     # From here on JAX is needed; bad flags have been refused by now.
+    with open_printer(quiet=arguments.quiet) as printer:
+        output, record, signal = _paint(arguments, settings, memory, seed, initial, printer)
+    if not arguments.quiet:
+        from jnst.transfer.record import record_path
+
+        _report(output, record, record_path(output), resumable=not arguments.live)
+    return 128 + signal if signal else 0
+
+
+def _paint(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    memory: int | None,
+    seed: int | None,
+    initial: Path | None,
+    printer: Silent,
+) -> tuple[Path, dict[str, Any], int]:
+    """Makes the picture. Returns where it is, its record, and the signal that ended the run early, or 0."""
     from jnst.cli.inputs import choose_inputs
-    from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
     from jnst.runtime import configure_jax
     from jnst.transfer.job import check_outputs, run_job
-    from jnst.transfer.record import Job, read_record, record_path
+    from jnst.transfer.record import Job, read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     chosen = choose_inputs(arguments, record, initial)
@@ -70,8 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
     cache = configure_jax()
     init = None if chosen.initial else arguments.init
+    printer.doing("reading the weights")
     resolved = _resolve(arguments, record, settings, init=init)
-    seed = seed if seed is not None else (record or {}).get("seed", 0)
+    seed = (record or {}).get("seed", 0) if seed is None else seed
     job = Job(
         content=content,
         styles=styles,
@@ -96,19 +118,18 @@ def run(arguments: argparse.Namespace) -> int:
         split_rows=arguments.split_rows,
     )
     job = check_outputs(job, resolved.weights)
-    with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
-        record, signal = run_job(job, resolved.weights, printer)
-    if not arguments.quiet:
-        _report(output, record, record_path(output))
-    return 128 + signal if signal else 0
+    paint = make_painter(arguments, resolved, job)
+    return output, *run_job(job, resolved.weights, printer, paint=paint)
 
 
-def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
+def _report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool) -> None:
     seconds, size = record["seconds"], record["size"]
+    onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
     what = {
-        "interrupted": "interrupted; best so far (--resume goes on)",
-        "time": "out of time; best so far (--resume goes on)",
-        "no step": "out of time before the first step; the initial picture (--resume goes on)",
+        "interrupted": f"interrupted; best so far ({onward})",
+        "time": f"out of time; best so far ({onward})",
+        "callback": "stopped on the page; best so far",
+        "no step": f"out of time before the first step; the initial picture ({onward})",
         "no descent": "no better than its start: the loss never fell below that of the initial picture",
         "stuck": "stuck: the loss could not be lowered any further; best so far",
     }.get(record["stopped"], "done")

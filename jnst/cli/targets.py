@@ -1,11 +1,13 @@
 """`jnst targets`: prepare a style once, for `jnst batch --style STYLE.h5`."""
 
 import argparse
-import sys
 from pathlib import Path
+from typing import Any
 
 from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.terminal import open_printer
 from jnst.errors import ConfigError
+from jnst.transfer.callbacks import Silent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings = read_settings(arguments)
     output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    with open_printer(quiet=arguments.quiet) as printer:
+        said = _prepare(arguments, settings, output, printer)
+    if not arguments.quiet:
+        print(said)
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Path, printer: Silent) -> str:
+    """Writes the file; returns what to say of it."""
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.cli.inputs import parse_blend
@@ -43,8 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_keeps_inputs([output], [*arguments.styles, arguments.weights])
     check_writable_file(output, overwrite=arguments.overwrite)
     cache = configure_jax()
+    printer.doing("reading the weights")
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
+    for notice in filter(None, (cache, *resolved.notices)):
+        printer.note(notice)
+    printer.doing("reading the pictures")
     pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
+    printer.doing("computing Gram matrices")
     targets = prepare_style(
         prepare_params(resolved.weights.params),
         pictures,
@@ -53,9 +69,5 @@ def run(arguments: argparse.Namespace) -> int:
         weights_sha256=resolved.weights.info.sha256,
     )
     write_style(output, targets)
-    if not arguments.quiet:
-        for notice in filter(None, (cache, *resolved.notices)):
-            print(notice, file=sys.stderr)
-        size, layers = targets.picture.shape, len(targets.grams[0])
-        print(f"wrote {output}: {layers} layers, {size[1]} × {size[0]} pixels, scales: {len(targets.grams)}")
-    return 0
+    size, layers = targets.picture.shape, len(targets.grams[0])
+    return f"wrote {output}: {layers} layers, {size[1]} × {size[0]} pixels, scales: {len(targets.grams)}"

@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full, gone, or of an encoding that lacks half of the letters."""
+"""Standard streams that may be closed, full, gone, or of an encoding that lacks half of the letters; and who prints."""
 
 import codecs
 import contextlib
@@ -6,6 +6,8 @@ import os
 import sys
 
 from jnst.errors import one_line
+from jnst.transfer.callbacks import Silent
+from jnst.transfer.progress_bar import ProblemsOnly, ProgressBar
 
 _PLAIN = {"×": "x", "·": "|", "…": "...", "→": "->", "━": "#", "─": "-", "–": "-", "λ": "lambda"}
 
@@ -39,3 +41,10 @@ def complain(text: str) -> None:
     """A line on standard error, whether or not anybody can read it."""
     with contextlib.suppress(OSError, ValueError):
         print(one_line(text), file=sys.stderr, flush=True)
+
+
+def open_printer(*, quiet: bool = False) -> Silent:
+    """What a command shows its progress by, on standard error. It says that JAX is starting, if that takes long."""
+    printer = ProblemsOnly(sys.stderr) if quiet else ProgressBar(sys.stderr)
+    printer.doing("starting JAX")
+    return printer

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.transfer.callbacks import Silent
+from jnst.transfer.progress_bar import ProgressBar
 from jnst.vgg.layers import describe_width
 from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 
@@ -61,24 +63,37 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 class _Meter:
-    """Bytes as they come: a line that redraws itself on a terminal, one line per tenth elsewhere."""
+    """Bytes as they come: a line that redraws itself on a terminal, one line per tenth elsewhere.
 
-    def __init__(self, name: str) -> None:
-        self.name, self.shown, self.drawn = name, -1, 0.0
+    `printer` says what is done before the first byte and after the last one.
+    """
+
+    def __init__(self, name: str, printer: Silent) -> None:
+        self.name, self.printer, self.shown, self.drawn, self.unfinished = name, printer, -1, 0.0, False
+        printer.doing(f"connecting for {name}")
 
     def __call__(self, done: int, total: int | None) -> None:
+        self.printer.close()
         share = "" if not total else f" of {total / 1e6:.0f} MB ({100 * done // total} %)"
         line = f"{self.name}: {done / 1e6:.1f} MB{share}"
         if sys.stderr.isatty():
             now = time.monotonic()
             if now - self.drawn > 0.1 or done == total:
                 self.drawn = now
+                self.unfinished = True
                 print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
-            return
-        tenth = 10 * done // total if total else done // 50_000_000
-        if tenth != self.shown:
+        elif (tenth := 10 * done // total if total else done // 50_000_000) != self.shown:
             self.shown = tenth
             print(line, file=sys.stderr, flush=True)
+        if done == total:
+            self.close()
+            self.printer.doing("checking and converting")
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self.unfinished:
+            print(file=sys.stderr, flush=True)
+        self.unfinished = False
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -87,11 +102,12 @@ def _fetch(arguments: argparse.Namespace) -> int:
     catalogue = dict(CATALOGUE)
     if arguments.url and arguments.name in catalogue:
         catalogue[arguments.name] = replace(catalogue[arguments.name], url=arguments.url)
-    try:
-        path = fetch_weights(arguments.name, progress=_Meter(arguments.name), catalogue=catalogue)
-    finally:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
+    with ProgressBar(sys.stderr) as printer:
+        meter = _Meter(arguments.name, printer)
+        try:
+            path = fetch_weights(arguments.name, progress=meter, catalogue=catalogue)
+        finally:
+            meter.close()
     print(path)
     return 0
 
@@ -108,16 +124,18 @@ def _convert(arguments: argparse.Namespace) -> int:
     notes = dict(text.partition("=")[::2] for text in arguments.note)
     if not all(notes.values()):
         raise WeightsError(f"--note {arguments.note[0]!r}; expected NAME=TEXT")
-    info = convert_weights(
-        source,
-        output,
-        name=arguments.name or "",
-        lineage=arguments.lineage,
-        origin=arguments.source or "",
-        licence=arguments.licence or "",
-        dtype="float16" if arguments.half else "float32",
-        notes=notes,
-    )
+    with ProgressBar(sys.stderr) as printer:
+        printer.doing(f"converting {source.name}")
+        info = convert_weights(
+            source,
+            output,
+            name=arguments.name or "",
+            lineage=arguments.lineage,
+            origin=arguments.source or "",
+            licence=arguments.licence or "",
+            dtype="float16" if arguments.half else "float32",
+            notes=notes,
+        )
     print(f"{output}: {describe_width(info)}, {info.lineage} lineage")
     return 0
 
@@ -126,7 +144,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from jnst.weights.store import verify_weights
 
     path = resolve_weights(arguments.file).path
-    info = verify_weights(path)
+    with ProgressBar(sys.stderr) as printer:
+        printer.doing(f"checking {path.name}")
+        info = verify_weights(path)
     print(f"{path}: sound; {describe_width(info)}, {info.lineage} lineage, sha256 {info.sha256}")
     return 0
 
@@ -135,7 +155,10 @@ def _info(arguments: argparse.Namespace) -> int:
     from jnst.weights.store import read_info
 
     path = resolve_weights(arguments.file).path
-    print(json.dumps(_plain(asdict(read_info(path))), indent=1))
+    with ProgressBar(sys.stderr) as printer:
+        printer.doing(f"reading {path.name}")
+        info = read_info(path)
+    print(json.dumps(_plain(asdict(info)), indent=1))
     return 0
 
 

@@ -129,6 +129,8 @@ class _Routes:
                     yield ": nothing new\n\n"
                 await asyncio.sleep(_POLL)
                 silent += _POLL
+            if self._studio.closed:
+                yield f"event: closed\ndata: {json.dumps(self._studio.farewell)}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 

@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jnst.errors import ImageError
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
@@ -34,12 +32,12 @@ def describe_painting(painting: Painting, run: Run) -> dict[str, Any]:
         style_weights=knobs.blend if len(knobs.blend) > 1 else None,
         weights_source=run.source,
     )
-    totals = [value if np.isfinite(value) else np.inf for value in painting.trace.get("total", [])]
+    _, best = painting.last_scale()
     result = Result(
         image=painting.result(),
         trace=painting.trace,
-        best_step=int(np.argmin(totals)) if totals else 0,
-        stopped="steps" if painting.status == "done" else "callback",
+        best_step=best + (painting.begins[-1] if painting.begins else 0),
+        stopped="steps" if painting.status == "done" else painting.reason or "callback",
         seconds=painting.seconds,
     )
     record = make_record(job, run.weights, result, interrupted=False)
@@ -47,13 +45,19 @@ def describe_painting(painting: Painting, run: Run) -> dict[str, Any]:
     record["inputs"]["content"]["path"] = painting.content.name
     for described, style in zip(record["inputs"]["styles"], painting.styles, strict=True):
         described["path"] = style.name
-    record["studio"] = {
-        "steps": painting.step,
-        "knobs": dataclasses.asdict(knobs),
-        "steering": painting.steering,
-        "started_from": None if painting.start is None else {"painting": painting.start.of},
-    }
+    record["studio"] = describe_steering(painting)
     return record
+
+
+def describe_steering(painting: Painting) -> dict[str, Any]:
+    """What a record says of the knobs: where they stand, when they were moved, and which painting it began with."""
+    start = painting.start
+    return {
+        "steps": painting.step,
+        "knobs": dataclasses.asdict(painting.knobs),
+        "steering": painting.steering,
+        "started_from": None if start is None or not start.of else {"painting": start.of},
+    }
 
 
 def encode_png(painting: Painting, run: Run) -> bytes:

@@ -52,15 +52,19 @@ class NamedFile(os.PathLike[str]):
 
 
 class Library:
-    """Pictures by their id. One at a time is decoded, whoever asks."""
+    """Pictures by their id. One at a time is decoded, whoever asks.
 
-    def __init__(self) -> None:
+    Args:
+        bundled: whether the bundled pictures are at hand.
+    """
+
+    def __init__(self, *, bundled: bool = True) -> None:
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="jnst-studio-")
         folder = Path(str(importlib.resources.files("jnst"))) / "data" / "pictures"
         for name in _BUNDLED:
-            if (folder / name).exists():
+            if bundled and (folder / name).exists():
                 self._enter(folder / name, name, bundled=True)
 
     def __getitem__(self, id: str) -> Entry:
@@ -93,6 +97,15 @@ class Library:
             except ImageError:
                 path.unlink()
                 raise
+
+    def refer(self, path: Path) -> Entry:
+        """Takes in a file that stays where it is.
+
+        Raises:
+            ImageError: as `add`.
+        """
+        with self._lock:
+            return self._enter(path, tidy_name(path.name), bundled=False)
 
     def _enter(self, path: Path, name: str, *, bundled: bool) -> Entry:
         file = NamedFile(path, name)

@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jnst.arrays import Params
-from jnst.config import Colors, Config
+from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown
-from jnst.images.resizing import fit, resize, to_unit
-from jnst.loss.targets import blend_grams, loss_weights, make_targets, style_scales
-from jnst.transfer.initial import initial_image
+from jnst.images.resizing import fit, to_unit
+from jnst.loss.targets import blend_grams, content_targets, loss_weights, style_grams
+from jnst.loss.term import Targets
 from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.transfer.restart import restart
-from jnst.transfer.scales import at_scale, check_size, style_at_scale
+from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
 from jnst.transfer.stopping import MAX_REJECTED
 
 # What the curves show; the names are those of the trace.
@@ -109,7 +108,7 @@ class Painter:
         config: of any number of scales; this paints one of them.
         knobs: to begin with.
         seed: of a random initial picture.
-        initial: picture to begin with in place of `config.init`; brought to working size.
+        initial: picture to begin with in place of `config.init`; brought to the size of this scale.
         size: height and width at this scale; the full size by default.
         scale: number of the scale, 0 for the coarsest. Above that, the picture to begin with is an enlarged result, of
             which only the fine detail is missing.
@@ -132,19 +131,21 @@ class Painter:
         scale: int = 0,
     ) -> None:
         self._params, self._knobs = params, knobs
-        self._config = at_scale(config, scale)
+        self._config, self._key = at_scale(config, scale), compile_key(config)
         self._canvas = fit(content, config.size)
-        full = (self._canvas.shape[0], self._canvas.shape[1])
-        self._size = full if size is None else size
-        painted = [style_at_scale(style, config, full, self._size) for style in styles]
-        for kind, sides in (("content", self._size), *(("style", style.shape[:2]) for style in painted)):
-            check_size(sides, config, kind)
         unit = to_unit(self._canvas)
-        unit = jnp.asarray(unit if self._size == full else resize(unit, *self._size, "pillow-lanczos"))
-        prepared = [make_targets(params, unit, [jnp.asarray(one)], config) for one in painted]
-        self._grams, self._targets = [one.grams for one in prepared], prepared[0]
+        full = (unit.shape[0], unit.shape[1])
+        self._size = full if size is None else size
+        check_size(self._size, config, "content")
+        self._content = content_at_scale(unit, self._size)
+        painted = styles_at_scale(styles, config, full, self._size)
+        self._grams = [style_grams(params, jnp.asarray(one), config=self._key) for one in painted]
+        self._targets = self._blended()
         self._aim()
-        self._state = self._begin(self._initial(styles[0], unit, seed) if initial is None else initial)
+        enlarged = scale > 0 or (initial is not None and initial.shape[:2] == self._size)
+        before, given = (to_unit(initial), None) if enlarged else (None, initial)  # pyright: ignore
+        first = first_image(config, self._content, styles[0], before=before, initial=given, seed=seed)
+        self._state = self._begin(first)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -156,34 +157,19 @@ class Painter:
         """The photo at full size."""
         return self._canvas
 
-    def _initial(self, style: np.ndarray, unit: jax.Array, seed: int) -> np.ndarray:
-        config = self._config
-        stretched = jnp.asarray(to_unit(resize(style, *self.size, config.size.kernel)))
-        return np.asarray(
-            initial_image(
-                jax.random.key(seed),
-                unit,
-                stretched,
-                config.init,
-                noise=config.noise,
-                variable=config.variable,
-                network_input=config.network_input,
-            )
-        )
-
     def _begin(self, picture: np.ndarray) -> TransferState:
-        unit = to_unit(picture)
-        if unit.shape[:2] != self.size:
-            unit = resize(unit, *self.size, "pillow-bicubic")
-        return init_state(jnp.asarray(unit), self._config)
+        return init_state(to_unit(picture), self._config)
+
+    def _blended(self) -> Targets:
+        """Targets for the blend, from the program that `make_targets` runs: another one would round the scales of the
+        Gram matrices otherwise, and every step after."""
+        return content_targets(
+            self._params, jnp.asarray(self._content), blend_grams(self._grams, self._knobs.blend), config=self._key
+        )
 
     def _aim(self) -> None:
-        """Brings the targets in line with the knobs: two weights and a blend, all of them data of the loop."""
-        config = turned(self._config, self._knobs)
-        grams = blend_grams(self._grams, self._knobs.blend)
-        self._targets = self._targets._replace(
-            grams=grams, style_scale=style_scales(grams, config), weights=loss_weights(config)
-        )
+        """Brings the loss weights in line with the knobs; they are data of the loop, as the targets are."""
+        self._targets = self._targets._replace(weights=loss_weights(turned(self._config, self._knobs)))
 
     def compile(self) -> None:
         """Compiles the loop for this size, where it has not been; makes no step."""
@@ -201,6 +187,8 @@ class Painter:
         before, self._knobs = self._knobs, knobs
         if dataclasses.replace(before, colors=knobs.colors) == knobs:
             return False
+        if before.blend != knobs.blend:
+            self._targets = self._blended()
         self._aim()
         self._state = restart(self._state)
         return True

@@ -30,7 +30,7 @@ class Moment(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A picture to begin with; `of` is the painting it comes from, and `detail` that it was enlarged from there."""
+    """A picture to begin with; `of` is the painting it comes from, 0 for a file, and `detail` that it was enlarged."""
 
     pixels: np.ndarray
     of: int
@@ -42,8 +42,9 @@ class Painting:
     """One run. Every field is read and written under the studio's lock.
 
     sizes: heights and widths from the coarsest scale to the full size; scale: number of the present one.
-    goal: steps, over all scales, at which it is done. trace: as `read_trace`.
-    steering: what was changed, at which step.
+    goal: steps, over all scales, at which it is done. trace: as `read_trace`; each scale begins with an entry of the
+        picture that enters it. begins: the index of that entry, for each scale so far.
+    steering: what was changed, at which step. reason: why it ended, in the words of `Result.stopped`.
     canvas: the photo at full size. picture: newest, in the style's colours; `version` counts its changes.
     wanted: knobs asked for and not yet taken over; back: the moment to go back to; pause, stop: asked for.
     """
@@ -60,7 +61,9 @@ class Painting:
     status: Status = "queued"
     message: str = ""
     goal: int = 0
+    reason: str = ""
     trace: dict[str, list[float]] = field(default_factory=dict)
+    begins: list[int] = field(default_factory=list)
     steering: list[dict[str, Any]] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     canvas: np.ndarray | None = None
@@ -74,8 +77,13 @@ class Painting:
 
     @property
     def step(self) -> int:
-        """Steps done; the trace's first entry is the picture that it began with."""
-        return max(0, len(self.trace.get("total", ())) - 1)
+        """Steps done; the first entry of each scale is no step."""
+        return self.entries - len(self.begins)
+
+    @property
+    def entries(self) -> int:
+        """Entries of the trace."""
+        return len(self.trace.get("total", ()))
 
     @property
     def boundary(self) -> int:
@@ -94,7 +102,9 @@ class Painting:
         return finish(self.picture, self.canvas, (self.wanted or self.knobs).colors)
 
     def record(self, trace: dict[str, list[float]]) -> None:
-        """Adds entries to the trace."""
+        """Adds entries of the present scale to the trace."""
+        if len(self.begins) <= self.scale:
+            self.begins.append(self.entries)
         for name, values in trace.items():
             self.trace.setdefault(name, []).extend(values)
 
@@ -124,7 +134,9 @@ class Painting:
 
     def return_to(self, moment: Moment) -> None:
         """The moment's picture becomes the newest, and what came after it is forgotten; its knobs are taken over."""
-        self.trace = {name: values[: moment.step + 1] for name, values in self.trace.items()}
+        entries = moment.step + moment.scale + 1
+        self.trace = {name: values[:entries] for name, values in self.trace.items()}
+        self.begins = self.begins[: moment.scale + 1]
         self.moments = [one for one in self.moments if one.step <= moment.step]
         self.steering = [change for change in self.steering if change["step"] <= moment.step]
         self.knobs, self.scale = dataclasses.replace(moment.knobs, colors=self.knobs.colors), moment.scale
@@ -150,6 +162,15 @@ class Painting:
             name: [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
             for name, values in shown.items()
         }
+
+    def last_scale(self) -> tuple[dict[str, list[float]], int]:
+        """The trace of the present scale, and its entry with the lowest loss since a knob was last moved."""
+        begin = self.begins[-1] if self.begins else 0
+        trace = {name: values[begin:] for name, values in self.trace.items()}
+        moved = self.steering[-1]["step"] + len(self.begins) - begin if self.steering else 0
+        totals = [value if np.isfinite(value) else np.inf for value in trace.get("total", [])]
+        first = min(max(moved, 0), max(len(totals) - 1, 0))
+        return trace, first + int(np.argmin(totals[first:])) if totals else 0
 
     def describe(self) -> dict[str, Any]:
         """What the page shows of it, as plain JSON types."""

@@ -1,7 +1,10 @@
 """Listening on the loopback interface until Ctrl-C."""
 
+import contextlib
+import queue
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -31,29 +34,48 @@ def listen(port: int) -> socket.socket:
 
 def serve(studio: Studio, listener: socket.socket, ready: Callable[[str], None]) -> None:
     """Serves the studio until Ctrl-C or SIGTERM; `ready` is called with the link."""
-    port, token = listener.getsockname()[1], make_token()
-    config = uvicorn.Config(
-        make_app(studio, token=token, port=port),
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=2,
-    )
     # uvicorn hands the signal that ended it on to whoever had it before: here that is nothing to fail by.
     with Interruptions():
-        _Server(config, lambda: ready(f"http://127.0.0.1:{port}/?token={token}")).run(sockets=[listener])
+        _Server(studio, listener, ready).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def serving(studio: Studio, listener: socket.socket) -> Iterator[str]:
+    """Serves the studio in a thread of its own for as long as the block lasts, which is given the link."""
+    links: queue.SimpleQueue[str] = queue.SimpleQueue()
+    server = _Server(studio, listener, links.put)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
+    thread.start()
+    try:
+        yield links.get(timeout=30)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ready when it is, and when Ctrl-C would end it."""
+    """Says that it is ready when it is, and when Ctrl-C would end it; tells the pages before it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
+    def __init__(self, studio: Studio, listener: socket.socket, ready: Callable[[str], None]) -> None:
+        port, token = listener.getsockname()[1], make_token()
+        super().__init__(
+            uvicorn.Config(
+                make_app(studio, token=token, port=port),
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._studio, self._link, self._ready = studio, f"http://127.0.0.1:{port}/?token={token}", ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        self._ready(self._link)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._studio.leave()
+        await super().shutdown(sockets)

@@ -27,11 +27,13 @@ class Studio:
         run: recipe and weights, from `resolve_run`.
         folder: where pictures are kept.
         seed: of random initial pictures.
+        single: whether one painting alone is shown, that was begun from elsewhere.
     """
 
-    def __init__(self, run: Run, folder: Path, *, seed: int = 0) -> None:
-        self.run, self.kept, self.seed = run, Kept(folder), seed
-        self.library = Library()
+    def __init__(self, run: Run, folder: Path, *, seed: int = 0, single: bool = False) -> None:
+        self.run, self.kept, self.seed, self.single = run, Kept(folder), seed, single
+        self.library = Library(bundled=not single)
+        self.farewell = "the studio has been closed"
         self._board = Board()
         self._draft = Draft(run.config.size.pixels, run.config.run.steps)
         self._worker = Worker(self._board, run)
@@ -59,6 +61,7 @@ class Studio:
                 "version": self._board.version,
                 "weights": self.run.weights.info.name,
                 "preset": self.run.config.preset,
+                "single": self.single,
                 "strength": self.run.config.loss.strength,
                 "notices": list(self.run.notices),
                 "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
@@ -100,15 +103,31 @@ class Studio:
         Raises:
             ConfigError: where a picture is missing, the queue is full, or the size does not fit into memory.
         """
+        self._check_not_single()
         with self._board.changed:
             draft = self._draft
         return self._board.add(draft.compose(self.run.config, self.library, knobs or {}, seed=self.seed))
 
     def double(self, number: int) -> int:
         """Puts "the same, twice as large" into the queue (see `enlarge`) and returns its number."""
+        self._check_not_single()
         with self._board.changed:
             painting = enlarge(self._board.find(number))
         return self._board.add(painting)
+
+    def begin(self, painting: Painting) -> int:
+        """Puts a painting that was composed elsewhere into the queue and returns its number."""
+        return self._board.add(painting)
+
+    def _check_not_single(self) -> None:
+        if self.single:
+            raise ConfigError("this page shows one run of `jnst stylize`; `jnst studio` paints others")
+
+    def watch(self, number: int, seconds: float) -> Painting:
+        """A painting as it is after the next change, or after so many seconds."""
+        with self._board.changed:
+            self._board.changed.wait(seconds)
+        return self._frozen(number)
 
     def turn(self, number: int, changes: Mapping[str, Any]) -> None:
         """Sets knobs of a painting, which acts at its next step; colours at once.
@@ -210,13 +229,18 @@ class Studio:
                 painting,
                 trace={name: list(values) for name, values in painting.trace.items()},
                 steering=[dict(change) for change in painting.steering],
+                begins=list(painting.begins),
                 seconds=dict(painting.seconds),
             )
 
-    def close(self) -> None:
-        """Ends the thread, after the present chunk at the latest, and removes what was handed in."""
+    def leave(self) -> None:
+        """Says farewell to the pages, and paints no more after the present chunk."""
         with self._board.changed:
             self._board.closed = True
             self._board.tell()
+
+    def close(self) -> None:
+        """Ends the thread, after the present chunk at the latest, and removes what was handed in."""
+        self.leave()
         self._worker.join(timeout=60)
         self.library.close()

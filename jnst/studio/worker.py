@@ -48,7 +48,7 @@ class Worker(threading.Thread):
         if self._params is None:
             self._params = prepare_params(self._run.weights.params)
         content, styles = painting.content.read().pixels, [style.read().pixels for style in painting.styles]
-        initial = None if painting.start is None else to_unit(painting.start.pixels)
+        initial = None if painting.start is None else painting.start.pixels
         while True:
             scale = painting.scale
             painter = self._begin(painting, content, styles, initial)
@@ -96,7 +96,7 @@ class Worker(threading.Thread):
             ending = self._obey(painting, painter)
             if ending is not None or painting.scale != scale:
                 return ending
-            if painting.trace and painting.step >= painting.boundary:
+            if len(painting.begins) > scale and painting.step >= painting.boundary:
                 return None
             begin, steps = time.monotonic(), self._affordable(painting, pace)
             trace = painter.paint(steps)
@@ -110,13 +110,18 @@ class Worker(threading.Thread):
                 if not painting.moments or painting.step - painting.moments[-1].step >= every:
                     painting.remember()
                 self._board.tell()
+            limit = painting.config.run.max_time
             if painter.stuck or not np.isfinite(trace["total"][-1]):
+                painting.reason = "stuck"
                 painting.message = "the loss was not finite or could not be lowered any further"
+                return "stopped"
+            if limit and sum(painting.seconds.values()) >= limit:
+                painting.reason, painting.message = "time", f"{limit:g} seconds are over"
                 return "stopped"
 
     def _affordable(self, painting: Painting, pace: float) -> int:
         """Steps for the next chunk: the first evaluates alone, later ones last `CHUNK_SECONDS` together."""
-        left = painting.boundary + 1 - len(painting.trace.get("total", ()))
+        left = painting.boundary + painting.scale + 1 - painting.entries
         return max(1, min(left, int(CHUNK_SECONDS / pace))) if pace else 1
 
     def _obey(self, painting: Painting, painter: Painter) -> Status | None:
@@ -124,6 +129,7 @@ class Worker(threading.Thread):
         while True:
             with self._board.changed:
                 if self._board.closed or painting.stop:
+                    painting.reason = "callback"
                     return "stopped"
                 back, painting.back = painting.back, None
                 wanted, painting.wanted = painting.wanted, None
@@ -135,7 +141,8 @@ class Worker(threading.Thread):
                 knobs = painting.knobs
                 if back is not None or wanted is not None:
                     self._board.tell()
-                elif painting.trace and painting.step >= painting.goal:
+                elif painting.trace and painting.step >= painting.goal and len(painting.begins) == len(painting.sizes):
+                    painting.reason = "steps"
                     return "done"
                 else:
                     status: Status = "paused" if painting.pause else "painting"

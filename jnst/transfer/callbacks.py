@@ -27,9 +27,11 @@ class Progress:
         best: lowest weighted loss so far at this size.
         seconds: since the run began, compilation included.
         compile_seconds: the part of them spent compiling, as far as known.
+        compile_ahead: seconds that compiling what is still to come is expected to take.
         work: share of the whole work that is done, from 0 to 1, where steps cost differently (small scales cost
             less); None takes step / steps.
         label: which picture, where there are several.
+        note: what else there is to say, for a wide line.
     """
 
     step: int
@@ -43,8 +45,10 @@ class Progress:
     best: float = _NAN
     seconds: float = 0.0
     compile_seconds: float = 0.0
+    compile_ahead: float = 0.0
     work: float | None = None
     label: str = ""
+    note: str = ""
 
     @property
     def fraction(self) -> float:
@@ -61,14 +65,19 @@ class Silent:
     """Shows nothing. Every printer takes records by a call, notes by `note`, what went wrong by `problem`, and ends by
     `close` or a `with` block.
 
-    `compiling` says that a picture of that height and width is about to be compiled for; the next record ends it.
+    `doing` names something that begins and may take long, such as reading or compiling; the next record, or the next
+    thing that begins, ends it.
     """
 
     def __call__(self, progress: Progress) -> None:
         pass
 
-    def compiling(self, size: tuple[int, int]) -> None:
+    def doing(self, text: str) -> None:
         pass
+
+    def compiling(self, size: tuple[int, int]) -> None:
+        """A picture of that height and width is about to be compiled for."""
+        self.doing(f"compiling {size[1]}×{size[0]} (once per size)")
 
     def note(self, text: str) -> None:
         pass

@@ -161,6 +161,7 @@ class _Single(NamedTuple):
         # No step at all: this compiles, and so keeps compilation out of the timing of steps.
         state, _ = go_on(state, num_steps=0)
         clock["compile"] += time.monotonic() - begin
+        self.indicator.doing(f"painting {scale.size[1]}×{scale.size[0]}")
         if scale.turns > scale.run.steps:  # resumed with fewer steps than were made
             return state, "steps"
         pace = 0.0
@@ -241,6 +242,7 @@ def stylize(
     cache_compiled()
     styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
     with make_indicator(progress) as indicator:
+        indicator.doing("preparing the pictures")
         if mesh is not None:
             if optimizer is not None:
                 raise ConfigError("an image divided among devices cannot be given an optimiser of its own")

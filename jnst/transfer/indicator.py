@@ -9,6 +9,8 @@ from typing import Any, Self
 from jnst.images.display import in_notebook, to_pil
 from jnst.runtime import Interruptions
 from jnst.transfer.callbacks import Progress, Silent, Snapshot
+from jnst.transfer.progress_bar import ProgressBar
+from jnst.transfer.progress_line import describe_terms
 
 # Seconds between two pictures in a notebook.
 PICTURE_EVERY = 2.0
@@ -21,11 +23,15 @@ class Indicator:
     after the present chunk.
     """
 
-    def __init__(self, printer: Silent) -> None:
-        self._printer = printer
+    def __init__(self, printer: Silent, *, own: bool = False) -> None:
+        self._printer, self._own = printer, own
         default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ours = default and threading.current_thread() is threading.main_thread()
         self._interruptions = Interruptions((signal.SIGINT,)) if ours else None
+
+    def doing(self, text: str) -> None:
+        """Something begins that may take long."""
+        self._printer.doing(text)
 
     def compiling(self, size: tuple[int, int]) -> None:
         """The loop is about to be compiled for an image of that height and width."""
@@ -50,7 +56,7 @@ class Indicator:
     def __exit__(self, *reason: object) -> None:
         if self._interruptions is not None:
             self._interruptions.__exit__(*reason)
-        if isinstance(self._printer, Bar):  # one that was handed in is its owner's to close
+        if self._own:  # one that was handed in is its owner's to close
             self._printer.close()
 
 
@@ -63,25 +69,16 @@ def make_indicator(progress: bool | Silent | None) -> Indicator:
         progress = notebook or bool(getattr(sys.stderr, "isatty", lambda: False)())
     if not progress:
         return Indicator(Silent())
-    return Indicator(NotebookBar() if notebook else Bar())
+    return Indicator(NotebookBar() if notebook else ProgressBar(sys.stderr), own=True)
 
 
-def describe_terms(progress: Progress) -> dict[str, str]:
-    """Loss and unweighted terms, short enough for a bar.
-
-    >>> describe_terms(Progress(step=1, steps=2, total=0.5, terms={"content": 0.25, "total_variation": 1.0}))
-    {'loss': '0.5', 'content': '0.25', 'tv': '1'}
-    """
-    short = {"total_variation": "tv"}
-    terms = {short.get(name, name): f"{value:.3g}" for name, value in progress.terms.items()}
-    return {"loss": f"{progress.total:.4g}", **terms}
-
-
-class Bar(Silent):
-    """tqdm's bar, over all scales."""
+class NotebookBar(Silent):
+    """tqdm's bar, over all scales, and below it the picture, drawn anew every other second."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._place: Any = None
+        self._shown = 0.0
 
     def _open(self, total: int | None) -> Any:
         if self._bar is None:
@@ -90,9 +87,13 @@ class Bar(Silent):
             self._bar = tqdm(total=total, unit="step", dynamic_ncols=True)
         return self._bar
 
-    def compiling(self, size: tuple[int, int]) -> None:
-        """Says that it compiles, and for which size."""
-        self._open(None).set_description(f"compiling {size[1]} × {size[0]} (once per size) …")
+    def doing(self, text: str) -> None:
+        """Names what is being done in front of the bar."""
+        self._open(None).set_description(f"{text} …")
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._open(None).write(text)
 
     def __call__(self, progress: Progress) -> None:
         """A record."""
@@ -100,24 +101,10 @@ class Bar(Silent):
         bar.total = progress.steps
         height, width = progress.size
         scale = f"scale {progress.scale}/{progress.scales}, " if progress.scales > 1 else ""
-        bar.set_description(f"{scale}{width} × {height}", refresh=False)
-        bar.set_postfix(describe_terms(progress), refresh=False)
+        bar.set_description(f"{scale}{width}×{height}", refresh=False)
+        bar.set_postfix({"loss": f"{progress.total:.4g}", **describe_terms(progress)}, refresh=False)
         bar.update(progress.step - bar.n)
         bar.refresh()
-
-    def close(self) -> None:
-        """Ends the bar's line."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-class NotebookBar(Bar):
-    """The bar, and below it the picture, drawn anew every other second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._place: Any = None
-        self._shown = 0.0
 
     def show_picture(self, snapshot: Snapshot) -> None:
         """Brings the best picture so far up to date, if the last one is old enough."""
@@ -134,8 +121,9 @@ class NotebookBar(Bar):
             self._place.update(picture)
 
     def close(self) -> None:
-        """Takes the picture away: the result itself is what the cell shows."""
-        super().close()
+        """Ends the bar, and takes the picture away: the result itself is what the cell shows."""
+        if self._bar is not None:
+            self._bar.close()
         if self._place is not None:
             self._place.update({"text/plain": ""}, raw=True)
             self._place = None

@@ -67,7 +67,12 @@ def _companions(job: Job) -> list[Path]:
     return [record_path(job.output), *extra]
 
 
-def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any], int]:
+# Paints a job elsewhere: (job, initial pixels, whether to end now, printer) -> the job as it was at the end, the
+# result, and what else the record says.
+Paint = Callable[[Job, Any, Callable[[], bool], Silent], tuple[Job, Result, dict[str, Any]]]
+
+
+def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None = None) -> tuple[dict[str, Any], int]:
     """Makes the picture and writes it with its record.
 
     Ctrl-C and SIGTERM end the optimisation early; what is best so far is written and marked as interrupted.
@@ -76,6 +81,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         job: what to do. Outputs are taken to be checked already (`check_outputs`).
         weights: from `read_weights`; their architecture and width are those of `job.config`.
         printer: shows the progress.
+        paint: who paints; `stylize` by default.
 
     Returns:
         The record, and the number of the signal that ended the run early, or 0.
@@ -85,6 +91,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             a copy of it was saved).
         ConfigError: for pictures too small for the layers.
     """
+    printer.doing("reading the pictures")
     content = read_image(job.content, allow_large=job.allow_large)
     styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
@@ -98,27 +105,34 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         job = choose_tile(job, content.pixels.shape, printer)
     checkpoint = make_checkpoint(job, weights, printer.problem)
     frames = _FrameWriter(job, printer)
+    printer.doing("preparing the network")
     with Interruptions() as interruptions:
 
         def callback(snapshot: Snapshot) -> bool:
             frames(snapshot)
             return bool(interruptions.signal)
 
-        result = stylize(
-            prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
-            content.pixels,
-            [style.pixels for style in styles],
-            job.config,
-            seed=job.seed,
-            callback=callback,
-            style_weights=job.style_weights,
-            initial=None if initial is None else initial.pixels,
-            checkpoint=checkpoint,
-            mesh=row_mesh() if job.split_rows else None,
-            progress=printer,
-        )
+        more: dict[str, Any] = {}
+        if paint is not None:
+            pixels = None if initial is None else initial.pixels
+            job, result, more = paint(job, pixels, lambda: bool(interruptions.signal), printer)
+        else:
+            result = stylize(
+                prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
+                content.pixels,
+                [style.pixels for style in styles],
+                job.config,
+                seed=job.seed,
+                callback=callback,
+                style_weights=job.style_weights,
+                initial=None if initial is None else initial.pixels,
+                checkpoint=checkpoint,
+                mesh=row_mesh() if job.split_rows else None,
+                progress=printer,
+            )
         printer.close()
-        record = make_record(job, weights, result, interrupted=bool(interruptions.signal))
+        printer.doing(f"writing {job.output.name}")
+        record = make_record(job, weights, result, interrupted=bool(interruptions.signal)) | more
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         _write_outputs(job, result, record, content, styles)

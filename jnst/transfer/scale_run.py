@@ -58,6 +58,7 @@ class ScaleRun:
         pixels = [height * width for height, width in self.sizes]
         done = sum(pixels[: self.index]) + pixels[self.index] * (step / steps if steps else 1.0)
         last = {name: values[-1] for name, values in self.trace.items()}
+        compiled = self.clock.get("compile", 0.0)
         return Progress(
             step=self.index * steps + step,
             steps=len(self.sizes) * steps,
@@ -69,6 +70,8 @@ class ScaleRun:
             terms={name: value for name, value in last.items() if name not in RESERVED},
             best=best,
             seconds=time.monotonic() - self.clock["start"],
-            compile_seconds=self.clock.get("compile", 0.0),
+            compile_seconds=compiled,
+            # A scale to come takes about as long to compile as those before.
+            compile_ahead=compiled / (self.index + 1) * (len(self.sizes) - self.index - 1),
             work=done / sum(pixels),
         )

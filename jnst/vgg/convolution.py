@@ -16,6 +16,7 @@ from jnst.devices import check_platform, row_parts
 from jnst.errors import JnstError
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
+from jnst.vgg.params import NetworkParams
 from jnst.vgg.row_matmul import convolve_by_products, products_pay
 from jnst.vgg.winograd import transform_kernels, winograd_convolution, winograd_pays
 
@@ -33,9 +34,7 @@ def _on_device(array: Any) -> jax.Array:
     return jax.device_put(np.array(array, np.float32, order="C"))
 
 
-def prepare_params(
-    params: Mapping[str, Mapping[str, Any]], *, winograd: bool | None = None
-) -> dict[str, dict[str, jax.Array]]:
+def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | None = None) -> NetworkParams:
     """Adds to every convolution the flipped kernel that its input gradient uses; takes NumPy arrays as well.
 
     Prepared once, outside any loop: XLA on CPU recognises a plain convolution with a ready kernel, but not one whose
@@ -55,7 +54,7 @@ def prepare_params(
     on_cpu = jax.default_backend() == "cpu"
     if winograd is None:
         winograd = on_cpu
-    prepared = {}
+    prepared = NetworkParams()
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"], np.float32)
         prepared[name] = {
@@ -76,10 +75,10 @@ def prepare_params(
 
 def plain_params(params: Params) -> Params:
     """The parameters without Winograd's kernels, for where rounding must not depend on a pixel's place in the array."""
-    return {
-        name: {part: array for part, array in layer.items() if not part.startswith("winograd")}
+    return NetworkParams(
+        (name, {part: array for part, array in layer.items() if not part.startswith("winograd")})
         for name, layer in params.items()
-    }
+    )
 
 
 def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:

@@ -15,7 +15,8 @@ from small import shallow, small_params
 
 from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.driver import stylize
-from jnst.transfer.indicator import Bar, Indicator, make_indicator
+from jnst.transfer.indicator import Indicator, NotebookBar, make_indicator
+from jnst.transfer.progress_bar import ProgressBar
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 
@@ -88,7 +89,7 @@ def test_signals_are_left_alone_in_other_threads_and_where_somebody_else_has_the
 def test_the_bar_counts_steps_and_names_the_terms(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
-    bar = Bar()
+    bar = NotebookBar()
     bar.compiling((20, 28))
     bar(
         Progress(
@@ -97,7 +98,7 @@ def test_the_bar_counts_steps_and_names_the_terms(monkeypatch):
     )
     bar.close()
     text = written.getvalue()
-    assert "compiling 28 × 20 (once per size) …" in text
+    assert "compiling 28×20 (once per size) …" in text
     assert "3/12" in text
     assert "loss=2.5, content=1.25, style=0.5, tv=0.125" in text
 
@@ -105,7 +106,7 @@ def test_the_bar_counts_steps_and_names_the_terms(monkeypatch):
 def test_it_is_silent_where_nobody_looks(capsys):
     assert type(make_indicator(None)._printer) is Silent
     assert type(make_indicator(False)._printer) is Silent
-    assert type(make_indicator(True)._printer) is Bar
+    assert type(make_indicator(True)._printer) is ProgressBar
     stylize(small_params(), CONTENT, STYLE, shallow())
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""

@@ -82,6 +82,8 @@ function at_hand(picture) {
 function show() {
   const draft = state.draft;
   $("about").textContent = `${state.preset} on ${state.weights}`;
+  document.body.classList.toggle("single", state.single);
+  $("stop").textContent = state.single ? "Stop and write" : "Stop";
   $("folder").textContent = `in ${state.folder}`;
   fill($("content"), draft.content, () => (draft.content ? [thumb(draft.content, () => send("/draft", { content: null }))] : []));
   fill($("styles"), draft.styles, () =>
@@ -384,7 +386,15 @@ function start() {
     document.body.dataset.version = state.version;
     show();
   };
-  events.onerror = () => { if (events.readyState === EventSource.CLOSED) say("the studio has been closed"); };
+  // The browser tries again by itself; whatever was said of it goes when the studio answers.
+  let lost = false;
+  events.onopen = () => { if (lost) say(""); lost = false; };
+  events.onerror = () => { lost = true; say("the studio does not answer; is it still running?"); };
+  events.addEventListener("closed", (event) => {
+    events.close();
+    document.body.classList.add("closed");
+    say(JSON.parse(event.data));
+  });
 }
 
 start();

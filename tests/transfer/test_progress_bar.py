@@ -4,12 +4,15 @@ import io
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from jnst.cli import progress_bar as progress
-from jnst.cli.progress_bar import Pace, ProgressBar, describe, draw_bar, format_duration
+from jnst.transfer import progress_bar as progress
 from jnst.transfer.callbacks import Progress, Silent
+from jnst.transfer.pace import Pace, format_duration
+from jnst.transfer.progress_bar import ProgressBar
+from jnst.transfer.progress_line import describe, draw_bar
 
 
 class Terminal(io.StringIO):
@@ -282,3 +285,41 @@ def test_nothing_but_the_standard_library_is_imported():
     command = [sys.executable, "-c", program, str(progress.__file__)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_compilation_to_come_is_in_the_time_left():
+    pace = Pace()
+    for step in (0, 10, 20):
+        pace.add(Progress(step=step, steps=40, seconds=30 + step, compile_seconds=30, compile_ahead=25))
+    assert pace.seconds_left == pytest.approx(20 + 25)
+
+
+def test_a_wide_terminal_shows_terms_curve_and_what_else_there_is(columns):
+    columns(220)
+    stream, clock = Terminal(), Clock()
+    bar = ProgressBar(stream, clock=clock)
+    for step, total in enumerate([8.0, 4.0, 2.0, 1.0]):
+        terms = {"content": 0.25, "total_variation": 0.5}
+        bar(Progress(step, 9, total=total, terms=terms, label="a.jpg and 1 more", note="then 64×64: 3"))
+        clock.now += 1
+    line = stream.getvalue().split("\r")[-1]
+    assert "a.jpg and 1 more · 3/9 · loss 1 · █▆▃▁ · content 0.25, tv 0.5 · " in line
+    assert line.rstrip().endswith("then 64×64: 3")
+    columns(60)
+    assert "█" not in draw_bar(Progress(3, 9, total=1.0), Pace(), columns=59, losses=[2.0, 1.0])
+
+
+def test_what_is_done_after_the_last_record_leaves_the_full_bar_standing(columns, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    stream = Terminal()
+    with ProgressBar(stream, clock=Clock()) as bar:
+        bar(Progress(step=2, steps=2, total=1.0))
+        bar.doing("writing out.png")
+        until = time.monotonic() + 20
+        while "writing" not in stream.getvalue():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    first, last = stream.getvalue().split("\n")
+    assert first.startswith("\r100 %")
+    assert "writing out.png … 0:00" in last
+    assert last.endswith(" \r")  # and is gone in the end

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from jnst.cli import progress_bar
-from jnst.cli.progress_bar import ProgressBar
-from jnst.cli.waiting import Waiting
+from jnst.transfer import progress_bar
 from jnst.transfer.callbacks import Progress
+from jnst.transfer.progress_bar import ProgressBar
+from jnst.transfer.waiting import Waiting
 
 
 class Terminal(io.StringIO):
@@ -43,7 +43,9 @@ def test_it_is_said_again_and_again_until_it_is_over() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, without the second of patience."""
-    monkeypatch.setattr(progress_bar, "Waiting", lambda say, first, every: Waiting(say, first=0.0, every=every / 50))
+    monkeypatch.setattr(
+        progress_bar, "Waiting", lambda say, first, every, lock: Waiting(say, first=0.0, every=every / 50, lock=lock)
+    )
 
 
 def test_a_terminal_shows_a_spinner_that_the_bar_then_overwrites(impatient: None) -> None:
@@ -56,7 +58,7 @@ def test_a_terminal_shows_a_spinner_that_the_bar_then_overwrites(impatient: None
     lines = stream.getvalue().split("\r")
     spoken = [line for line in lines if "compiling" in line]
     assert len(spoken) > 1
-    assert all(re.fullmatch(r"[|/\\-] compiling 512×384 \(once per size\) … 0:0\d", line) for line in spoken)
+    assert all(re.fullmatch(r"[|/\\-] compiling 512×384 \(once per size\) … 0:0\d *", line) for line in spoken)
     last = max(index for index, line in enumerate(lines) if "compiling" in line)
     after = lines[last + 1]
     assert "1/2" in after
