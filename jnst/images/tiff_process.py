@@ -5,7 +5,9 @@ what it says on stderr tells which pages are damaged.
 """
 
 import contextlib
+import ctypes
 import json
+import mmap
 import os
 import re
 import subprocess
@@ -21,8 +23,9 @@ from jnst.images.samples import Pixels
 
 # Seconds for one picture, besides one for each two million pixels.
 TIME_LIMIT = 30.0
-# How libtiff says that a line could not be decoded; it fills the line somehow and goes on.
-_DAMAGE = re.compile(r"^\w*Decode\w*: .*", re.MULTILINE)
+_PIECE = 1 << 22  # bytes that are sent at a time
+# How libtiff says that a line could not be decoded, or libjpeg a block; it is filled somehow, and they go on.
+_DAMAGE = re.compile(r"^(\w*Decode\w*|JPEGLib): (?:Warning, )?(.*)", re.MULTILINE)
 
 
 def decode_apart(
@@ -70,7 +73,8 @@ def decode_apart(
     about, pixels, alpha = answer
     if "error" in about:
         raise ImageError(about["error"])
-    damage = (f"it is damaged ({said[0].strip()[:120]}); what could be decoded is kept",) if said else ()
+    what = ": ".join(said[0]).strip()[:120].rstrip(".") if said else ""
+    damage = (f"it is damaged ({what}); what could be decoded is kept",) if said else ()
     return pixels, alpha, about["format"], (*about["notes"], *damage)
 
 
@@ -92,6 +96,19 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
     return about, pixels, alpha
 
 
+def _send(array: np.ndarray) -> None:
+    """Writes the array to stdout, and gives up its memory piece by piece, since the other process has it by then."""
+    view = memoryview(array).cast("B")
+    for start in range(0, len(view), _PIECE):
+        piece = view[start : start + _PIECE]
+        sys.stdout.buffer.write(piece)
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # systems without it
+            first = -(-(array.ctypes.data + start) // mmap.PAGESIZE) * mmap.PAGESIZE
+            last = (array.ctypes.data + start + len(piece)) // mmap.PAGESIZE * mmap.PAGESIZE
+            forget = ctypes.CDLL(None).madvise
+            forget(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), mmap.MADV_DONTNEED)
+
+
 def main(path: str, allow_large: str, seconds: str) -> None:
     """Reads a file's bytes from stdin and writes its picture to stdout."""
     from jnst.images.reading import decode_picture
@@ -111,7 +128,7 @@ def main(path: str, allow_large: str, seconds: str) -> None:
         about["arrays"] = [[array.shape, str(array.dtype)] for array in arrays]
     sys.stdout.buffer.write(json.dumps(about).encode() + b"\n")
     for array in arrays:
-        sys.stdout.buffer.write(array.data)
+        _send(array)
 
 
 if __name__ == "__main__":
