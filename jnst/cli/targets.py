@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable_file(output, overwrite=arguments.overwrite)
     cache = configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
-    pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
+    pictures = [read_picture(style, allow_large=arguments.allow_large)[0].pixels for style in arguments.styles]
     targets = prepare_style(
         prepare_params(resolved.weights.params),
         pictures,

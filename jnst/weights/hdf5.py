@@ -3,8 +3,8 @@
 A file from somewhere else may be cut short, may link to other files of the machine, or may declare arrays that it does
 not hold. Whatever h5py says of such a file comes out as one WeightsError with the path in it.
 The library itself loops for ever in some damaged files. So a file is read by a child process under a time limit
-first, unless it comes with jnst, was written by jnst on this machine, or has passed this check before: whether it has
-is remembered in the cache, by what the system says of the file.
+first, unless it has the hash of one that comes with jnst, was written by jnst on this machine, or has passed this check
+before: whether it has is remembered in the cache, by what the system says of the file.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ import numpy as np
 
 from jnst.errors import JnstError, WeightsError
 from jnst.files import cache_directory, check_readable
+from jnst.weights.registry import CATALOGUE
 
 # Seconds that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
 TIME_LIMIT = 30.0
@@ -59,13 +60,15 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def is_known(path: Path) -> bool:
-    """Whether the file comes with jnst, was written by it, or has been checked, and has not been touched since."""
-    package = Path(__file__).parents[1]
-    folder = Path(os.path.realpath(path)).parent
-    if folder in (package / "data" / "weights", package.parent / "weights"):
-        return True
+    """Whether the file was written by jnst, or has been checked, and has not been touched since, or comes with jnst."""
     with suppress(OSError, JnstError):
-        return _mark(path).exists()
+        if _mark(path).exists():
+            return True
+    expected = {entry.bundled: entry.bundled_sha256 for entry in CATALOGUE.values() if entry.bundled}.get(path.name)
+    if expected is None:
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == expected
     return False
 
 

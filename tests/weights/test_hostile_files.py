@@ -1,5 +1,7 @@
 """Whatever a weights file claims: no crash, no memory that is not the file's, no endless loop, no error but ours."""
 
+import contextlib
+import hashlib
 import pickle
 import struct
 import subprocess
@@ -20,7 +22,8 @@ from jnst.errors import WeightsError
 from jnst.weights import hdf5
 from jnst.weights.convert import read_foreign
 from jnst.weights.foreign_files import read_pytorch
-from jnst.weights.store import describe_weights, random_weights, read_weights, write_weights
+from jnst.weights.registry import CATALOGUE, locate_weights
+from jnst.weights.store import describe_weights, random_weights, read_info, read_weights, write_weights
 
 ROOT = Path(__file__).parents[2]
 MUTATIONS = 2000
@@ -239,3 +242,37 @@ def test_without_a_cache_every_file_is_still_read(tmp_path, monkeypatch):
     monkeypatch.setenv("JNST_CACHE", str(tmp_path / "file" / "cache"))
     write_ours(tmp_path / "own.h5")
     assert read_weights(tmp_path / "own.h5").info.name == "small"
+
+
+def test_a_bundled_file_is_trusted_by_its_hash_alone(tmp_path, monkeypatch):
+    """Its place says nothing: the one that comes with jnst can be damaged as any other."""
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path / "cache"))
+    checked = []
+    monkeypatch.setattr(hdf5, "check_in_child", lambda path: checked.append(path))
+    bundled = [entry for entry in CATALOGUE.values() if entry.bundled]
+    assert len(bundled) == 2
+    for entry in bundled:
+        path = locate_weights(entry, tmp_path)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.bundled_sha256
+        assert read_info(path).architecture == entry.architecture
+    assert checked == []
+    monkeypatch.setattr("jnst.weights.registry.__file__", str(tmp_path / "site" / "jnst" / "weights" / "registry.py"))
+    installed = tmp_path / "site" / "jnst" / "data" / "weights" / "vgg16-small.h5"
+    installed.parent.mkdir(parents=True)
+    data = bytearray(path.read_bytes())
+    data[5000:5004] = b"\xff\xff\xff\xff"
+    installed.write_bytes(data)
+    assert locate_weights(CATALOGUE["vgg16-small"], tmp_path) == installed
+    with contextlib.suppress(WeightsError):
+        read_info(installed)
+    assert checked == [installed]
+
+
+def test_a_bundled_file_that_hangs_the_library_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hdf5, "TIME_LIMIT", 0.01)
+    path = tmp_path / "vgg16-small.h5"
+    write_ours(path)
+    (path.parent / "cache" / "checked").rename(tmp_path / "gone")
+    with pytest.raises(WeightsError, match="the HDF5 library had not read it after 0 seconds"):
+        read_weights(path)
