@@ -214,8 +214,8 @@ class Workshop:
                 bits=self.options.bits,
             )
         except ImageError as error:
-            # A name that is taken is this picture's own trouble; a disk that is full is everybody's and ends the job. It
-            # is no failure of this picture, which `--resume` has to make.
+            # A name that is taken is this picture's own trouble; a disk that is full is everybody's and ends the job:
+            # it is no failure of this picture, which `--resume` has to make.
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in _OWN_TROUBLE and not self.options.keep_going:
                 raise

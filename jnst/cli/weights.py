@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.errors import JnstError, WeightsError, describe_unknown, quote
 from jnst.vgg.layers import describe_width
 from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 
@@ -107,7 +107,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
     notes = dict(text.partition("=")[::2] for text in arguments.note)
     if not all(notes.values()):
-        raise WeightsError(f"--note {arguments.note[0]!r}; expected NAME=TEXT")
+        raise WeightsError(f"--note {quote(arguments.note[0])}; expected NAME=TEXT")
     info = convert_weights(
         source,
         output,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.images import libtiff
 from jnst.images.opening import open_picture
 from jnst.images.png_deep import around_one_pixel, read_deep_png
@@ -112,7 +112,9 @@ def decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: 
     if not raw and image.format != "PNG":
         return _decode_grey(path, image, profile)
     if raw and raw != "LA;16B" and raw[:-1] not in ("RGB;16", "RGBA;16", "RGBX;16"):
-        raise ImageError(f"{path} stores 16-bit colour as {raw!r}, which is not supported; save it with plain alpha")
+        raise ImageError(
+            f"{path} stores 16-bit colour as {quote(raw)}, which is not supported; save it with plain alpha"
+        )
     mode, has_alpha, key = "RGB" if raw[:3] == "RGB" else "L", raw[:2] == "LA" or raw[:4] == "RGBA", _key(image)
     size, orientation, pieces = _open_pieces(image, data, raw)
     transparent = has_alpha or key is not None

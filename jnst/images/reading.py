@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from jnst.errors import one_line
 from jnst.images.deep import find_orientation
 from jnst.images.libtiff import tiff_notes
 from jnst.images.opening import check_size, decoding, open_picture, read_bytes
@@ -105,7 +106,7 @@ def _finish(decoded: Decoded, orientation: int, name: str, notes: tuple[str, ...
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
         alpha = None
     alpha = None if alpha is None else _turn(alpha, orientation)
-    return Picture(_turn(pixels, orientation), alpha, name, (*notes, *more))
+    return Picture(_turn(pixels, orientation), alpha, name, tuple(map(one_line, (*notes, *more))))
 
 
 def _repair(data: bytes) -> tuple[bytes, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.images.avif import decode_avif
 from jnst.images.deep import Decoded as Decoded
 from jnst.images.deep import Pixels as Pixels
@@ -56,7 +56,7 @@ def _decode_bytes(path: str | os.PathLike[str], image: Image.Image, take: Callab
     mode = _split(take(slice(0, 1)), transparent)[0].mode
     if mode not in _COLOUR_MODES:
         known = "grey, RGB, palette and CMYK of 8 or 16 bits"
-        raise ImageError(f"{path} holds pixels of kind {mode!r}, which is not supported; supported are {known}")
+        raise ImageError(f"{path} holds pixels of kind {quote(mode)}, which is not supported; supported are {known}")
     convert, notes = make_converter(mode, image.info.get("icc_profile"))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if transparent else None

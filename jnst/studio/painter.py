@@ -12,7 +12,7 @@ import numpy as np
 
 from jnst.arrays import Params
 from jnst.config import Colors, Config
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.resizing import fit, resize, to_unit
 from jnst.loss.targets import blend_grams, loss_weights, make_targets, style_scales
 from jnst.transfer.initial import initial_image
@@ -68,7 +68,9 @@ def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
             raise ConfigError(describe_unknown("knob", name, fields))
         numbers: list[Any] = value if name == "blend" and isinstance(value, list) else [value]
         if name != "colors" and not all(type(number) in (int, float) for number in numbers):
-            raise ConfigError(f"{name} is {value!r}; expected a number" + (" per painting" if name == "blend" else ""))
+            raise ConfigError(
+                f"{name} is {quote(value)}; expected a number" + (" per painting" if name == "blend" else "")
+            )
         if name == "blend" and len(numbers) != len(knobs.blend):
             raise ConfigError(f"blend has {len(numbers)} weights; expected {len(knobs.blend)}, one per painting")
         checked[name] = (

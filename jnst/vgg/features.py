@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jnst.arrays import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
-from jnst.errors import ConfigError, WeightsError, check_choice
+from jnst.errors import ConfigError, WeightsError, check_choice, quote
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
 from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
@@ -117,7 +117,7 @@ def extract_features(
         WeightsError: where the parameters lack a layer or belong to a network of another width.
     """
     if isinstance(layers, str):
-        raise ConfigError(f"layers is the text {layers!r}; expected a list of names, such as [{layers!r}]")
+        raise ConfigError(f"layers is the text {quote(layers)}; expected a list of names, such as [{quote(layers)}]")
     if not isinstance(network, NetworkConfig):
         raise ConfigError(f"network is {type(network).__name__}; expected a NetworkConfig, such as config.network")
     check_choice("precision", precision, get_args(Precision))
