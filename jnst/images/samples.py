@@ -19,6 +19,7 @@ from jnst.images.profiles import make_converter
 from jnst.images.webp import decode_webp
 
 _COLOUR_MODES = ("RGB", "L", "CMYK", "YCbCr")
+_SAMPLE_FORMAT = 339
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
@@ -33,7 +34,7 @@ def decode_samples(path: str | os.PathLike[str], image: ImageFile.ImageFile, dat
     """
     if is_deep(image):
         return decode_deep(path, image, data)
-    _refuse_planar(path, image)
+    _refuse_odd_tiff(path, image)
     values = _decode_directly(image, data)
     if values is not None:
         return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]))
@@ -79,7 +80,13 @@ def _split(image: Image.Image, transparent: bool) -> tuple[Image.Image, Image.Im
     return image, None
 
 
-def _refuse_planar(path: str | os.PathLike[str], image: Image.Image) -> None:
-    depth = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (8,))
+def _refuse_odd_tiff(path: str | os.PathLike[str], image: Image.Image) -> None:
+    """What Pillow would read as something else."""
+    tags = getattr(image, "tag_v2", {})
+    depth = tags.get(ExifTags.Base.BitsPerSample, (8,))
+    if 2 in tags.get(_SAMPLE_FORMAT, ()):  # signed numbers; those of 16 bits are checked as grey levels
+        raise ImageError(
+            f"{path} stores signed numbers of {max(depth)} bits, which is not supported; save unsigned ones"
+        )
     if image.mode in ("RGB", "RGBA") and max(depth) > 8:
         raise ImageError(f"{path} stores {max(depth)}-bit colour in separate planes, which is not supported")

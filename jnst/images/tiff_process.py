@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,10 @@ import numpy as np
 from jnst.errors import ImageError
 from jnst.images.samples import Pixels
 
-# Seconds for one picture, besides one for each two million pixels.
+# Seconds of a processor for one picture, besides one for each two million pixels.
 TIME_LIMIT = 30.0
+_PATIENCE = 4  # times as long by the clock: other programs may be busy
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has used up its processor time
 _PIECE = 1 << 22  # bytes that are sent at a time
 # How libtiff says that a line could not be decoded, or libjpeg a block; it is filled somehow, and they go on.
 _DAMAGE = re.compile(r"^(\w*Decode\w*|JPEGLib): (?:Warning, )?(.*)", re.MULTILINE)
@@ -51,7 +54,7 @@ def decode_apart(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, env=environment
         )
         late = threading.Event()
-        timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
+        timer = threading.Timer(_PATIENCE * limit, lambda: (late.set(), process.kill()))
         timer.start()
         try:
             # All of the one, then all of the other: that process writes nothing before it has read everything.
@@ -66,7 +69,7 @@ def decode_apart(
             process.stdout.close()  # pyright: ignore[reportOptionalMemberAccess]
         complaints.seek(0)
         said = _DAMAGE.findall(complaints.read(1 << 20).decode("utf-8", "replace"))
-    if late.is_set():
+    if late.is_set() or process.returncode == _OUT_OF_TIME:
         raise ImageError(f"{path} is damaged: the TIFF library had not decoded it after {limit:.0f} seconds")
     if answer is None:
         raise ImageError(f"{path} is damaged: the TIFF library fails in it (exit code {process.returncode})")

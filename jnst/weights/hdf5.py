@@ -9,6 +9,7 @@ before: whether it has is remembered in the cache, by what the system says of th
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,8 +24,10 @@ from jnst.errors import JnstError, WeightsError
 from jnst.files import cache_directory, check_readable
 from jnst.weights.registry import CATALOGUE
 
-# Seconds that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
+# Seconds of a processor that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
 TIME_LIMIT = 30.0
+_PATIENCE = 4  # times as long by the clock: other programs may be busy
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has used up its processor time
 _MOST_MARKS = 1000
 _LARGEST_RATIO = 16  # of an array's bytes to those that the file holds; half-precision kernels shrink to 0.86
 _SMALL = 4096  # bytes below which an array is stored plainly
@@ -102,11 +105,16 @@ def check_in_child(path: Path) -> None:
     command = [sys.executable, "-P", str(script), os.path.abspath(path), str(int(limit) + 1)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=limit, env=environment, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=_PATIENCE * limit, env=environment, stdin=subprocess.DEVNULL
+        )
+        late = done.returncode == _OUT_OF_TIME
     except subprocess.TimeoutExpired:
-        raise WeightsError(f"{path} is damaged: the HDF5 library had not read it after {limit:.0f} seconds") from None
+        done, late = None, True
     except OSError as error:
         raise WeightsError(f"{path} cannot be checked before it is read: {error}") from error
+    if done is None or late:
+        raise WeightsError(f"{path} is damaged: the HDF5 library had not read it after {limit:.0f} seconds")
     if done.returncode == 3:
         reason = done.stdout.decode("utf-8", "replace").strip()
         raise WeightsError(f"{path} is damaged or truncated: {reason}")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import random
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -197,3 +198,38 @@ def test_a_tiff_that_crashes_its_library_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff_process.sys, "executable", "/bin/false")
     with pytest.raises(ImageError, match=r"a\.tif is damaged: the TIFF library fails in it \(exit code 1\)"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "message"),
+    [
+        ("f4", 3, "holds pixels of a kind that is not supported; save it as 8 or 16 bits"),
+        ("f2", 3, "holds pixels of a kind that is not supported"),
+        ("f8", 1, "holds pixels of a kind that is not supported"),
+        ("u4", 3, "holds pixels of a kind that is not supported"),
+        ("f4", 1, "holds pixels of kind 'F', which is not supported"),
+        ("i1", 1, "stores signed numbers of 8 bits, which is not supported"),
+        ("i2", 1, "holds grey levels from -"),
+        ("i4", 1, "holds grey levels from -"),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_of_numbers_that_are_no_colours_is_refused_as_that(dtype, channels, message, compression, tmp_path):
+    """Neither called damaged nor read as something else."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.linspace(-100, 100, 12 * 9 * channels).reshape(12, 9, channels).astype(dtype)
+    kind = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", values.squeeze(), photometric=kind, compression=compression)
+    with pytest.raises(ImageError, match=f"a.tif {message}"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_busy_machine_makes_no_tiff_damaged(tmp_path, monkeypatch):
+    """Processor time counts, not the clock."""
+    (tmp_path / "a.tif").write_bytes(encode("TIFF", compression="tiff_lzw"))
+    monkeypatch.setattr(tiff_process, "TIME_LIMIT", 2.0)
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\nsleep 2.5\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(tiff_process.sys, "executable", str(slow))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, PICTURE)
