@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jnst.devices import check_platform
@@ -23,6 +24,9 @@ LossTerms: TypeAlias = Mapping[str, jax.Array]
 LossWeights: TypeAlias = Mapping[str, float | jax.Array]
 """One factor per term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
 
+# Whatever is made of such an array, its mask would be lost without a word.
+MASKED = "is a masked array; expected a plain one, such as array.filled(0)"
+
 
 def check_array(kind: str, value: Any, *, axes: str = "height × width × channels") -> jax.Array:
     """The value as an array of floating point numbers with those axes.
@@ -35,12 +39,14 @@ def check_array(kind: str, value: Any, *, axes: str = "height × width × channe
     Raises:
         ArrayError: for another rank or type. Functions take one image or map, and `jax.vmap` makes many of one.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArrayError(f"{kind} {MASKED}")
     try:
         array = jnp.asarray(value)
     except (RuntimeError, AssertionError):
         check_platform()
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArrayError(f"{kind} is {type(value).__name__}; expected an array, {axes}") from error
     rank = axes.count("×") + 1
     if array.ndim != rank:

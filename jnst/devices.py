@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.errors import JnstError
+from jnst.errors import JnstError, quote
 
 # Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
 ROWS = "rows"
@@ -42,7 +42,7 @@ def missing_platform() -> str | None:
         hints = [_PLATFORMS[name][1] for name in wanted if name in _PLATFORMS and name not in there]
         return "; ".join(
             [
-                f"JAX_PLATFORMS is {asked!r}, which JAX cannot start here",
+                f"JAX_PLATFORMS is {quote(asked)}, which JAX cannot start here",
                 f"installed for JAX are: {', '.join(there)}",
                 *hints,
                 f"or set JAX_PLATFORMS={there[0]}",

@@ -10,7 +10,13 @@ _LONGEST_QUOTE, _LONGEST_WORD, _LONGEST_MESSAGE = 80, 400, 2000
 
 
 class JnstError(Exception):
-    """Base of every error that jnst raises on purpose."""
+    """Base of every error that jnst raises on purpose.
+
+    Whatever its message quotes, it is one line that any terminal can show (`one_line`).
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(one_line(item) if isinstance(item, str) else item for item in arguments))
 
 
 class ConfigError(JnstError, ValueError):
@@ -76,7 +82,7 @@ def describe_unknown(kind: str, given: str, known: Iterable[str]) -> str:
     if len(given) <= 200:
         close = difflib.get_close_matches(given, names, n=1) or difflib.get_close_matches(given.lower(), names, n=1)
     if close:
-        return f"unknown {kind} {quote(given)}; did you mean {close[0]!r}?"
+        return f"unknown {kind} {quote(given)}; did you mean {quote(close[0])}?"
     return f"unknown {kind} {quote(given)}; known are: {', '.join(names)}"
 
 

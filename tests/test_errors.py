@@ -1,6 +1,9 @@
 """What users are told."""
 
+import ast
+import pickle
 import random
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +49,23 @@ def test_a_message_is_one_printable_line() -> None:
     assert one_line("× · λ") == "× · λ"
     assert len(one_line("9" * 10_000)) < 100
     assert len(one_line("word " * 10_000)) == 2000
+
+
+@pytest.mark.parametrize("kind", [errors.JnstError, *CHILDREN])
+def test_every_message_is_one_line_that_any_terminal_can_show(kind) -> None:
+    """Whatever it quotes, also where the place that raises it forgot to."""
+    error = kind("no layer a\x1b[31m\nb\u202e\udc80 in " + "x" * 100_000)
+    assert str(error).isprintable()
+    assert str(error).startswith("no layer a\\x1b[31m\\nb\\u202e\\udc80 in xxx")
+    assert len(str(error)) < 500
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert kind("é − 4").args == ("é − 4",)
+
+
+def test_foreign_text_is_quoted_by_our_own_function() -> None:
+    """A quotation by Python's `repr` would be of any length."""
+    package = Path(errors.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FormattedValue):
+                assert node.conversion != ord("r"), f"{path.name}:{node.lineno}: say quote(…) in place of !r"

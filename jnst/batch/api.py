@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from jnst.arguments import check_callback, check_config, check_mapping
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
@@ -65,10 +66,15 @@ def stylize_batch(
     >>> [result.image.shape for result in stylize_batch(params, contents, contents[0], config)]
     [(32, 32, 3), (32, 32, 3)]
     """
+    check_mapping(params)
+    check_callback(callback)
+    configs = list(config) if isinstance(config, list | tuple) else [config]
+    for one in configs:
+        check_config(one)
     lists = {
         "contents": list(contents) if isinstance(contents, tuple) else _as_list(contents),
         "styles": _as_list(styles),
-        "configs": [config] if isinstance(config, Config) else list(config),
+        "configs": configs,
         "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
         "initials": [None] if initials is None else list(initials),
     }

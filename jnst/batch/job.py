@@ -1,9 +1,8 @@
 """A job of many pictures that can be killed at any time: what is left to do, doing it, and the summary at the end."""
 
-import datetime
+import dataclasses
 import functools
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,19 +10,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jnst.batch import remote
+from jnst.batch.counts import Counts, Interrupted, now
 from jnst.batch.gallery import write_contact_sheet
+from jnst.batch.inputs import Comparison
 from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.outlook import Outlook
-from jnst.batch.pipeline import Deliver, Options, Record, Workshop, recover
+from jnst.batch.pipeline import Deliver, Options, Workshop
+from jnst.batch.records import Record, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
 from jnst.batch.summary import Summary
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.errors import ConfigError, JnstError, one_line
+from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
-from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
+from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.weights.store import Weights
 
 
@@ -46,10 +48,6 @@ class FolderJob:
 
 # Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
 Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
-
-
-class _Interrupted(Exception):
-    """Raised in a callback to leave a batch."""
 
 
 def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Engine | None = None) -> Summary:
@@ -75,11 +73,11 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
     bad_rows = [row for row in job.bad_rows if job.share.owns(row)]
     with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
         before = latest(read_records(output))
-        todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest)
+        todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest, printer)
         total = len(mine) + len(bad_rows)
         manifest.append(_describe_job(job, weights, total, len(todo)))
         outlook = Outlook(len(todo), printer)
-        counts = _Counts(manifest, printer, outlook, total=total, finished=done_before + failed_before)
+        counts = Counts(manifest, printer, outlook, total=total, finished=done_before + failed_before)
         for row in bad_rows:
             counts.refuse(row)
         if todo:
@@ -87,8 +85,10 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
                 engine = functools.partial(_work_here, weights, job.options, printer, outlook)
             try:
                 engine(todo, counts.deliver, functools.partial(counts.watch, interruptions))
-            except _Interrupted:
+            except Interrupted:
                 printer.note("interrupted; what is finished is kept")
+            except ImageError as error:
+                raise ImageError(f"{error}; {counts.describe_kept(output)}") from error
         printer.close()
         summary = Summary(
             total,
@@ -152,10 +152,16 @@ def describe_plan(plan: Plan) -> str:
 
 
 def _left_over(
-    job: FolderJob, mine: Sequence[Entry], before: dict[str, Record], sha256: str, manifest: Manifest
+    job: FolderJob,
+    mine: Sequence[Entry],
+    before: dict[str, Record],
+    sha256: str,
+    manifest: Manifest,
+    printer: Silent,
 ) -> tuple[list[Entry], int, int]:
     """The entries still to be made, and how many were done and had failed before."""
-    states = [(entry, *find_state(job, entry, before, sha256)) for entry in mine]
+    comparison = Comparison()
+    states = [(entry, *find_state(job, entry, before, sha256, comparison)) for entry in mine]
     known = [entry for entry in mine if entry.name in before]
     if known and not job.resume and not job.options.overwrite:
         raise ConfigError(
@@ -170,15 +176,23 @@ def _left_over(
         )
     for _, _, recovered in states:
         if recovered is not None:
-            manifest.append(recovered | {"time": _now(), "recovered": True})
+            manifest.append(recovered | {"time": now(), "recovered": True})
     counts = Counter(state for _, state, _ in states)
-    return [entry for entry, state, _ in states if state == "new"], counts["done"], counts["failed"]
+    if counts["changed"]:
+        printer.note(f"{counts['changed']} are painted again, since their content or style has changed")
+    todo = [
+        dataclasses.replace(entry, replace=state == "changed")
+        for entry, state, _ in states
+        if state in ("new", "changed")
+    ]
+    return todo, counts["done"], counts["failed"]
 
 
 def find_state(
-    job: FolderJob, entry: Entry, before: dict[str, Record], sha256: str
-) -> tuple[Literal["new", "done", "failed", "taken"], Record | None]:
-    """What is known of an entry before the work: "taken" where another picture is in its place, which may not go.
+    job: FolderJob, entry: Entry, before: dict[str, Record], sha256: str, comparison: Comparison
+) -> tuple[Literal["new", "done", "failed", "changed", "taken"], Record | None]:
+    """What is known of an entry before the work: "taken" where another picture is in its place, which may not go,
+    "changed" where its own is made of files that have changed since.
 
     Also the record of a picture that was finished by a run which was killed before it could tell.
     """
@@ -188,63 +202,11 @@ def find_state(
         if record.get("status") == "failed" and not job.retry_failed:
             return "failed", None
         if there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
-            return "done", None
+            return ("changed" if comparison.has_changed(record, entry.content, entry.styles) else "done"), None
         if there and (recovered := recover(entry, output, sha256)) is not None:
-            return "done", recovered
+            changed = comparison.has_changed(recovered, entry.content, entry.styles)
+            return ("changed", None) if changed else ("done", recovered)
     return ("taken" if there and not job.options.overwrite else "new"), None
-
-
-class _Counts:
-    """Writes the lines of the book, and knows how far the job is."""
-
-    def __init__(self, manifest: Manifest, printer: Silent, outlook: Outlook, *, total: int, finished: int) -> None:
-        self.manifest, self.printer, self.outlook = manifest, printer, outlook
-        self.total, self.finished = total, finished
-        self.by_status: Counter[str] = Counter()
-        self.failures: list[str] = []
-        self.begin, self._lock = time.monotonic(), threading.Lock()
-
-    @property
-    def done(self) -> int:
-        return self.finished + sum(self.by_status.values())
-
-    def deliver(self, record: Record) -> None:
-        self.manifest.append(record | {"time": _now()})
-        with self._lock:
-            self.by_status[record["status"]] += 1
-        if record["status"] == "failed":
-            self._tell(f"{record['content']}: {record['reason']}")
-
-    def refuse(self, row: str) -> None:
-        """A row of a list that no picture can be made of."""
-        self.manifest.append({"kind": "row", "status": "failed", "reason": row, "time": _now()})
-        self.by_status["failed"] += 1
-        self._tell(row)
-
-    def _tell(self, failure: str) -> None:
-        failure = one_line(failure)
-        self.failures.append(failure)
-        self.printer.problem(failure)
-
-    def watch(self, interruptions: Interruptions, snapshot: BatchSnapshot | None) -> None:
-        if interruptions.signal:
-            raise _Interrupted
-        if snapshot is None:  # the work is done elsewhere
-            self.printer(Progress(self.done, self.total, seconds=time.monotonic() - self.begin))
-            return
-        first, losses = snapshot.progress[0], [one.total for one in snapshot.progress]
-        self.printer(
-            Progress(
-                step=self.done,
-                steps=self.total,
-                scale=first.scale,
-                scales=first.scales,
-                size=first.size,
-                total=sum(losses) / len(losses),
-                seconds=time.monotonic() - self.begin,
-                **self.outlook.fields(snapshot),
-            )
-        )
 
 
 def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Record:
@@ -258,9 +220,5 @@ def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Re
         "weights": {"name": weights.info.name, "sha256": weights.info.sha256},
         "lanes": job.options.lanes or "auto",
         "versions": versions(),
-        "time": _now(),
+        "time": now(),
     }
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -9,7 +9,7 @@ import glob
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jnst.batch import remote
@@ -100,10 +100,9 @@ class Manifest:
                 self._number += 1
 
     def _open(self) -> int:
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        except OSError as error:
-            raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        with self._disk_errors():
+            descriptor = os.open(self.path, flags, 0o666)
         if fcntl is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,10 +113,18 @@ class Manifest:
                 ) from None
             except OSError:  # a network disk without locks
                 pass
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            os.write(descriptor, b"\n")  # an earlier run was killed in the middle of a line
+        with self._disk_errors():
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                os.write(descriptor, b"\n")  # an earlier run was killed in the middle of a line
         return descriptor
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def append(self, record: dict[str, Any]) -> None:
         """Adds a line; when this returns, it is on the disk. Safe from several threads."""
@@ -129,13 +136,8 @@ class Manifest:
                 if len(self._part) >= _LINES_PER_PART:
                     self._part, self._number = [], self._number + 1
                 return
-            try:
-                data = line.encode()
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
-                os.fsync(self._descriptor)
-            except OSError as error:
-                raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
+            with self._disk_errors():
+                _write_whole(self._descriptor, line.encode())
 
     def _part_path(self) -> str:
         return self.path.replace(".jsonl", f"-{self._number:05d}.jsonl")
@@ -150,3 +152,16 @@ class Manifest:
 
     def __exit__(self, *reason: object) -> None:
         self.close()
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """All of the bytes behind the end, on the disk, or none of them."""
+    size = os.fstat(descriptor).st_size
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise

@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jnst.batch import remote
+from jnst.batch.inputs import describe_inputs, hash_bytes, without_stamps
 from jnst.batch.outlook import Outlook
+from jnst.batch.records import Record, finite, make_failure
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
 from jnst.config import to_dict
-from jnst.errors import ImageError, JnstError, one_line
+from jnst.errors import ImageError, JnstError
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
 from jnst.transfer.callbacks import BatchSnapshot, Silent
@@ -61,9 +64,9 @@ class _Ready(NamedTuple):
     item: Item
     alpha: np.ndarray | None
     notes: tuple[str, ...]
+    inputs: dict[str, Any]
 
 
-Record = dict[str, Any]
 Deliver = Callable[[Record], Any]
 
 
@@ -138,7 +141,7 @@ class Workshop:
                 ready = future.result()
             except Exception as error:  # a picture can be broken in ways that no library foresees
                 self.outlook.unreadable()
-                deliver(_failure(entry, error))
+                deliver(make_failure(entry, error))
                 continue
             self.outlook.read(ready.item)
             group = waiting.setdefault(ready.item.group, [])
@@ -151,8 +154,11 @@ class Workshop:
 
     def _read(self, entry: Entry) -> _Ready:
         """In a thread: from the files to an item at working size."""
-        styles = [self._style(path) for path in entry.styles]
-        picture = remote.read_picture(entry.content, allow_large=self.options.allow_large)
+        read = [self._style(path) for path in entry.styles]
+        styles = [style for style, _ in read]
+        hashes = {path: sha256 for path, (_, sha256) in zip(entry.styles, read, strict=True)}
+        picture, hashes[entry.content] = remote.read_picture(entry.content, allow_large=self.options.allow_large)
+        inputs = describe_inputs(entry.content, entry.styles, hashes)
         chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
@@ -167,11 +173,12 @@ class Workshop:
         )
         item = prepare(task)
         alpha = None if picture.alpha is None else _fit_alpha(picture.alpha, item.sizes[-1])
-        return _Ready(entry, item, alpha, picture.notes)
+        return _Ready(entry, item, alpha, picture.notes, inputs)
 
-    def _read_style(self, path: str) -> Picture | StyleTargets:
+    def _read_style(self, path: str) -> tuple[Picture | StyleTargets, str]:
+        """The style, and the hash of its file."""
         if is_style_file(path):
-            return read_style(path)
+            return read_style(path), hash_bytes(Path(path).read_bytes())
         try:
             return remote.read_picture(path, allow_large=self.options.allow_large)
         except ImageError as error:
@@ -187,7 +194,7 @@ class Workshop:
         except JnstError as error:
             if len(batch) == 1:
                 self.outlook.end()
-                deliver(_failure(batch[0].entry, error))
+                deliver(make_failure(batch[0].entry, error))
                 return []
             # One of them spoils the batch; alone, each gets what it deserves.
             return [done for ready in batch for done in self._paint([ready], deliver, callback)]
@@ -199,7 +206,7 @@ class Workshop:
         """In a thread: writes the picture, then tells of it."""
         entry, totals = ready.entry, result.trace["total"]
         if not np.isfinite(totals[0]) or not np.isfinite(result.image).all():
-            deliver(_failure(entry, JnstError("the loss is not finite for this picture")))
+            deliver(make_failure(entry, JnstError("the loss is not finite for this picture")))
             return
         record = {
             "kind": "item",
@@ -213,46 +220,31 @@ class Workshop:
             "width": result.image.shape[1],
             "stopped": result.stopped,
             "best_step": result.best_step,
-            "loss": [_plain(totals[0]), _plain(min(totals))],
+            "loss": [finite(totals[0]), finite(min(totals))],
             "seconds": round(seconds, 3),
             "notes": list(ready.notes),
+            "inputs": ready.inputs,
         }
         try:
             remote.write_picture(
                 remote.join(self.options.output, entry.name),
                 result.image,
-                overwrite=self.options.overwrite,
+                overwrite=self.options.overwrite or entry.replace,
                 alpha=ready.alpha,
-                metadata=record | {"config": to_dict(entry.config)},
+                metadata=record | {"config": to_dict(entry.config), "inputs": without_stamps(ready.inputs)},
                 rounding=entry.config.run.rounding,
                 quality=self.options.quality,
                 bits=self.options.bits,
             )
         except ImageError as error:
-            deliver(_failure(entry, error))
-            # A name that is taken is this picture's own trouble; a disk that is full is everybody's.
+            # A name that is taken is this picture's own trouble; a disk that is full is everybody's and ends the job:
+            # it is no failure of this picture, which `--resume` has to make.
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in _OWN_TROUBLE and not self.options.keep_going:
                 raise
+            deliver(make_failure(entry, error))
             return
         deliver(record)
-
-
-def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
-    """The record inside a picture that was finished by a run which was killed before it could tell; None if there is
-    no such picture."""
-    path = remote.join(output, entry.name)
-    if not remote.exists(path):
-        return None
-    try:
-        record = remote.read_picture_metadata(path)
-    except ImageError:
-        return None
-    if not record or record.get("key") != entry.key(weights_sha256):
-        return None
-    # What a file says of itself counts for no more than the key, which only this entry has.
-    own = {"kind": "item", "name": entry.name, "status": "done", "content": entry.content, "styles": [*entry.styles]}
-    return {name: value for name, value in record.items() if name != "config"} | own
 
 
 def _ahead(
@@ -265,24 +257,6 @@ def _ahead(
         if len(pending) > _READ_AHEAD:
             yield pending.popleft()
     yield from pending
-
-
-def _failure(entry: Entry, error: BaseException) -> Record:
-    reason = one_line(str(error).partition("\n")[0]) or type(error).__name__
-    if not isinstance(error, JnstError):
-        reason = f"{type(error).__name__}: {reason}"
-    return {
-        "kind": "item",
-        "name": entry.name,
-        "status": "failed",
-        "content": entry.content,
-        "styles": list(entry.styles),
-        "reason": reason,
-    }
-
-
-def _plain(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None
 
 
 def _fit_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:

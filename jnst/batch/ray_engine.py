@@ -10,7 +10,8 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jnst.batch.pipeline import Deliver, Options, Workshop, recover
+from jnst.batch.pipeline import Deliver, Options, Workshop
+from jnst.batch.records import recover
 from jnst.batch.worklist import Entry
 from jnst.errors import ConfigError
 from jnst.weights.store import Weights

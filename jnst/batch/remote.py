@@ -5,6 +5,7 @@ that reading and writing them is the same code for both.
 """
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 
 from jnst.errors import ConfigError, ImageError
 from jnst.files import write_atomically
-from jnst.images.reading import Picture, read_image
+from jnst.images.opening import read_bytes as read_local
+from jnst.images.reading import Picture, decode_picture
 from jnst.images.writing import read_metadata, write_image
 
 
@@ -135,12 +137,10 @@ def _temporary(path: str, data: bytes | None) -> Iterator[Path]:
             raise ImageError(str(error).replace(str(local), path)) from error.__cause__
 
 
-def read_picture(path: str, *, allow_large: bool = False) -> Picture:
-    """`jnst.read_image` of a path or URL."""
-    if not is_remote(path):
-        return read_image(path, allow_large=allow_large)
-    with _temporary(path, read_bytes(path)) as local:
-        return read_image(local, allow_large=allow_large)
+def read_picture(path: str, *, allow_large: bool = False) -> tuple[Picture, str]:
+    """`jnst.read_image` of a path or URL, and the SHA-256 of the bytes that were read."""
+    data = read_bytes(path) if is_remote(path) else read_local(path)
+    return decode_picture(path, data, allow_large=allow_large), hashlib.sha256(data).hexdigest()
 
 
 def read_picture_metadata(path: str) -> dict[str, Any] | None:

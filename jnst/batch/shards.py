@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jax
 
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def parse_share(text: str) -> Share:
     except ValueError:
         share = Share(-1, 0)
     if not 0 <= share.index < share.count:
-        raise ConfigError(f"shard is {text!r}; expected I/N with I from 1 to N, such as 2/8, or auto")
+        raise ConfigError(f"shard is {quote(text)}; expected I/N with I from 1 to N, such as 2/8, or auto")
     return share
 
 

@@ -35,6 +35,7 @@ class Entry:
 
     name: of the result, relative to the output folder, with slashes; unique in a job.
     content, styles: paths or URLs; several styles are blended.
+    replace: whether an earlier result of this very job, made of files that have changed since, gives way.
     """
 
     name: str
@@ -43,9 +44,10 @@ class Entry:
     config: Config = field(repr=False)
     seed: int = 0
     style_weights: tuple[float, ...] | None = None
+    replace: bool = False
 
     def key(self, weights_sha256: str) -> str:
-        """Hash of everything that the result depends on, but for the bytes of the pictures."""
+        """Hash of everything that the result depends on, but for the bytes of the pictures (`Comparison`)."""
         told = [self.content, self.styles, to_dict(self.config), self.seed, self.style_weights, weights_sha256]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

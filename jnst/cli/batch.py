@@ -148,16 +148,17 @@ def _report(arguments: argparse.Namespace, summary: Any, share: Any) -> None:
 
 def _show_plan(job: Any, sha256: str, *, as_json: bool) -> int:
     """Prints what would be done, and makes nothing. Returns 1 where something could not be."""
+    from jnst.batch.inputs import Comparison
     from jnst.batch.job import find_state
     from jnst.batch.manifest import latest, read_records
     from jnst.batch.remote import exists, join
 
     output = job.options.output
     before = latest(read_records(output)) if exists(output) else {}
-    rows = []
+    rows, comparison = [], Comparison()
     for entry in job.entries:
         if job.share.owns(entry.name):
-            state = find_state(job, entry, before, sha256)[0]
+            state = find_state(job, entry, before, sha256, comparison)[0]
             rows.append(
                 {
                     "content": entry.content,
@@ -174,7 +175,7 @@ def _show_plan(job: Any, sha256: str, *, as_json: bool) -> int:
             print(one_line(f"{row['state']}: {row['content']} in {' + '.join(row['styles'])} -> {row['output']}"))
         for line in bad:
             print(one_line(f"failed: {line}"))
-        new = sum(row["state"] == "new" for row in rows)
+        new = sum(row["state"] in ("new", "changed") for row in rows)
         print(f"{new} of {len(rows)} pictures to make; nothing was written")
     return int(bool(bad) or any(row["state"] == "taken" for row in rows))
 

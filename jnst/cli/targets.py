@@ -59,7 +59,7 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Pa
     for notice in filter(None, (cache, *resolved.notices)):
         printer.note(notice)
     printer.doing("reading the pictures")
-    pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
+    pictures = [read_picture(style, allow_large=arguments.allow_large)[0].pixels for style in arguments.styles]
     printer.doing("computing Gram matrices")
     targets = prepare_style(
         prepare_params(resolved.weights.params),

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.errors import JnstError, WeightsError, describe_unknown
+from jnst.errors import JnstError, WeightsError, describe_unknown, quote
 from jnst.transfer.callbacks import Silent
 from jnst.transfer.progress_bar import ProgressBar
 from jnst.vgg.layers import describe_width
@@ -123,7 +123,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
     notes = dict(text.partition("=")[::2] for text in arguments.note)
     if not all(notes.values()):
-        raise WeightsError(f"--note {arguments.note[0]!r}; expected NAME=TEXT")
+        raise WeightsError(f"--note {quote(arguments.note[0])}; expected NAME=TEXT")
     with ProgressBar(sys.stderr) as printer:
         printer.doing(f"converting {source.name}")
         info = convert_weights(

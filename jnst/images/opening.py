@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from jnst.errors import ImageError
 
@@ -24,6 +24,7 @@ _BEGINNINGS = {
     "little-endian TIFF": (0, b"II*\0"),
     "big-endian TIFF": (0, b"MM\0*"),
 }
+_SAMPLE_FORMAT = 339
 _lock = threading.Lock()
 
 
@@ -68,9 +69,22 @@ def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
 def _describe_unidentified(data: bytes) -> str:
     for name, (place, beginning) in _BEGINNINGS.items():
         if data[place : place + len(beginning)] == beginning:
+            if "TIFF" in name and _has_unknown_samples(data):
+                return "holds pixels of a kind that is not supported; save it as 8 or 16 bits a channel, unsigned"
             return f"is damaged or cut off (it begins as {name} does, and its header cannot be read)"
     hint = "; HEIC must be converted first" if data[4:11] in (b"ftyphei", b"ftypmif") else ""
     return f"is not a picture jnst can read{hint}; it reads {', '.join(READABLE)}"
+
+
+def _has_unknown_samples(data: bytes) -> bool:
+    """Whether a TIFF file says that it holds floating-point numbers, or more than 16 bits each."""
+    with contextlib.suppress(Exception):  # of a damaged file, anything
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return 3 in tags.get(_SAMPLE_FORMAT, ()) or max(tags[ExifTags.Base.BitsPerSample]) > 16
+    return False
 
 
 def open_picture(data: bytes) -> ImageFile.ImageFile:

@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jnst.arrays import Image, check_array
+from jnst.arguments import check_space
+from jnst.arrays import MASKED, Image, check_array
 from jnst.config import PixelSpace
 from jnst.devices import check_platform
 from jnst.errors import ArrayError, ImageError
@@ -27,12 +29,14 @@ def as_unit(image: Any) -> jax.Array:
     >>> as_unit(np.array([0, 255], np.uint8)).tolist()
     [0.0, 1.0]
     """
+    if isinstance(image, np.ma.MaskedArray):
+        raise ImageError(f"picture {MASKED}")
     try:
         array = jnp.asarray(image)
     except (RuntimeError, AssertionError):
         check_platform()
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ImageError(f"picture is {type(image).__name__}; expected an array, height × width × 3") from error
     if array.dtype in (jnp.uint8, jnp.uint16):
         return array.astype(jnp.float32) / jnp.float32(jnp.iinfo(array.dtype).max)
@@ -67,6 +71,7 @@ def encode(image: Image, space: PixelSpace) -> Image:
         ArrayError: for another shape; for several images use `jax.vmap`.
         ImageError: for whole numbers of another type.
     """
+    check_space(space)
     rgb = _three_channels("the image", as_unit(image))
     mean, std = _per_channel(space.mean), _per_channel(space.std)
     encoded = (space.scale * rgb - mean) / std
@@ -79,6 +84,7 @@ def decode(encoded: Image, space: PixelSpace) -> Image:
     Raises:
         ArrayError: for another shape (for several images use `jax.vmap`), or whole numbers.
     """
+    check_space(space)
     encoded = _three_channels("the encoded image", encoded)
     mean, std = _per_channel(space.mean), _per_channel(space.std)
     ordered = encoded[..., ::-1] if space.order == "bgr" else encoded

@@ -30,7 +30,7 @@ def encode_png16(
         chunks.append((b"iTXt", body))
     chunks.append((b"IDAT", zlib.compress(_filter_rows(image), 6)))
     chunks.append((b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
+    return _SIGNATURE + b"".join(encode_chunk(kind, body) for kind, body in chunks)
 
 
 def _filter_rows(image: npt.NDArray[np.unsignedinteger]) -> bytes:
@@ -44,5 +44,6 @@ def _filter_rows(image: npt.NDArray[np.unsignedinteger]) -> bytes:
     return filtered.tobytes()
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def encode_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG file: length, name, content, CRC-32."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -15,7 +15,9 @@ _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _LONGEST_TEXT = 1 << 20  # as Pillow's own limit
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
+    """Where a chunk lies in the file, and whether its checksum is right."""
+
     name: bytes
     start: int
     stop: int
@@ -36,7 +38,7 @@ def repair_png(data: bytes, *, bare: bool = False) -> tuple[bytes, tuple[str, ..
         ValueError: where the picture itself is damaged or cut off.
     """
     kept, dropped, end = [], [], False
-    for chunk in _chunks(data):
+    for chunk in walk_chunks(data):
         critical = chunk.name[0] & 0x20 == 0
         if critical and not chunk.sound:
             raise ValueError(f"the checksum of its {chunk.name.decode()} is wrong")
@@ -59,7 +61,8 @@ def repair_png(data: bytes, *, bare: bool = False) -> tuple[bytes, tuple[str, ..
     return SIGNATURE + b"".join(data[chunk.start : chunk.stop] for chunk in kept), notes
 
 
-def _chunks(data: bytes) -> Iterator[_Chunk]:
+def walk_chunks(data: bytes) -> Iterator[Chunk]:
+    """The chunks of a PNG file in their order. Raises ValueError where the file ends too early."""
     start = len(SIGNATURE)
     while start < len(data):
         if start + 12 > len(data):
@@ -71,7 +74,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         if not name.isalpha() or not name.isascii():
             raise ValueError("it has a chunk without a name")
         found = zlib.crc32(memoryview(data)[start + 4 : stop - 4])
-        yield _Chunk(name, start, stop, found == int.from_bytes(data[stop - 4 : stop], "big"))
+        yield Chunk(name, start, stop, found == int.from_bytes(data[stop - 4 : stop], "big"))
         start = stop
 
 

@@ -4,13 +4,15 @@ Whatever a file says about orientation, colour profile, palette, grey, CMYK or d
 decoded by libtiff, which can loop and writes to the terminal by itself: in a process of its own (`tiff_process`).
 """
 
-import contextlib
 import os
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from jnst.errors import one_line
+from jnst.images.deep import find_orientation
+from jnst.images.libtiff import tiff_notes
 from jnst.images.opening import check_size, decoding, open_picture, read_bytes
 from jnst.images.opening import readable_suffixes as readable_suffixes
 from jnst.images.png_chunks import SIGNATURE, repair_png
@@ -91,11 +93,10 @@ def decode_picture(
                 from jnst.images.tiff_process import decode_apart
 
                 return Picture(*decode_apart(path, data, image.width * image.height, allow_large=allow_large))
-            notes = (*repaired, *_note_frames(image))
+            notes = (*repaired, *_note_frames(image), *(tiff_notes(image, data) if isolated else ()))
             decoded = decode_samples(path, image, data)
-            # After the samples, since asking can decode them. Pillow turns TIFF files itself while loading; whether the
-            # tag is still there afterwards says nothing.
-            orientation = 1 if name == "TIFF" else _orientation(image)
+            # Pillow turns TIFF files itself while loading; whether the tag is still there afterwards says nothing.
+            orientation = 1 if name == "TIFF" else find_orientation(image, data)
         del image  # and Pillow's copy of the samples with it
     return _finish(decoded, orientation, name, notes)
 
@@ -105,7 +106,7 @@ def _finish(decoded: Decoded, orientation: int, name: str, notes: tuple[str, ...
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
         alpha = None
     alpha = None if alpha is None else _turn(alpha, orientation)
-    return Picture(_turn(pixels, orientation), alpha, name, (*notes, *more))
+    return Picture(_turn(pixels, orientation), alpha, name, tuple(map(one_line, (*notes, *more))))
 
 
 def _repair(data: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -122,12 +123,6 @@ def _note_frames(image: Image.Image) -> tuple[str, ...]:
     frames = getattr(image, "n_frames", 1)
     # An MPO file is a JPEG with a preview or the other eye's view behind it.
     return () if frames == 1 or image.format == "MPO" else (f"first of {frames} frames",)
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    with contextlib.suppress(Exception):  # whatever is wrong with the tags, the pixels are there
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return 1
 
 
 def _turn(array: Pixels, orientation: int) -> Pixels:

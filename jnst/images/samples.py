@@ -3,25 +3,23 @@
 Pictures are converted some rows at a time. Beside Pillow's own copy of four bytes a pixel there is only the result.
 """
 
-import ctypes
-import functools
 import os
-import sys
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from jnst.errors import ImageError
-from jnst.images.opening import open_picture
+from jnst.errors import ImageError, quote
+from jnst.images.avif import decode_avif
+from jnst.images.deep import Decoded as Decoded
+from jnst.images.deep import Pixels as Pixels
+from jnst.images.deep import bands, crop, decode_deep, is_deep
 from jnst.images.profiles import make_converter
-
-Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
-Decoded: TypeAlias = tuple[Pixels, Pixels | None, tuple[str, ...]]
+from jnst.images.webp import decode_webp
 
 _COLOUR_MODES = ("RGB", "L", "CMYK", "YCbCr")
+_SAMPLE_FORMAT = 339
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
@@ -34,27 +32,23 @@ def decode_samples(path: str | os.PathLike[str], image: ImageFile.ImageFile, dat
         ImageError: for samples of a kind that is not supported.
         Exception: whatever a decoder raises.
     """
-    if ";16" in _raw_modes(image):
-        return _decode_deep(path, image, data)
-    _refuse_planar(path, image)
-    if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1 and _libwebp() is not None:
-        values = _decode_webp(image, data)
+    if is_deep(image):
+        return decode_deep(path, image, data)
+    _refuse_odd_tiff(path, image)
+    values = _decode_directly(image, data)
+    if values is not None:
         return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]))
     image.load()
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        return _decode_grey16(path, image)
-    return _decode_bytes(path, image, lambda rows: _crop(image, rows))
+    return _decode_bytes(path, image, lambda rows: crop(image, rows))
 
 
-def _bands(image: Image.Image) -> Iterator[slice]:
-    """The picture's rows, some at a time."""
-    height = max(1, _BAND // image.width)
-    for top in range(0, image.height, height):
-        yield slice(top, min(top + height, image.height))
-
-
-def _crop(image: Image.Image, rows: slice) -> Image.Image:
-    return image.crop((0, rows.start, image.width, rows.stop))
+def _decode_directly(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8] | None:
+    """RGB or RGBA of formats that Pillow needs many times the picture's memory for; None where it has to be used."""
+    if image.format == "WEBP":
+        return decode_webp(image, data)
+    if image.format == "AVIF" and image.mode in ("RGB", "RGBA"):
+        return decode_avif(data, image.width, image.height, alpha=image.mode == "RGBA")
+    return None
 
 
 def _decode_bytes(path: str | os.PathLike[str], image: Image.Image, take: Callable[[slice], Image.Image]) -> Decoded:
@@ -63,11 +57,11 @@ def _decode_bytes(path: str | os.PathLike[str], image: Image.Image, take: Callab
     mode = _split(take(slice(0, 1)), transparent)[0].mode
     if mode not in _COLOUR_MODES:
         known = "grey, RGB, palette and CMYK of 8 or 16 bits"
-        raise ImageError(f"{path} holds pixels of kind {mode!r}, which is not supported; supported are {known}")
+        raise ImageError(f"{path} holds pixels of kind {quote(mode)}, which is not supported; supported are {known}")
     convert, notes = make_converter(mode, image.info.get("icc_profile"))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if transparent else None
-    for rows in _bands(image):
+    for rows in bands(image, _BAND):
         colour, opacity = _split(take(rows), transparent)
         pixels[rows] = np.asarray(colour.convert("RGB") if convert is None else convert(colour))
         if alpha is not None and opacity is not None:
@@ -86,106 +80,13 @@ def _split(image: Image.Image, transparent: bool) -> tuple[Image.Image, Image.Im
     return image, None
 
 
-def _decode_grey16(path: str | os.PathLike[str], image: Image.Image) -> Decoded:
+def _refuse_odd_tiff(path: str | os.PathLike[str], image: Image.Image) -> None:
+    """What Pillow would read as something else."""
     tags = getattr(image, "tag_v2", {})
-    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # Pillow turns only 8 bits round
-    key = image.info.get("transparency")
-    pixels = np.empty((image.height, image.width, 3), np.uint16)
-    alpha = np.empty(pixels.shape[:2], np.uint16) if isinstance(key, int) else None
-    for rows in _bands(image):
-        values = np.asarray(_crop(image, rows))
-        if values.min() < 0 or values.max() > 65_535:
-            raise ImageError(f"{path} holds grey levels from {values.min()} to {values.max()}; expected 0 to 65535")
-        pixels[rows] = (65_535 - values if inverted else values)[..., None]
-        if alpha is not None:
-            alpha[rows] = np.where(values == key, 0, 65_535)
-    return _convert_deep(pixels, alpha, "L", image.info.get("icc_profile"))
-
-
-def _raw_modes(image: ImageFile.ImageFile) -> str:
-    """How the file's samples are packed, in Pillow's words, such as 'RGB;16B'; empty for grey and for most formats."""
-    if image.mode not in ("RGB", "RGBA"):
-        return ""
-    modes = {tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile}
-    return modes.pop() if len(modes) == 1 else ""
-
-
-def _refuse_planar(path: str | os.PathLike[str], image: Image.Image) -> None:
-    depth = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (8,))
+    depth = tags.get(ExifTags.Base.BitsPerSample, (8,))
+    if 2 in tags.get(_SAMPLE_FORMAT, ()):  # signed numbers; those of 16 bits are checked as grey levels
+        raise ImageError(
+            f"{path} stores signed numbers of {max(depth)} bits, which is not supported; save unsigned ones"
+        )
     if image.mode in ("RGB", "RGBA") and max(depth) > 8:
         raise ImageError(f"{path} stores {max(depth)}-bit colour in separate planes, which is not supported")
-
-
-def _decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
-    """16-bit colour. Pillow keeps one byte of two, and the byte order it is told decides which: so ask it twice."""
-    raw = _raw_modes(image)
-    pixels = np.zeros((image.height, image.width, 3), np.uint16)
-    alpha = np.zeros(pixels.shape[:2], np.uint16) if raw[:2] == "LA" or raw[:4] == "RGBA" else None
-
-    def add(mode: str, scale: int, take: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
-        with open_picture(data) as half:
-            half.tile = [
-                tile._replace(args=mode if isinstance(tile.args, str) else (mode, *(tile.args or ("",))[1:]))
-                for tile in half.tile
-            ]
-            half.load()
-            for rows in _bands(half):
-                colour, opacity = take(np.asarray(_crop(half, rows)).astype(np.uint16) * np.uint16(scale))
-                pixels[rows] += colour
-                if alpha is not None:
-                    alpha[rows] += opacity
-
-    if raw == "LA;16B":
-        # Four bytes a pixel, taken as they are.
-        add("RGBA", 256, lambda values: (values[..., 0:1], values[..., 2]))
-        add("RGBA", 1, lambda values: (values[..., 1:2], values[..., 3]))
-    elif raw[:-1] in ("RGB;16", "RGBA;16", "RGBX;16"):
-        order = raw[-1] if raw[-1] in "BL" else ("L" if sys.byteorder == "little" else "B")
-        opposite = raw[:-1] + ("L" if order == "B" else "B")
-        for mode, scale in ((raw, 256), (opposite, 1)):
-            add(mode, scale, lambda values: (values[..., :3], values[..., -1]))
-    else:
-        raise ImageError(f"{path} stores 16-bit colour as {raw!r}, which is not supported; save it with plain alpha")
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, tuple):
-        alpha = np.where((pixels == np.array(transparent, np.uint16)).all(axis=2), 0, 65_535).astype(np.uint16)
-    return _convert_deep(pixels, alpha, "RGB", image.info.get("icc_profile"))
-
-
-def _convert_deep(pixels: Pixels, alpha: Pixels | None, mode: str, profile: bytes | None) -> Decoded:
-    """16 bits to sRGB; where a profile changes something, at 8 bits, which is what Pillow's transforms take."""
-    convert, notes = make_converter(mode, profile)
-    if convert is None:
-        return pixels, alpha, notes
-    converted = np.empty(pixels.shape, np.uint8)
-    height = max(1, _BAND // pixels.shape[1])
-    for top in range(0, pixels.shape[0], height):
-        band = (pixels[top : top + height] >> 8).astype(np.uint8)
-        converted[top : top + height] = np.asarray(convert(Image.fromarray(band if mode == "RGB" else band[..., 0])))
-    return converted, None if alpha is None else (alpha >> 8).astype(np.uint8), ("converted to sRGB at 8 bits",)
-
-
-@functools.cache
-def _libwebp() -> ctypes.CDLL | None:
-    """The library behind Pillow's WebP, where it can be called: Pillow itself decodes stills as animations, which
-    takes eighteen bytes a pixel."""
-    try:
-        from PIL import _webp
-
-        library = ctypes.CDLL(_webp.__file__)
-        for name in ("WebPDecodeRGBInto", "WebPDecodeRGBAInto"):
-            function = getattr(library, name)
-            function.restype = ctypes.c_void_p
-            function.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    except (ImportError, OSError, AttributeError):
-        return None
-    return library
-
-
-def _decode_webp(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8]:
-    channels = 4 if image.mode == "RGBA" else 3
-    out = np.zeros((image.height, image.width, channels), np.uint8)
-    decode = getattr(_libwebp(), "WebPDecodeRGBAInto" if channels == 4 else "WebPDecodeRGBInto")
-    if not decode(data, len(data), out.ctypes.data, out.nbytes, image.width * channels):
-        raise ValueError("its data cannot be decoded")
-    return out

@@ -5,9 +5,12 @@ what it says on stderr tells which pages are damaged.
 """
 
 import contextlib
+import ctypes
 import json
+import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,10 +22,13 @@ import numpy as np
 from jnst.errors import ImageError
 from jnst.images.samples import Pixels
 
-# Seconds for one picture, besides one for each two million pixels.
+# Seconds of a processor for one picture, besides one for each two million pixels.
 TIME_LIMIT = 30.0
-# How libtiff says that a line could not be decoded; it fills the line somehow and goes on.
-_DAMAGE = re.compile(r"^\w*Decode\w*: .*", re.MULTILINE)
+_PATIENCE = 4  # times as long by the clock: other programs may be busy
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has used up its processor time
+_PIECE = 1 << 22  # bytes that are sent at a time
+# How libtiff says that a line could not be decoded, or libjpeg a block; it is filled somehow, and they go on.
+_DAMAGE = re.compile(r"^(\w*Decode\w*|JPEGLib): (?:Warning, )?(.*)", re.MULTILINE)
 
 
 def decode_apart(
@@ -48,7 +54,7 @@ def decode_apart(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, env=environment
         )
         late = threading.Event()
-        timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
+        timer = threading.Timer(_PATIENCE * limit, lambda: (late.set(), process.kill()))
         timer.start()
         try:
             # All of the one, then all of the other: that process writes nothing before it has read everything.
@@ -63,14 +69,15 @@ def decode_apart(
             process.stdout.close()  # pyright: ignore[reportOptionalMemberAccess]
         complaints.seek(0)
         said = _DAMAGE.findall(complaints.read(1 << 20).decode("utf-8", "replace"))
-    if late.is_set():
+    if late.is_set() or process.returncode == _OUT_OF_TIME:
         raise ImageError(f"{path} is damaged: the TIFF library had not decoded it after {limit:.0f} seconds")
     if answer is None:
         raise ImageError(f"{path} is damaged: the TIFF library fails in it (exit code {process.returncode})")
     about, pixels, alpha = answer
     if "error" in about:
         raise ImageError(about["error"])
-    damage = (f"it is damaged ({said[0].strip()[:120]}); what could be decoded is kept",) if said else ()
+    what = ": ".join(said[0]).strip()[:120].rstrip(".") if said else ""
+    damage = (f"it is damaged ({what}); what could be decoded is kept",) if said else ()
     return pixels, alpha, about["format"], (*about["notes"], *damage)
 
 
@@ -92,6 +99,19 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
     return about, pixels, alpha
 
 
+def _send(array: np.ndarray) -> None:
+    """Writes the array to stdout, and gives up its memory piece by piece, since the other process has it by then."""
+    view = memoryview(array).cast("B")
+    for start in range(0, len(view), _PIECE):
+        piece = view[start : start + _PIECE]
+        sys.stdout.buffer.write(piece)
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # systems without it
+            first = -(-(array.ctypes.data + start) // mmap.PAGESIZE) * mmap.PAGESIZE
+            last = (array.ctypes.data + start + len(piece)) // mmap.PAGESIZE * mmap.PAGESIZE
+            forget = ctypes.CDLL(None).madvise
+            forget(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), mmap.MADV_DONTNEED)
+
+
 def main(path: str, allow_large: str, seconds: str) -> None:
     """Reads a file's bytes from stdin and writes its picture to stdout."""
     from jnst.images.reading import decode_picture
@@ -111,7 +131,7 @@ def main(path: str, allow_large: str, seconds: str) -> None:
         about["arrays"] = [[array.shape, str(array.dtype)] for array in arrays]
     sys.stdout.buffer.write(json.dumps(about).encode() + b"\n")
     for array in arrays:
-        sys.stdout.buffer.write(array.data)
+        _send(array)
 
 
 if __name__ == "__main__":

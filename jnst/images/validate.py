@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jnst.arrays import MASKED
 from jnst.errors import ConfigError, ImageError
 
 # Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
@@ -29,10 +30,12 @@ def validate_image(image: Any, kind: str) -> None:
     """
     if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
         raise ImageError(f"the {kind} image is a path or text, not an array; read the file with jnst.read_image")
+    if isinstance(image, np.ma.MaskedArray):
+        raise ImageError(f"the {kind} image {MASKED}")
     traced = isinstance(image, Tracer)
     try:
         array: Any = image if traced else np.asarray(image)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ImageError(f"the {kind} image is no array ({str(error).partition(chr(10))[0]})") from error
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ImageError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jnst.arguments import check_config
 from jnst.arrays import FeatureMap, Image, Params
 from jnst.config import Config
 from jnst.images.pixel_space import as_unit, encode, translate
@@ -39,6 +40,7 @@ def features(params: Params, rgb: Image | np.ndarray, layers: Sequence[str], con
     >>> features(params, np.zeros((32, 48, 3), np.uint8), ["relu1_1"], Config())["relu1_1"].shape
     (32, 48, 64)
     """
+    check_config(config)
     validate_image(rgb, "RGB")
     x = translate(encode(as_unit(rgb), config.variable), config.variable, config.network_input)
     return dict(extract_features(params, x, layers, config.network, precision=config.precision))

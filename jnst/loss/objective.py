@@ -2,12 +2,14 @@
 
 import functools
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import Image, LossTerms, LossWeights, Params, Scalar
+from jnst.arguments import check_config, check_kind
+from jnst.arrays import Image, LossTerms, LossWeights, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
@@ -57,6 +59,9 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
     Returns:
         "content", "style", "total_variation", and the extra terms that the targets were made for.
     """
+    check_config(config)
+    check_kind("targets", targets, Targets, "what jnst.make_targets returns")
+    image = check_array("the image", image, axes="height × width × 3")
     extent, terms = targets.extent, terms_of(targets)
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     maps = feature_maps(params, image, layers_seen(terms, config), config, extent)
@@ -81,6 +86,8 @@ def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
     >>> weigh({"content": jnp.float32(2), "style": jnp.float32(3)}, {"content": 10.0, "style": 1.0}).item()
     23.0
     """
+    check_kind("terms", terms, Mapping, "numbers by name, as from jnst.loss_terms")
+    check_kind("weights", weights, Mapping, "numbers by name, such as targets.weights")
     missing = sorted(set(terms) - set(weights))
     if missing:
         raise ConfigError(

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jnst.arguments import check_config, check_mapping
 from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
 from jnst.images.validate import validate_images
@@ -58,6 +59,8 @@ def make_targets(
             styles, or an extra term that cannot be used.
         ImageError: where an image is not RGB, or holds numbers that are no colours.
     """
+    check_mapping(params)
+    check_config(config)
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
     validate_images(content, several)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)
@@ -109,10 +112,17 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
     """
     if weights is None:
         weights = [1.0] * len(grams)
+    try:
+        values = [float(weight) for weight in weights]
+    except (TypeError, ValueError, OverflowError):
+        values = None
+    if values is None or isinstance(weights, bytes):
+        raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
+    weights = values
     usable = all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0
     if not grams or len(weights) != len(grams) or not usable:
         raise ConfigError(
-            f"{len(grams)} styles with weights {list(weights)}; expected one finite weight of zero or more per "
+            f"{len(grams)} styles with weights {quote(weights)}; expected one finite weight of zero or more per "
             "style, not all zero"
         )
     if len(grams) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Scalar
 from jnst.config import Config
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 from jnst.vgg.layers import deepest, layer_names, layer_shape
 from jnst.vgg.valid_region import Extent
 
@@ -140,8 +140,8 @@ def check_extra_terms(extra: Sequence[Term], known: Sequence[Term], config: Conf
     for term in extra:
         if term.name in names or term.name in RESERVED or not term.name.isidentifier():
             raise ConfigError(
-                f"an extra term is called {term.name!r}; expected a name of letters, digits and underscores that is "
-                f"not one of {', '.join((*names, *RESERVED))}"
+                f"an extra term is called {quote(term.name)}; expected a name of letters, digits and underscores that "
+                f"is not one of {', '.join((*names, *RESERVED))}"
             )
         names.append(term.name)
         weight = term.weight_in(config)

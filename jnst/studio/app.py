@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from jnst.errors import JnstError
+from jnst.errors import quote as quote_value
 from jnst.images.display import jpeg_bytes
 from jnst.studio.library import MAX_BYTES, shrink, tidy_name, too_large
 from jnst.studio.security import Guard
@@ -188,7 +189,7 @@ class _Routes:
         if action == "undo":
             step = (await _read_json(request)).get("step")
             if type(step) is not int:
-                raise JnstError(f"step is {step!r}; expected the step of a moment")
+                raise JnstError(f"step is {quote_value(step)}; expected the step of a moment")
             return await self._do(self._studio.undo, number, step)
         actions = {
             "pause": self._studio.pause,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jnst.config import Config
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 from jnst.images.resizing import fit_size, scale_sizes
 from jnst.images.writing import quantize
 from jnst.studio.library import Library
@@ -40,16 +40,16 @@ class Draft:
                 checked[name] = None if value is None else library[_text(name, value)].id
             elif name == "styles":
                 if not isinstance(value, list | tuple) or len(value) > MAX_STYLES:
-                    raise ConfigError(f"styles is {value!r}; expected a list of at most {MAX_STYLES} pictures")
+                    raise ConfigError(f"styles is {quote(value)}; expected a list of at most {MAX_STYLES} pictures")
                 checked[name] = tuple(library[_text(name, one)].id for one in value)
             elif name in _LIMITS:
                 least, most = _LIMITS[name]
                 if type(value) is not int or not least <= value <= most:
-                    raise ConfigError(f"{name} is {value!r}; expected a whole number from {least} to {most}")
+                    raise ConfigError(f"{name} is {quote(value)}; expected a whole number from {least} to {most}")
                 checked[name] = value
             else:
                 known = ", ".join(field.name for field in dataclasses.fields(Draft))
-                raise ConfigError(f"the draft has no {name!r}; it has {known}")
+                raise ConfigError(f"the draft has no {quote(name)}; it has {known}")
         return dataclasses.replace(self, **checked)
 
     def compose(self, config: Config, library: Library, knobs: Mapping[str, Any], *, seed: int) -> Painting:
@@ -112,5 +112,5 @@ def fit_memory(config: Config, height: int, width: int) -> Config:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{name} is {value!r}; expected the id of a picture")
+        raise ConfigError(f"{name} is {quote(value)}; expected the id of a picture")
     return value

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
 from jnst.images.writing import write_image
@@ -113,7 +113,7 @@ class Kept:
     def find(self, name: str) -> Path:
         """Raises ImageError unless that is the name of one of the pictures."""
         if name not in self.names():
-            raise ImageError(f"there is no kept picture {name!r}")
+            raise ImageError(f"there is no kept picture {quote(name)}")
         return self.folder / name
 
     def thumbnail(self, name: str) -> bytes:

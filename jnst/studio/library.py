@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
 from jnst.images.resizing import resize
@@ -71,7 +71,7 @@ class Library:
         """Raises ImageError where there is no such picture."""
         with self._lock:
             if id not in self._entries:
-                raise ImageError(f"there is no picture {id!r} in the studio; drop it again")
+                raise ImageError(f"there is no picture {quote(id)} in the studio; drop it again")
             return self._entries[id]
 
     def entries(self) -> list[Entry]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jnst.arrays import Params
 from jnst.config import Colors, Config, compile_key
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.resizing import fit, to_unit
 from jnst.loss.targets import blend_grams, content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
@@ -67,7 +67,9 @@ def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
             raise ConfigError(describe_unknown("knob", name, fields))
         numbers: list[Any] = value if name == "blend" and isinstance(value, list) else [value]
         if name != "colors" and not all(type(number) in (int, float) for number in numbers):
-            raise ConfigError(f"{name} is {value!r}; expected a number" + (" per painting" if name == "blend" else ""))
+            raise ConfigError(
+                f"{name} is {quote(value)}; expected a number" + (" per painting" if name == "blend" else "")
+            )
         if name == "blend" and len(numbers) != len(knobs.blend):
             raise ConfigError(f"blend has {len(numbers)} weights; expected {len(knobs.blend)}, one per painting")
         checked[name] = (

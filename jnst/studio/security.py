@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jnst.errors import quote
+
 # The page loads nothing from elsewhere, runs no inline script, and is shown in no other page.
 HEADERS: Mapping[str, str] = {
     "content-security-policy": (
@@ -60,12 +62,12 @@ class Guard:
         """Why the request is refused, or nothing."""
         host = request.headers.get("host", "")
         if host not in self._hosts:
-            return f"the Host {host!r} is not this studio; use the link that `jnst studio` printed"
+            return f"the Host {quote(host)} is not this studio; use the link that `jnst studio` printed"
         origin = request.headers.get("origin")
         if origin is None and request.method not in ("GET", "HEAD"):
             return "a request that changes something must come from the studio's page, with its Origin"
         if origin is not None and origin != f"http://{host}":
-            return f"the Origin {origin!r} is not the studio's page"
+            return f"the Origin {quote(origin)} is not the studio's page"
         # A page at another port of this machine is of the same site, and brings the cookie along.
         site = request.headers.get("sec-fetch-site", "none")
         if site not in ("none", "same-origin") and request.url.path != "/":

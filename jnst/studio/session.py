@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, quote
 from jnst.images.reading import read_bytes
 from jnst.images.writing import quantize
 from jnst.presets.resolve import Run
@@ -75,7 +75,7 @@ class Studio:
     def add_picture(self, data: bytes, name: str, role: str) -> str:
         """Takes a picture in and into the draft, as its photo or as one more painting; returns its id."""
         if role not in ("content", "style"):
-            raise ConfigError(f"role is {role!r}; expected content or style")
+            raise ConfigError(f"role is {quote(role)}; expected content or style")
         with self._board.changed:
             if role == "style" and len(self._draft.styles) >= MAX_STYLES:
                 raise ConfigError(f"{MAX_STYLES} paintings are chosen already; remove one first")

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jnst.arguments import check_callback, check_config, check_mapping
 from jnst.arrays import Params
 from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
@@ -239,6 +240,9 @@ def stylize(
     >>> jnst.stylize(params, content, style, config).image.shape
     (21, 32, 3)
     """
+    check_mapping(params)
+    check_config(config)
+    check_callback(callback)
     cache_compiled()
     styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
     with make_indicator(progress) as indicator:

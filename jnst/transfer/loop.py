@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jnst.arguments import check_config, check_kind, check_mapping, check_whole
 from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.images.pixel_space import as_unit, decode, encode
@@ -115,6 +116,7 @@ def init_state(
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
         extra_terms: those that the targets were made for.
     """
+    check_config(config)
     names = tuple(term.name for term in (*TERMS, *extra_terms))
     return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer, names=names)
 
@@ -303,6 +305,11 @@ def advance(
     Raises:
         ConfigError: for a negative number of steps, or a state that was begun with other terms than the targets.
     """
+    check_mapping(params)
+    check_config(config)
+    check_kind("targets", targets, Targets, "what jnst.make_targets returns")
+    check_kind("state", state, TransferState, "what jnst.init_state or an earlier jnst.advance returns")
+    num_steps = check_whole("number of steps", num_steps)
     require(num_steps >= 0, f"number of steps is {num_steps}; expected zero or more")
     ours, theirs = (", ".join(sorted(names)) for names in (state.evaluation.terms, targets.weights))
     require(ours == theirs, f"the state was begun with the terms {ours}, the targets have {theirs}; give both the same")

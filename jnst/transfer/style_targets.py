@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jnst.arguments import check_config, check_mapping
 from jnst.arrays import Gram, Params
 from jnst.config import Config, compile_key, to_dict
 from jnst.errors import ConfigError, TargetsError, WeightsError
@@ -151,6 +152,8 @@ def prepare_style(
         ConfigError: where the config stretches the style to each content's size.
         ImageError: where a style is not RGB, or holds numbers that are no colours.
     """
+    check_mapping(params)
+    check_config(config)
     if config.size.style == "content":
         raise ConfigError(
             f"preset {config.preset} stretches the style to each content image's size, so it cannot be prepared "

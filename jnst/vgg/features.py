@@ -11,10 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jnst.arguments import check_mapping, check_names
 from jnst.arrays import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
-from jnst.errors import ConfigError, WeightsError, check_choice
+from jnst.errors import ConfigError, WeightsError, check_choice, quote
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
 from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
@@ -117,11 +118,11 @@ def extract_features(
         WeightsError: where the parameters lack a layer or belong to a network of another width.
     """
     if isinstance(layers, str):
-        raise ConfigError(f"layers is the text {layers!r}; expected a list of names, such as [{layers!r}]")
+        raise ConfigError(f"layers is the text {quote(layers)}; expected a list of names, such as [{quote(layers)}]")
     if not isinstance(network, NetworkConfig):
         raise ConfigError(f"network is {type(network).__name__}; expected a NetworkConfig, such as config.network")
     check_choice("precision", precision, get_args(Precision))
-    wanted = tuple(layers)
+    wanted = check_names("layers", layers)
     x = check_array("the image", x, axes="height × width × 3").astype(jnp.float32)
     check_params(params, wanted, network)
     smallest = minimum_size(wanted, network)
@@ -135,6 +136,7 @@ def extract_features(
 
 def check_params(params: Params, layers: Sequence[str], network: NetworkConfig) -> None:
     """Raises WeightsError unless `params` hold every convolution up to the deepest of `layers`, at the right shape."""
+    check_mapping(params)
     names = layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]
     table = network_channels(network)
     inputs = 3

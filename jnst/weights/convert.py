@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from jnst.config import Architecture
-from jnst.errors import WeightsError, describe_unknown
+from jnst.errors import WeightsError, describe_unknown, quote
 from jnst.files import check_readable, disk_errors, exclusive
 from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights.download import Download, Patience, Progress, fetch, received
@@ -36,10 +36,10 @@ from jnst.weights.store import (
 )
 
 # torchvision counts all layers: features.0.weight is conv1_1's. Some programs put a prefix before it or drop the word.
-_TORCHVISION = re.compile(r"(?:.*\.)?features\.(\d+)\.(weight|bias)|(\d+)\.(weight|bias)")
+_TORCHVISION = re.compile(r"(?:.*\.)?features\.([0-9]{1,4})\.(weight|bias)|([0-9]{1,4})\.(weight|bias)")
 _CAFFE = re.compile(r"(?:.*\.)?conv([1-5])_([1-4])\.(weight|bias)")
 _KERAS = re.compile(r"(?:^|/)block([1-5])_conv([1-4])/")
-_KERAS_COUNTED = re.compile(r"(?:^|/)conv2d(?:_(\d+))?/")
+_KERAS_COUNTED = re.compile(r"(?:^|/)conv2d(?:_([0-9]{1,4}))?/")
 # Oxford's networks under torchvision's names, converted by Johnson (github.com/jcjohnson/pytorch-vgg): the beginning
 # of the file's hash is part of its name.
 _CAFFE_HASHES = ("d01eb7cb", "00b39a1b")
@@ -230,7 +230,7 @@ def _name_tensors(tensors: Mapping[str, StoredTensor]) -> tuple[_Found, WeightsL
     if indexed:
         positions = ", ".join(map(str, sorted(indexed)[:20]))
         raise WeightsError(f"not VGG16 or VGG19, or incomplete: it has convolutions at positions {positions}")
-    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {', '.join(list(tensors)[:5])[:200]}, …")
+    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {quote(list(tensors)[:5])}, …")
 
 
 def _add(found: dict, layer: object, part: str, tensor: StoredTensor) -> None:
@@ -270,7 +270,7 @@ def _name_keras(arrays: Mapping) -> _Found:
         names = list(convolutions(architecture))
         if len(names) == len(counted):
             return {name: counted[number] for name, number in zip(names, sorted(counted), strict=True)}
-    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {', '.join(list(arrays)[:5])[:200] or 'no arrays'}, …")
+    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {quote(list(arrays)[:5])}, …")
 
 
 def _add_keras(found: dict, layer: object, array: object) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from jnst.errors import WeightsError
+from jnst.errors import WeightsError, quote
 from jnst.weights.torch_pickle import ELEMENT_TYPES, Interpreter, Storage, Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -130,12 +130,12 @@ def _named_tensors(state: Any) -> dict[str, Tensor]:
 def _stored(name: str, tensor: Tensor, source: _Source, pieces: dict[str, _Piece]) -> StoredTensor:
     storage, piece = tensor.storage, pieces[tensor.storage.key]
     if piece.size != _byte_size(storage):
-        raise WeightsError(f"the size of storage {storage.key[:100]!r} contradicts the tensor {name[:100]!r}")
+        raise WeightsError(f"the size of storage {quote(storage.key)} contradicts the tensor {quote(name)}")
 
     def read() -> np.ndarray:
         found = source.read(piece.start, piece.size)
         if piece.checksum is not None and zlib.crc32(found) != piece.checksum:
-            raise WeightsError(f"the bytes of {name[:100]!r} do not match their checksum")
+            raise WeightsError(f"the bytes of {quote(name)} do not match their checksum")
         elements = np.frombuffer(found, ELEMENT_TYPES[storage.kind])
         return _as_float32(_strided(elements, storage.start + tensor.offset, tensor.shape, tensor.strides))
 
@@ -184,11 +184,11 @@ def _read_legacy(source: _Source) -> tuple[Any, dict[str, _Piece]]:
         start, size = position + 8, _byte_size(storages[key])
         if start + size > source.size:
             raise WeightsError(
-                f"the file is truncated: storage {key[:100]!r} needs bytes {start} to {start + size}, "
+                f"the file is truncated: storage {quote(key)} needs bytes {start} to {start + size}, "
                 f"the file has {source.size}"
             )
         if int.from_bytes(source.read(position, 8), "little") != storages[key].total:
-            raise WeightsError(f"the size of storage {key[:100]!r} in the data contradicts the pickle")
+            raise WeightsError(f"the size of storage {quote(key)} in the data contradicts the pickle")
         pieces[key] = _Piece(start, size, None)
         position = start + size
     _check_complete(storages, pieces)
@@ -222,26 +222,26 @@ def _read_zip(source: _Source) -> tuple[Any, dict[str, _Piece]]:
         if f"{root}data/{key}" in entries:
             pieces[key] = _locate(source, entries[f"{root}data/{key}"])
             if pieces[key].size != _byte_size(storage):
-                raise WeightsError(f"the size of storage {key[:100]!r} in the archive contradicts the pickle")
+                raise WeightsError(f"the size of storage {quote(key)} in the archive contradicts the pickle")
     _check_complete(interpreter.storages, pieces)
     return state, pieces
 
 
 def _locate(source: _Source, entry: zipfile.ZipInfo) -> _Piece:
     """Where an entry's bytes lie. PyTorch never compresses them, and refusing that also rules out a bomb."""
-    name = entry.filename[:100]
+    name = entry.filename
     if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-        raise WeightsError(f"entry {name!r} is compressed, which PyTorch never does; refused")
+        raise WeightsError(f"entry {quote(name)} is compressed, which PyTorch never does; refused")
     header = source.read(entry.header_offset, 30)
     if header[:4] != b"PK\x03\x04":
-        raise WeightsError(f"entry {name!r} is not where the archive says")
+        raise WeightsError(f"entry {quote(name)} is not where the archive says")
     start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
     if start + entry.file_size > source.size:
-        raise WeightsError(f"entry {name!r} reaches beyond the end of the file")
+        raise WeightsError(f"entry {quote(name)} reaches beyond the end of the file")
     return _Piece(start, entry.file_size, entry.CRC)
 
 
 def _check_complete(storages: dict[str, Storage], pieces: dict[str, _Piece]) -> None:
     missing = [key for key in storages if key not in pieces]
     if missing:
-        raise WeightsError(f"the file is incomplete: it has no data for storage {missing[0][:100]!r}")
+        raise WeightsError(f"the file is incomplete: it has no data for storage {quote(missing[0])}")

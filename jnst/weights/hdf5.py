@@ -3,12 +3,13 @@
 A file from somewhere else may be cut short, may link to other files of the machine, or may declare arrays that it does
 not hold. Whatever h5py says of such a file comes out as one WeightsError with the path in it.
 The library itself loops for ever in some damaged files. So a file is read by a child process under a time limit
-first, unless it comes with jnst, was written by jnst on this machine, or has passed this check before: whether it has
-is remembered in the cache, by what the system says of the file.
+first, unless it has the hash of one that comes with jnst, was written by jnst on this machine, or has passed this check
+before: whether it has is remembered in the cache, by what the system says of the file.
 """
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,9 +22,12 @@ import numpy as np
 
 from jnst.errors import JnstError, WeightsError
 from jnst.files import cache_directory, check_readable
+from jnst.weights.registry import CATALOGUE
 
-# Seconds that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
+# Seconds of a processor that a child may take to read a file of unknown origin, besides one for each 20 MB of it.
 TIME_LIMIT = 30.0
+_PATIENCE = 4  # times as long by the clock: other programs may be busy
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has used up its processor time
 _MOST_MARKS = 1000
 _LARGEST_RATIO = 16  # of an array's bytes to those that the file holds; half-precision kernels shrink to 0.86
 _SMALL = 4096  # bytes below which an array is stored plainly
@@ -59,13 +63,15 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def is_known(path: Path) -> bool:
-    """Whether the file comes with jnst, was written by it, or has been checked, and has not been touched since."""
-    package = Path(__file__).parents[1]
-    folder = Path(os.path.realpath(path)).parent
-    if folder in (package / "data" / "weights", package.parent / "weights"):
-        return True
+    """Whether the file was written by jnst, or has been checked, and has not been touched since, or comes with jnst."""
     with suppress(OSError, JnstError):
-        return _mark(path).exists()
+        if _mark(path).exists():
+            return True
+    expected = {entry.bundled: entry.bundled_sha256 for entry in CATALOGUE.values() if entry.bundled}.get(path.name)
+    if expected is None:
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == expected
     return False
 
 
@@ -99,11 +105,16 @@ def check_in_child(path: Path) -> None:
     command = [sys.executable, "-P", str(script), os.path.abspath(path), str(int(limit) + 1)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=limit, env=environment, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=_PATIENCE * limit, env=environment, stdin=subprocess.DEVNULL
+        )
+        late = done.returncode == _OUT_OF_TIME
     except subprocess.TimeoutExpired:
-        raise WeightsError(f"{path} is damaged: the HDF5 library had not read it after {limit:.0f} seconds") from None
+        done, late = None, True
     except OSError as error:
         raise WeightsError(f"{path} cannot be checked before it is read: {error}") from error
+    if done is None or late:
+        raise WeightsError(f"{path} is damaged: the HDF5 library had not read it after {limit:.0f} seconds")
     if done.returncode == 3:
         reason = done.stdout.decode("utf-8", "replace").strip()
         raise WeightsError(f"{path} is damaged or truncated: {reason}")

@@ -23,7 +23,8 @@ INPUT_SPACES: dict[WeightsLineage, PixelSpace] = {
 class Entry:
     """A named file. `size` in bytes and `checksum` ("sha256:…" or "md5:…") are those of the download at `url`.
 
-    `bundled` is the name of the file that comes with jnst, if there is one: used until a download is in the cache.
+    `bundled` is the name of the file that comes with jnst, if there is one: used until a download is in the cache;
+    `bundled_sha256` is the hash of that file.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Entry:
     size: int = 0
     checksum: str = ""
     bundled: str = ""
+    bundled_sha256: str = ""
 
 
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
@@ -84,6 +86,7 @@ CATALOGUE: dict[str, Entry] = {
             58_889_256,
             "md5:6d6bbae143d832006294945121d1f1fc",
             bundled="vgg16.h5",
+            bundled_sha256="0d91e4858193b7a0aa32f1a1cdf4ba5176dac66ad78359c661150b475cd4e22c",
         ),
         Entry(
             "vgg16-small",
@@ -92,6 +95,7 @@ CATALOGUE: dict[str, Entry] = {
             "pruned from Oxford's VGG16, bundled: about a third of its time a step",
             _OXFORD_LICENCE,
             bundled="vgg16-small.h5",
+            bundled_sha256="e3ce255c3e87d75f42b381ad02c876ffe851c40c171df3c1ad6afd8c1e17fc94",
         ),
     )
 }

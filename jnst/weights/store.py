@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from jnst.config import Architecture, NetworkConfig, PixelSpace, check_channels
-from jnst.errors import ConfigError, WeightsError, describe_unknown
+from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
 from jnst.files import disk_errors, write_atomically
 from jnst.vgg.layers import channel_counts, convolutions, describe_width
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
@@ -247,7 +247,7 @@ def _read_attributes(file: Any) -> WeightsInfo:
         values[key] = float(found[key])
     for key in ("mean", "std"):
         if np.shape(found[key]) != (3,):
-            raise WeightsError(f"attribute {key} is {found[key]}; expected three numbers")
+            raise WeightsError(f"attribute {key} is {quote(found[key])}; expected three numbers")
         values[key] = tuple(float(number) for number in found[key])
     values["channels"] = tuple(int(count) for count in found["channels"])
     values["notes"] = json.loads(values["notes"])

@@ -13,7 +13,7 @@ import pickle as opcodes  # for the names of the instructions only; its unpickle
 import struct
 from typing import Any, NamedTuple
 
-from jnst.errors import WeightsError
+from jnst.errors import WeightsError, quote
 
 # PyTorch's storage classes and the element type of each; bfloat16 is read as its 16 bits and widened.
 ELEMENT_TYPES = {
@@ -248,12 +248,12 @@ class Interpreter:
             case (str(), int(start), int(count)):
                 pass
             case _:
-                raise WeightsError(f"the pickle has a malformed view of storage {key!r}")
+                raise WeightsError(f"the pickle has a malformed view of storage {quote(key)}")
         storage = Storage(key, kind, total, start, count)
         whole = self.storages.setdefault(key, storage)
         fits = 0 <= start <= start + count <= total <= _MAX_NUMBER
         if (whole.kind, whole.total) != (kind, total) or not fits:
-            raise WeightsError(f"the pickle contradicts itself about storage {key!r}")
+            raise WeightsError(f"the pickle contradicts itself about storage {quote(key)}")
         return storage
 
 
@@ -262,7 +262,7 @@ def _admit(module: Any, name: Any) -> Global:
         return Global(_ADMITTED[module, name])
     given = f"{module}.{name}" if type(module) is str and type(name) is str else "something without a name"
     raise WeightsError(
-        f"the file asks for {given[:100]!r}, which is no part of a file of plain tensors; refused, nothing was run"
+        f"the file asks for {quote(given)}, which is no part of a file of plain tensors; refused, nothing was run"
     )
 
 
@@ -294,11 +294,12 @@ def _build(role: Any, arguments: Any) -> Any:
 def _tensor(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
     whole = all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in (offset, *shape, *strides))
     if not whole or len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS:
-        raise WeightsError(f"the pickle has a malformed tensor in storage {storage.key!r}")
+        raise WeightsError(f"the pickle has a malformed tensor in storage {quote(storage.key)}")
     size = math.prod(shape)
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     if size > storage.length or (size and last >= storage.length):
         raise WeightsError(
-            f"a tensor of shape {shape} does not fit in storage {storage.key!r}, which has {storage.length} elements"
+            f"a tensor of shape {shape} does not fit in storage {quote(storage.key)}, which has {storage.length} "
+            "elements"
         )
     return Tensor(storage, offset, shape, strides)

@@ -1,6 +1,7 @@
 """Folders of pictures: every picture once, damaged ones by name, restartable, in shards, here and on other storage."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -233,14 +234,108 @@ def run(output="out", printer=None, **options):
     return run_folder(job, run.weights, printer or Silent())
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_resumed_job_paints_again_what_is_made_of_files_that_have_changed(folder, lost, capsys):
+    """A content, a style, and neither but for their times; also where the manifest's line was lost."""
+    (folder / "in" / "bad.png").unlink()
+    assert batch("in") == 0
+    book = Path("out/jnst-manifest.jsonl")
+    known = latest(read_records("out"))["a.png"]["inputs"]
+    assert known["content"]["sha256"] == hashlib.sha256(Path("in/a.png").read_bytes()).hexdigest()
+    assert "stamp" not in read_metadata("out/a.png")["inputs"]["content"]  # which tells of this machine alone
+    assert known["styles"][0]["sha256"] == hashlib.sha256(Path("style.png").read_bytes()).hexdigest()
+    before = results()
+
+    def resume():
+        if lost:
+            book.unlink()
+        times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
+        assert batch("in", "--resume") == 0
+        return {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+
+    assert resume() == set()
+    for path in (*Path("in").rglob("*.png"), Path("style.png")):
+        os.utime(path, (1, 1))
+    assert resume() == set()
+    save(folder / "in" / "a.png", "shapes", seed=9)
+    capsys.readouterr()
+    assert batch("in", "--resume", "--dry-run") == 0
+    assert "1 of 4 pictures to make" in capsys.readouterr().out
+    assert resume() == {"a.png"}
+    assert (results()["a.png"] != before["a.png"]).any()
+    assert resume() == set()
+    save(folder / "style.png", "marble", height=24, width=40)
+    assert resume() == {"a.png", "b.png", "c.png", "d.png"}
+    (folder / "in" / "a.png").unlink()
+    assert resume() == set()
+
+
+@pytest.mark.parametrize("inputs", [None, 1, [], {}, {"content": {"sha256": 1}}, {"styles": [{"sha256": "a"}] * 3}])
+def test_a_manifest_that_does_not_tell_of_its_inputs_is_taken_as_it_is(folder, inputs):
+    (folder / "in" / "bad.png").unlink()
+    assert batch("in") == 0
+    book = Path("out/jnst-manifest.jsonl")
+    records = [json.loads(line) for line in book.read_text().splitlines()]
+    book.write_text("".join(json.dumps(record | {"inputs": inputs}) + "\n" for record in records))
+    moment = Path("out/a.png").stat().st_mtime_ns
+    save(folder / "style.png", "marble", height=24, width=40)
+    assert batch("in", "--resume") == 0
+    assert Path("out/a.png").stat().st_mtime_ns == moment
+
+
 def test_a_full_disk_ends_the_job_unless_told_to_keep_going(folder, monkeypatch):
     def full(path, *_, **__):
         raise ImageError(f"cannot write {path}: No space left on device") from OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(remote, "write_picture", full)
-    with pytest.raises(ImageError, match="No space left"):
+    with pytest.raises(ImageError, match="No space left on device; 0 of 5 pictures are in out and in its manifest; "):
         run()
     assert run("elsewhere", keep_going=True).failed == 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs limits on the size of files")
+@pytest.mark.parametrize("lines", [0.3, 1.3, 2.3, 3.3])
+def test_a_manifest_on_a_full_disk_is_one_sentence_and_the_next_run_goes_on(folder, lines):
+    """The disk is full at the first line, or in the middle of a later one; no line is torn and no picture is lost."""
+    import resource
+
+    (folder / "in" / "bad.png").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        run("elsewhere")  # what else is written, such as the compiler's cache, is there then
+        sizes = [len(line) + 1 for line in Path("elsewhere/jnst-manifest.jsonl").read_text().splitlines()]
+        limit = sum(sizes[: int(lines)]) + int(lines % 1 * sizes[int(lines)])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(ImageError) as caught:
+            run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "File too large" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if lines > 1:
+        assert "of 4 pictures are in out and in its manifest; put it right and say --resume" in str(caught.value)
+    text = Path("out/jnst-manifest.jsonl").read_text()
+    assert not text or text.endswith("\n")
+    done = sum(record["kind"] == "item" and record["status"] == "done" for record in read_records("out"))
+    assert run(resume=True).done_before >= done
+    assert results().keys() == {"a.png", "b.png", "deep/c.png", "deep/d.png"}
+
+
+def test_a_page_on_a_full_disk_is_left_out_with_a_sentence(folder, monkeypatch):
+    def full(path, data):
+        raise ImageError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("jnst.batch.gallery.remote.write_bytes", full)
+    said = []
+
+    class Listening(Silent):
+        def problem(self, text):
+            said.append(text)
+
+    assert run(printer=Listening()).done == 4
+    assert said[-1] == "the page of the job is left out: cannot write out/index.html: No space left on device"
 
 
 def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):

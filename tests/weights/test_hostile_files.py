@@ -1,5 +1,7 @@
 """Whatever a weights file claims: no crash, no memory that is not the file's, no endless loop, no error but ours."""
 
+import contextlib
+import hashlib
 import pickle
 import struct
 import subprocess
@@ -20,7 +22,8 @@ from jnst.errors import WeightsError
 from jnst.weights import hdf5
 from jnst.weights.convert import read_foreign
 from jnst.weights.foreign_files import read_pytorch
-from jnst.weights.store import describe_weights, random_weights, read_weights, write_weights
+from jnst.weights.registry import CATALOGUE, locate_weights
+from jnst.weights.store import describe_weights, random_weights, read_info, read_weights, write_weights
 
 ROOT = Path(__file__).parents[2]
 MUTATIONS = 2000
@@ -54,6 +57,79 @@ def legacy_file(
     head = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + machine
     tail = b"\x80\x02" + keys + b"]" + text("0") + b"a." + struct.pack("<q", present) + bytes(4 * present)
     return head + state(state_total, shape) + tail
+
+
+EVIL = "a\x1b]0;title\x07\n\u202e" + "x" * 5000
+
+
+def evil_state(name: str, key: str, total: int = 8) -> bytes:
+    """The pickle of a tensor of that name in a storage of that key."""
+    kept = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + long(total) + b"tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor\n(" + kept + long(0) + long(8) + b"\x85" + long(1) + b"\x85tRs."
+    return b"\x80\x02}" + text(name) + tensor
+
+
+def write_evil(form: str, path: Path) -> None:
+    """Files that hold foreign text wherever a message could quote it."""
+    match form:
+        case "a name in a zip archive":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("net/data.pkl", evil_state(EVIL, "0"))
+                archive.writestr("net/data/0", bytes(32))
+        case "a storage in a zip archive":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("net/data.pkl", evil_state("features.0.bias", EVIL))
+        case "a compressed entry":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(f"{EVIL}/data.pkl", evil_state(EVIL, "0"))
+        case "a number of many digits":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("net/data.pkl", evil_state(f"features.{'9' * 5000}.bias", "0"))
+                archive.writestr("net/data/0", bytes(32))
+        case "a class":
+            path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + b"\x80\x02c" + b"a\x1b[31m" * 20 + b"\nb\n.")
+        case "a safetensors name":
+            save_file({EVIL: np.zeros((2, 2), np.float32)}, path)
+        case "a safetensors header":
+            path.write_bytes((9000).to_bytes(8, "little") + ('{"' + EVIL).encode().ljust(9000))
+        case "a Keras layer" | "a Keras number":
+            with h5py.File(path, "w") as file:
+                name = EVIL if form == "a Keras layer" else f"conv2d_{'9' * 5000}"
+                file[name.replace("/", "") + "/x"] = np.zeros(3, np.float32)
+        case _:
+            info = describe_weights("a", "vgg16", 1 / 32, "torchvision")
+            write_weights(path, random_weights("vgg16", 1 / 32, 0), info)
+            with h5py.File(path, "r+") as file:
+                if form == "a layer of ours":
+                    file.create_group(EVIL.replace("/", ""))["kernel"] = np.zeros(3, np.float32)
+                else:
+                    file.attrs[form] = EVIL
+
+
+EVIL_FORMS = [
+    "a name in a zip archive",
+    "a storage in a zip archive",
+    "a compressed entry",
+    "a number of many digits",
+    "a class",
+    "a safetensors name",
+    "a safetensors header",
+    "a Keras layer",
+    "a Keras number",
+    "a layer of ours",
+    *("architecture", "lineage", "order", "mean", "width", "channels", "format_version", "format", "notes", "sha256"),
+]
+
+
+@pytest.mark.parametrize("form", EVIL_FORMS)
+def test_what_a_file_says_of_itself_is_shown_escaped_and_short(form, tmp_path):
+    path = tmp_path / "evil"
+    write_evil(form, path)
+    with pytest.raises(WeightsError) as caught:
+        read_foreign(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+    assert "evil" in str(caught.value)
 
 
 def write_keras(path: Path) -> None:
@@ -239,3 +315,37 @@ def test_without_a_cache_every_file_is_still_read(tmp_path, monkeypatch):
     monkeypatch.setenv("JNST_CACHE", str(tmp_path / "file" / "cache"))
     write_ours(tmp_path / "own.h5")
     assert read_weights(tmp_path / "own.h5").info.name == "small"
+
+
+def test_a_bundled_file_is_trusted_by_its_hash_alone(tmp_path, monkeypatch):
+    """Its place says nothing: the one that comes with jnst can be damaged as any other."""
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path / "cache"))
+    checked = []
+    monkeypatch.setattr(hdf5, "check_in_child", lambda path: checked.append(path))
+    bundled = [entry for entry in CATALOGUE.values() if entry.bundled]
+    assert len(bundled) == 2
+    for entry in bundled:
+        path = locate_weights(entry, tmp_path)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.bundled_sha256
+        assert read_info(path).architecture == entry.architecture
+    assert checked == []
+    monkeypatch.setattr("jnst.weights.registry.__file__", str(tmp_path / "site" / "jnst" / "weights" / "registry.py"))
+    installed = tmp_path / "site" / "jnst" / "data" / "weights" / "vgg16-small.h5"
+    installed.parent.mkdir(parents=True)
+    data = bytearray(path.read_bytes())
+    data[5000:5004] = b"\xff\xff\xff\xff"
+    installed.write_bytes(data)
+    assert locate_weights(CATALOGUE["vgg16-small"], tmp_path) == installed
+    with contextlib.suppress(WeightsError):
+        read_info(installed)
+    assert checked == [installed]
+
+
+def test_a_bundled_file_that_hangs_the_library_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("JNST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hdf5, "TIME_LIMIT", 0.01)
+    path = tmp_path / "vgg16-small.h5"
+    write_ours(path)
+    (path.parent / "cache" / "checked").rename(tmp_path / "gone")
+    with pytest.raises(WeightsError, match="the HDF5 library had not read it after 0 seconds"):
+        read_weights(path)

@@ -1,0 +1,64 @@
+"""Whether the arguments of public functions are what they should be, before anything is made of them."""
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jnst.config import Config, PixelSpace
+from jnst.errors import ConfigError, WeightsError, quote
+
+
+def check_config(config: Any) -> None:
+    """Raises ConfigError for anything but a Config, such as the name of a preset."""
+    if not isinstance(config, Config):
+        given = quote(config) if isinstance(config, str) else type(config).__name__
+        raise ConfigError(f"config is {given}; expected a jnst.Config, such as that of jnst.load_preset('default')")
+
+
+def check_space(space: Any) -> None:
+    """Raises ConfigError for anything but a PixelSpace."""
+    if not isinstance(space, PixelSpace):
+        raise ConfigError(f"space is {type(space).__name__}; expected a PixelSpace, such as config.variable")
+
+
+def check_mapping(params: Any) -> None:
+    """Raises WeightsError for anything but layers by name, such as the name of a weights file."""
+    if not isinstance(params, Mapping):
+        given = quote(params) if isinstance(params, str) else type(params).__name__
+        raise WeightsError(
+            f"params is {given}; expected layers by name, as jnst.load_params, load_preset and prepare_params give them"
+        )
+
+
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raises ConfigError for a value of another type.
+
+    >>> check_kind("targets", 3, dict, "what jnst.make_targets returns")
+    Traceback (most recent call last):
+    ...
+    jnst.errors.ConfigError: targets is int; expected what jnst.make_targets returns
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is {type(value).__name__}; expected {expected}")
+
+
+def check_whole(name: str, value: Any) -> int:
+    """The value as a whole number; raises ConfigError for anything else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} is {type(value).__name__}; expected a whole number") from None
+
+
+def check_callback(callback: Any) -> None:
+    """Raises ConfigError for what cannot be called."""
+    if callback is not None and not callable(callback):
+        raise ConfigError(f"callback is {type(callback).__name__}; expected a function, or None")
+
+
+def check_names(name: str, values: Any) -> tuple[str, ...]:
+    """The values as a tuple; raises ConfigError unless they are texts."""
+    found = tuple(values) if isinstance(values, Iterable) and not hasattr(values, "dtype") else None
+    if found is None or not all(isinstance(value, str) for value in found):
+        raise ConfigError(f"{name} is {quote(values)}; expected a list of names")
+    return found

@@ -1,0 +1,90 @@
+"""Whether the pictures that a result was made of have changed since: by hash, and quickly by what the system says."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jnst.batch import remote
+from jnst.errors import ImageError
+
+
+def describe_inputs(content: str, styles: Sequence[str], sha256: Mapping[str, str]) -> dict[str, Any]:
+    """What the manifest keeps of a picture's inputs.
+
+    Args:
+        content, styles: paths.
+        sha256: of the bytes that were read, by path.
+    """
+    return {
+        "content": {"sha256": sha256[content], "stamp": stamp(content)},
+        "styles": [{"sha256": sha256[style], "stamp": stamp(style)} for style in styles],
+    }
+
+
+def without_stamps(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a picture, which leaves this machine."""
+    content, styles = inputs["content"], inputs["styles"]
+    return {"content": {"sha256": content["sha256"]}, "styles": [{"sha256": style["sha256"]} for style in styles]}
+
+
+def hash_bytes(data: bytes) -> str:
+    """SHA-256, as it stands in records and manifests."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def stamp(path: str) -> str | None:
+    """What the system says of a file, which differs when it has been written since; None where it says nothing.
+
+    That it differs does not mean that the content does: a copy of a folder has other times.
+    """
+    try:
+        if remote.is_remote(path):
+            filesystem, inner = remote.open_filesystem(path)
+            with remote.storage_errors(path):
+                return str(filesystem.ukey(inner))
+        status = os.stat(path)
+    except (OSError, ValueError, ImageError, NotImplementedError):
+        return None
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+
+
+class Comparison:
+    """Compares files with what a manifest says of them; each file is looked at once."""
+
+    def __init__(self) -> None:
+        self._stamp = functools.cache(stamp)
+        self._hash = functools.cache(_hash_file)
+
+    def has_changed(self, record: Mapping[str, Any], content: str, styles: Sequence[str]) -> bool:
+        """Whether one of the files is another one now than when the record was written.
+
+        A file that is not there any more counts as unchanged, and so does one that the record does not tell about.
+        """
+        inputs = record.get("inputs")
+        if not isinstance(inputs, dict):
+            return False
+        told = inputs.get("styles")
+        styles_told = told if isinstance(told, list) and len(told) == len(styles) else [None] * len(styles)
+        pairs = zip((content, *styles), (inputs.get("content"), *styles_told), strict=True)
+        return any(self._differs(path, known) for path, known in pairs)
+
+    def _differs(self, path: str, known: Any) -> bool:
+        if not isinstance(known, dict) or not isinstance(known.get("sha256"), str):
+            return False
+        now = self._stamp(path)
+        if now is None or now == known.get("stamp"):
+            return False
+        found = self._hash(path)
+        return found is not None and found != known["sha256"]
+
+
+def _hash_file(path: str) -> str | None:
+    try:
+        if remote.is_remote(path):
+            return hash_bytes(remote.read_bytes(path))
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, ImageError):
+        return None

@@ -1,0 +1,48 @@
+"""What becomes of a picture, as it stands in the manifest and inside the picture."""
+
+from typing import Any
+
+import numpy as np
+
+from jnst.batch import remote
+from jnst.batch.worklist import Entry
+from jnst.errors import ImageError, JnstError, one_line
+
+Record = dict[str, Any]
+
+
+def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
+    """The record inside a picture that was finished by a run which was killed before it could tell; None if there is
+    no such picture."""
+    path = remote.join(output, entry.name)
+    if entry.replace or not remote.exists(path):
+        return None
+    try:
+        record = remote.read_picture_metadata(path)
+    except ImageError:
+        return None
+    if not record or record.get("key") != entry.key(weights_sha256):
+        return None
+    # What a file says of itself counts for no more than the key, which only this entry has.
+    own = {"kind": "item", "name": entry.name, "status": "done", "content": entry.content, "styles": [*entry.styles]}
+    return {name: value for name, value in record.items() if name != "config"} | own
+
+
+def make_failure(entry: Entry, error: BaseException) -> Record:
+    """What is known of a picture that could not be made."""
+    reason = one_line(str(error).partition("\n")[0]) or type(error).__name__
+    if not isinstance(error, JnstError):
+        reason = f"{type(error).__name__}: {reason}"
+    return {
+        "kind": "item",
+        "name": entry.name,
+        "status": "failed",
+        "content": entry.content,
+        "styles": list(entry.styles),
+        "reason": reason,
+    }
+
+
+def finite(value: float) -> float | None:
+    """The value as JSON can hold it."""
+    return round(value, 6) if np.isfinite(value) else None

@@ -1,0 +1,222 @@
+"""From an opened picture of 16 bits a channel to arrays, piece by piece, without a second copy of the picture."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageFile
+
+from jnst.errors import ImageError, quote
+from jnst.images import libtiff
+from jnst.images.opening import open_picture
+from jnst.images.png_deep import around_one_pixel, read_deep_png
+from jnst.images.profiles import make_converter
+
+Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
+Decoded: TypeAlias = tuple[Pixels, Pixels | None, tuple[str, ...]]
+Place: TypeAlias = tuple[slice, slice]
+# Rows, columns, and samples there: rows × columns × channels.
+Piece: TypeAlias = tuple[slice, slice, npt.NDArray[np.uint16]]
+
+_BAND = 1 << 18  # pixels
+_LONGEST_LINE = 1 << 22  # pixels; what is decoded by lines needs a few of them beside the picture
+
+
+class Collector:
+    """Takes samples of 16 bits in any order, and has them upright and in sRGB.
+
+    Where a profile changes something, at 8 bits, which is what Pillow's transforms take.
+
+    Args:
+        size: height and width in the file's order.
+        mode: "L" or "RGB".
+        transparent: whether there is alpha.
+        profile: ICC, or None.
+        orientation: of Exif.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], mode: str, *, transparent: bool, profile: bytes | None, orientation: int = 1
+    ) -> None:
+        self._convert, self._notes = make_converter(mode, profile)
+        self._mode, self._orientation = mode, orientation
+        upright = size[::-1] if orientation in (5, 6, 7, 8) else size
+        dtype = np.uint16 if self._convert is None else np.uint8
+        self._pixels = np.empty((*upright, 3), dtype)
+        self._alpha = np.empty(upright, dtype) if transparent else None
+
+    def put(self, place: Place, colour: npt.NDArray[np.uint16], opacity: npt.NDArray[np.uint16] | None = None) -> None:
+        """Rows × columns × 1 or 3 of colour, and rows × columns of alpha, at a place in the file's order."""
+        deep = self._convert is None
+        if self._convert is not None:
+            shallow = np.ascontiguousarray(colour >> 8).astype(np.uint8)
+            picture = Image.fromarray(shallow if self._mode == "RGB" else shallow[..., 0])
+            _as_stored(self._pixels, self._orientation)[place] = np.asarray(self._convert(picture))
+        else:
+            _as_stored(self._pixels, self._orientation)[place] = colour
+        if self._alpha is not None and opacity is not None:
+            _as_stored(self._alpha, self._orientation)[place] = opacity if deep else opacity >> 8
+
+    def upright(self) -> Decoded:
+        """Pixels, alpha and notes."""
+        notes = self._notes if self._convert is None else ("converted to sRGB at 8 bits",)
+        return self._pixels, self._alpha, notes
+
+    def stored(self) -> Decoded:
+        """The same as views in the file's order, which cost nothing to turn."""
+        pixels, alpha, notes = self.upright()
+        orientation = self._orientation
+        return _as_stored(pixels, orientation), None if alpha is None else _as_stored(alpha, orientation), notes
+
+
+def _as_stored(upright: Pixels, orientation: int) -> Pixels:
+    """A view of an upright picture in the file's order: what `reading` does with an orientation, backwards."""
+    if orientation in (2, 3, 6, 7):
+        upright = upright[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        upright = upright[::-1]
+    return upright.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else upright
+
+
+def raw_mode(image: ImageFile.ImageFile) -> str:
+    """How colour is packed in the file, in Pillow's words, such as 'RGB;16B'; empty for grey and for most formats."""
+    if image.mode not in ("RGB", "RGBA"):
+        return ""
+    modes = {tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile}
+    return modes.pop() if len(modes) == 1 else ""
+
+
+def is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether an opened picture has 16 bits a channel, in colour or grey."""
+    raw = raw_mode(image)
+    return image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N") or (";16" in raw and raw[:3] != "BGR")
+
+
+def decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
+    """What `decode_samples` promises, for 16 bits a channel.
+
+    Raises:
+        ImageError: for samples of a kind that is not supported.
+        Exception: whatever a decoder raises.
+    """
+    if max(image.size) > _LONGEST_LINE:
+        raise ImageError(
+            f"{path} is {image.width} × {image.height} pixels; pictures of 16 bits are read up to {_LONGEST_LINE:,} "
+            "pixels each way"
+        )
+    raw, profile = raw_mode(image), image.info.get("icc_profile")
+    if not raw and image.format != "PNG":
+        return _decode_grey(path, image, profile)
+    if raw and raw != "LA;16B" and raw[:-1] not in ("RGB;16", "RGBA;16", "RGBX;16"):
+        raise ImageError(
+            f"{path} stores 16-bit colour as {quote(raw)}, which is not supported; save it with plain alpha"
+        )
+    mode, has_alpha, key = "RGB" if raw[:3] == "RGB" else "L", raw[:2] == "LA" or raw[:4] == "RGBA", _key(image)
+    size, orientation, pieces = _open_pieces(image, data, raw)
+    transparent = has_alpha or key is not None
+    collector = Collector(size, mode, transparent=transparent, profile=profile, orientation=orientation)
+    for rows, columns, values in pieces:
+        colour = values[..., : 3 if mode == "RGB" else 1]
+        opacity = values[..., -1] if has_alpha else None
+        if key is not None:
+            opacity = np.where((colour == key).all(axis=2), 0, 65_535).astype(np.uint16)
+        collector.put((rows, columns), colour, opacity)
+    return collector.stored() if image.format == "PNG" else collector.upright()
+
+
+def _key(image: Image.Image) -> npt.NDArray[np.uint16] | None:
+    """The colour that stands for transparent."""
+    key = image.info.get("transparency")
+    return np.array(key, np.uint16) if isinstance(key, int | tuple) else None
+
+
+def _open_pieces(image: ImageFile.ImageFile, data: bytes, raw: str) -> tuple[tuple[int, int], int, Iterator[Piece]]:
+    """Size in the order of what comes, its orientation, and the pieces."""
+    orientation = find_orientation(image, data)
+    if image.format == "PNG":
+        return (image.height, image.width), orientation, read_deep_png(data)
+    channels = 3 if raw[:4] == "RGB;" else 4
+    tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
+    size = int(tags[ExifTags.Base.ImageLength]), int(tags[ExifTags.Base.ImageWidth])
+    if all(tile[0] == "raw" for tile in image.tile):
+        return size, orientation, _read_plain(image, data, raw, channels)
+    pieces = libtiff.read_deep(image, data, channels)
+    if pieces is not None:
+        return size, orientation, pieces
+    return (image.height, image.width), 1, _read_twice(data, raw)
+
+
+def find_orientation(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Exif's orientation, from wherever the file tells it; 1 where it does not."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the tags, the pixels are there
+        if image.format == "PNG":  # what stands behind the picture is read too, which would decode the picture
+            with open_picture(around_one_pixel(data)) as small:
+                return int(small.getexif().get(ExifTags.Base.Orientation, 1))
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _order(raw: str) -> str:
+    return raw[-1] if raw[-1] in "BL" else ("L" if sys.byteorder == "little" else "B")
+
+
+def _read_plain(image: ImageFile.ImageFile, data: bytes, raw: str, channels: int) -> Iterator[Piece]:
+    """Samples that are stored as they are."""
+    dtype = np.dtype("<u2" if _order(raw) == "L" else ">u2")
+    for tile in image.tile:
+        left, top, right, bottom = tile.extents or (0, 0, *image.size)
+        width, stride = right - left, int(tile.args[1]) if isinstance(tile.args, tuple) and len(tile.args) > 1 else 0
+        used = 2 * width * channels
+        stride = stride or used
+        for row in range(top, bottom):
+            start = tile.offset + (row - top) * stride
+            if start + used > len(data):
+                raise ValueError(f"line {row} is missing")
+            values = np.frombuffer(data, dtype, width * channels, start).reshape(1, width, channels)
+            yield slice(row, row + 1), slice(left, right), values.astype(np.uint16)
+
+
+def _read_twice(data: bytes, raw: str) -> Iterator[Piece]:
+    """Pillow keeps one byte of two, and the byte order that it is told decides which; it turns the picture as well."""
+    halves = []
+    for order in (_order(raw), "L" if _order(raw) == "B" else "B"):
+        half = open_picture(data)
+        half.tile = [
+            tile._replace(args=(raw[:-1] + order, *tile.args[1:]) if isinstance(tile.args, tuple) else raw[:-1] + order)
+            for tile in half.tile
+        ]
+        half.load()
+        halves.append(half)
+    for rows in bands(halves[0]):
+        upper, lower = (np.asarray(crop(half, rows)).astype(np.uint16) for half in halves)
+        yield rows, slice(None), upper << 8 | lower
+
+
+def _decode_grey(path: str | os.PathLike[str], image: ImageFile.ImageFile, profile: bytes | None) -> Decoded:
+    tags = getattr(image, "tag_v2", {})
+    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # Pillow turns only 8 bits round
+    image.load()
+    collector = Collector((image.height, image.width), "L", transparent=False, profile=profile)
+    for rows in bands(image):
+        values = np.asarray(crop(image, rows))
+        if values.min() < 0 or values.max() > 65_535:
+            raise ImageError(f"{path} holds grey levels from {values.min()} to {values.max()}; expected 0 to 65535")
+        values = values.astype(np.uint16)
+        collector.put((rows, slice(None)), (65_535 - values if inverted else values)[..., None])
+    return collector.upright()
+
+
+def bands(image: Image.Image, pixels: int = _BAND) -> Iterator[slice]:
+    """The picture's rows, some at a time."""
+    height = max(1, pixels // image.width)
+    for top in range(0, image.height, height):
+        yield slice(top, min(top + height, image.height))
+
+
+def crop(image: Image.Image, rows: slice) -> Image.Image:
+    """Some rows of the picture."""
+    return image.crop((0, rows.start, image.width, rows.stop))
