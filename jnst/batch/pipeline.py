@@ -15,10 +15,10 @@ from jnst.batch import remote
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
-from jnst.config import to_dict
+from jnst.config import ColorProfile, to_dict
 from jnst.errors import ImageError, JnstError, one_line
+from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
-from jnst.images.resizing import resize, to_unit
 from jnst.transfer.callbacks import BatchSnapshot
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
@@ -58,7 +58,6 @@ class Options:
 class _Ready(NamedTuple):
     entry: Entry
     item: Item
-    alpha: np.ndarray | None
     notes: tuple[str, ...]
 
 
@@ -131,29 +130,31 @@ class Workshop:
 
     def _read(self, entry: Entry) -> _Ready:
         """In a thread: from the files to an item at working size."""
-        styles = [self._style(path) for path in entry.styles]
-        picture = remote.read_picture(entry.content, allow_large=self.options.allow_large)
+        profile = entry.config.color_profile
+        styles = [self._style(path, profile) for path in entry.styles]
+        picture = remote.read_picture(entry.content, allow_large=self.options.allow_large, color_profile=profile)
         chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
             raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
         task = Task(
-            picture.pixels,
+            picture,
             prepared[0] if prepared else chosen,
             entry.config,
             entry.seed,
             entry.style_weights,
             style_key=entry.styles,
         )
-        item = prepare(task)
-        alpha = None if picture.alpha is None else _fit_alpha(picture.alpha, item.sizes[-1])
-        return _Ready(entry, item, alpha, picture.notes)
+        notes = [note for style in styles if isinstance(style, Picture) for note in style.notes]
+        return _Ready(entry, prepare(task), (*picture.notes, *notes))
 
-    def _read_style(self, path: str) -> Picture | StyleTargets:
+    def _read_style(self, path: str, color_profile: ColorProfile) -> Picture | StyleTargets:
+        """A picture is without alpha: what it hides is filled once, and not for every content."""
         if is_style_file(path):
             return read_style(path)
         try:
-            return remote.read_picture(path, allow_large=self.options.allow_large)
+            picture = remote.read_picture(path, allow_large=self.options.allow_large, color_profile=color_profile)
+            return picture._replace(pixels=visible_pixels(picture, "style"), alpha=None)
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
 
@@ -199,7 +200,7 @@ class Workshop:
                 remote.join(self.options.output, entry.name),
                 result.image,
                 overwrite=self.options.overwrite,
-                alpha=ready.alpha,
+                alpha=result.alpha,
                 metadata=record | {"config": to_dict(entry.config)},
                 rounding=entry.config.run.rounding,
                 quality=self.options.quality,
@@ -260,8 +261,3 @@ def _failure(entry: Entry, error: BaseException) -> Record:
 
 def _plain(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
-
-
-def _fit_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    planes = resize(np.repeat(to_unit(alpha[..., None]), 3, axis=2), *size, "pillow-bilinear")
-    return np.clip(planes[..., 0], 0, 1)

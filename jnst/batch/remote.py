@@ -135,12 +135,12 @@ def _temporary(path: str, data: bytes | None) -> Iterator[Path]:
             raise ImageError(str(error).replace(str(local), path)) from error.__cause__
 
 
-def read_picture(path: str, *, allow_large: bool = False) -> Picture:
-    """`jnst.read_image` of a path or URL."""
+def read_picture(path: str, **options: Any) -> Picture:
+    """`jnst.read_image` of a path or URL, with its options."""
     if not is_remote(path):
-        return read_image(path, allow_large=allow_large)
+        return read_image(path, **options)
     with _temporary(path, read_bytes(path)) as local:
-        return read_image(local, allow_large=allow_large)
+        return read_image(local, **options)
 
 
 def read_picture_metadata(path: str) -> dict[str, Any] | None:

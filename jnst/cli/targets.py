@@ -44,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable_file(output, overwrite=arguments.overwrite)
     cache = configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
-    pictures = [read_picture(style, allow_large=arguments.allow_large).pixels for style in arguments.styles]
+    profile = resolved.config.color_profile
+    pictures = [
+        read_picture(style, allow_large=arguments.allow_large, color_profile=profile) for style in arguments.styles
+    ]
     targets = prepare_style(
         prepare_params(resolved.weights.params),
         pictures,

@@ -8,15 +8,16 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image
 
+from jnst.config import ColorProfile
 from jnst.errors import ImageError
 from jnst.images.opening import open_picture
-from jnst.images.profiles import make_converter
+from jnst.images.profiles import Converter, make_converter
 
 Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 Decoded: TypeAlias = tuple[Pixels, Pixels | None, tuple[str, ...]]
@@ -25,25 +26,34 @@ _COLOUR_MODES = ("RGB", "L", "CMYK", "YCbCr")
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
-def decode_samples(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
+def decode_samples(
+    path: str | os.PathLike[str], image: Image.Image, data: bytes, color_profile: ColorProfile = "apply"
+) -> Decoded:
     """Pixels (height × width × 3), alpha (height × width, or None), and notes for the user.
 
     uint8, or uint16 where the file holds more than 8 bits.
+
+    Args:
+        path: for messages.
+        image: as opened from `data`, or any image of Pillow's whose samples are in memory.
+        data: the file's bytes; empty where there is no file.
+        color_profile: whether the image's profile is applied.
 
     Raises:
         ImageError: for samples of a kind that is not supported.
         Exception: whatever a decoder raises.
     """
-    if ";16" in _raw_modes(image):
-        return _decode_deep(path, image, data)
-    _refuse_planar(path, image)
-    if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1 and _libwebp() is not None:
+    if data and ";16" in _raw_modes(image):
+        return _decode_deep(path, image, data, color_profile)
+    if data:
+        _refuse_planar(path, image)
+    if data and image.format == "WEBP" and getattr(image, "n_frames", 1) == 1 and _libwebp() is not None:
         values = _decode_webp(image, data)
-        return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]))
+        return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]), color_profile)
     image.load()
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        return _decode_grey16(path, image)
-    return _decode_bytes(path, image, lambda rows: _crop(image, rows))
+        return _decode_grey16(path, image, color_profile)
+    return _decode_bytes(path, image, lambda rows: _crop(image, rows), color_profile)
 
 
 def _bands(image: Image.Image) -> Iterator[slice]:
@@ -57,14 +67,19 @@ def _crop(image: Image.Image, rows: slice) -> Image.Image:
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
-def _decode_bytes(path: str | os.PathLike[str], image: Image.Image, take: Callable[[slice], Image.Image]) -> Decoded:
+def _decode_bytes(
+    path: str | os.PathLike[str],
+    image: Image.Image,
+    take: Callable[[slice], Image.Image],
+    color_profile: ColorProfile,
+) -> Decoded:
     """8 bits; `take` gives some rows of the picture."""
     transparent = image.has_transparency_data
     mode = _split(take(slice(0, 1)), transparent)[0].mode
     if mode not in _COLOUR_MODES:
         known = "grey, RGB, palette and CMYK of 8 or 16 bits"
         raise ImageError(f"{path} holds pixels of kind {mode!r}, which is not supported; supported are {known}")
-    convert, notes = make_converter(mode, image.info.get("icc_profile"))
+    convert, notes = make_converter(mode, image.info.get("icc_profile"), color_profile)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if transparent else None
     for rows in _bands(image):
@@ -86,7 +101,7 @@ def _split(image: Image.Image, transparent: bool) -> tuple[Image.Image, Image.Im
     return image, None
 
 
-def _decode_grey16(path: str | os.PathLike[str], image: Image.Image) -> Decoded:
+def _decode_grey16(path: str | os.PathLike[str], image: Image.Image, color_profile: ColorProfile) -> Decoded:
     tags = getattr(image, "tag_v2", {})
     inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # Pillow turns only 8 bits round
     key = image.info.get("transparency")
@@ -99,10 +114,10 @@ def _decode_grey16(path: str | os.PathLike[str], image: Image.Image) -> Decoded:
         pixels[rows] = (65_535 - values if inverted else values)[..., None]
         if alpha is not None:
             alpha[rows] = np.where(values == key, 0, 65_535)
-    return _convert_deep(pixels, alpha, "L", image.info.get("icc_profile"))
+    return _convert_deep(pixels, alpha, *make_converter("L", image.info.get("icc_profile"), color_profile), grey=True)
 
 
-def _raw_modes(image: ImageFile.ImageFile) -> str:
+def _raw_modes(image: Any) -> str:
     """How the file's samples are packed, in Pillow's words, such as 'RGB;16B'; empty for grey and for most formats."""
     if image.mode not in ("RGB", "RGBA"):
         return ""
@@ -116,7 +131,7 @@ def _refuse_planar(path: str | os.PathLike[str], image: Image.Image) -> None:
         raise ImageError(f"{path} stores {max(depth)}-bit colour in separate planes, which is not supported")
 
 
-def _decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
+def _decode_deep(path: str | os.PathLike[str], image: Image.Image, data: bytes, color_profile: ColorProfile) -> Decoded:
     """16-bit colour. Pillow keeps one byte of two, and the byte order it is told decides which: so ask it twice."""
     raw = _raw_modes(image)
     pixels = np.zeros((image.height, image.width, 3), np.uint16)
@@ -149,19 +164,23 @@ def _decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data:
     transparent = image.info.get("transparency")
     if isinstance(transparent, tuple):
         alpha = np.where((pixels == np.array(transparent, np.uint16)).all(axis=2), 0, 65_535).astype(np.uint16)
-    return _convert_deep(pixels, alpha, "RGB", image.info.get("icc_profile"))
+    # A picture of grey and alpha has a profile for grey, though Pillow opens it as RGB.
+    grey = raw[:2] == "LA"
+    converter = make_converter("L" if grey else "RGB", image.info.get("icc_profile"), color_profile)
+    return _convert_deep(pixels, alpha, *converter, grey=grey)
 
 
-def _convert_deep(pixels: Pixels, alpha: Pixels | None, mode: str, profile: bytes | None) -> Decoded:
+def _convert_deep(
+    pixels: Pixels, alpha: Pixels | None, convert: Converter | None, notes: tuple[str, ...], *, grey: bool
+) -> Decoded:
     """16 bits to sRGB; where a profile changes something, at 8 bits, which is what Pillow's transforms take."""
-    convert, notes = make_converter(mode, profile)
     if convert is None:
         return pixels, alpha, notes
     converted = np.empty(pixels.shape, np.uint8)
     height = max(1, _BAND // pixels.shape[1])
     for top in range(0, pixels.shape[0], height):
         band = (pixels[top : top + height] >> 8).astype(np.uint8)
-        converted[top : top + height] = np.asarray(convert(Image.fromarray(band if mode == "RGB" else band[..., 0])))
+        converted[top : top + height] = np.asarray(convert(Image.fromarray(band[..., 0] if grey else band)))
     return converted, None if alpha is None else (alpha >> 8).astype(np.uint8), ("converted to sRGB at 8 bits",)
 
 
@@ -182,7 +201,7 @@ def _libwebp() -> ctypes.CDLL | None:
     return library
 
 
-def _decode_webp(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8]:
+def _decode_webp(image: Image.Image, data: bytes) -> npt.NDArray[np.uint8]:
     channels = 4 if image.mode == "RGBA" else 3
     out = np.zeros((image.height, image.width, channels), np.uint8)
     decode = getattr(_libwebp(), "WebPDecodeRGBAInto" if channels == 4 else "WebPDecodeRGBInto")

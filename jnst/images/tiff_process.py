@@ -1,4 +1,4 @@
-"""Compressed TIFF in a process of its own: `python -m jnst.images.tiff_process PATH LARGE SECONDS`, bytes on stdin.
+"""Compressed TIFF in a process of its own: `python -m jnst.images.tiff_process PATH OPTIONS SECONDS`, bytes on stdin.
 
 libtiff writes to the terminal by itself, and no library promises to end for every file. The process has a time limit;
 what it says on stderr tells which pages are damaged.
@@ -26,7 +26,7 @@ _DAMAGE = re.compile(r"^\w*Decode\w*: .*", re.MULTILINE)
 
 
 def decode_apart(
-    path: str | os.PathLike[str], data: bytes, size: int, *, allow_large: bool
+    path: str | os.PathLike[str], data: bytes, size: int, **options: Any
 ) -> tuple[Pixels, Pixels | None, str, tuple[str, ...]]:
     """The fields of the `Picture` in a TIFF file, decoded by another process.
 
@@ -34,14 +34,14 @@ def decode_apart(
         path: for messages.
         data: the file's bytes.
         size: number of pixels that the file announces.
-        allow_large: as for `read_image`.
+        options: as for `decode_picture`.
 
     Raises:
         ImageError: as `read_image` does, and when the decoder does not end in time or crashes.
     """
     limit = TIME_LIMIT + size / 2e6
     command = [sys.executable, "-P", "-m", "jnst.images.tiff_process"]
-    command += [os.fspath(path), str(int(allow_large)), str(int(limit) + 1)]
+    command += [os.fspath(path), json.dumps(options), str(int(limit) + 1)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
@@ -92,7 +92,7 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
     return about, pixels, alpha
 
 
-def main(path: str, allow_large: str, seconds: str) -> None:
+def main(path: str, options: str, seconds: str) -> None:
     """Reads a file's bytes from stdin and writes its picture to stdout."""
     from jnst.images.reading import decode_picture
 
@@ -102,7 +102,7 @@ def main(path: str, allow_large: str, seconds: str) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
     arrays: list[np.ndarray] = []
     try:
-        picture = decode_picture(path, sys.stdin.buffer.read(), allow_large=allow_large == "1", isolated=True)
+        picture = decode_picture(path, sys.stdin.buffer.read(), isolated=True, **json.loads(options))
     except ImageError as error:
         about = {"error": str(error), "arrays": []}
     else:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from jnst.config import ColorProfile
 from jnst.errors import ImageError
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
 from jnst.images.resizing import resize
+from jnst.images.transparency import lay_on_white
 
 # What one picture may have, and how many the studio holds.
 MAX_BYTES, MAX_PIXELS, MAX_PICTURES = 64 * 2**20, 50_000_000, 100
@@ -33,9 +35,9 @@ class Entry:
     notes: tuple[str, ...]
     thumbnail: bytes
 
-    def read(self) -> Picture:
+    def read(self, color_profile: ColorProfile = "apply") -> Picture:
         """The picture decoded from its file, again each time: large pictures do not stay in memory."""
-        return read_image(NamedFile(self.path, self.name))
+        return read_image(NamedFile(self.path, self.name), color_profile=color_profile)
 
 
 class NamedFile(os.PathLike[str]):
@@ -99,8 +101,9 @@ class Library:
         check_pixels(file)
         picture = read_image(file)
         height, width = picture.pixels.shape[:2]
+        shown = lay_on_white(picture.pixels, picture.alpha)
         id = f"p{len(self._entries)}"
-        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(picture.pixels)))
+        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(shown)))
         self._entries[id] = entry
         return entry
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
+from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_writable, write_image
 from jnst.runtime import Interruptions
 from jnst.transfer.callbacks import Silent, Snapshot
@@ -85,9 +85,9 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             a copy of it was saved).
         ConfigError: for pictures too small for the layers.
     """
-    content = read_image(job.content, allow_large=job.allow_large)
-    styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
-    initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
+    read = functools.partial(read_image, allow_large=job.allow_large, color_profile=job.config.color_profile)
+    content, styles = read(job.content), [read(style) for style in job.styles]
+    initial = None if job.initial is None else read(job.initial)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
@@ -106,13 +106,13 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
 
         result = stylize(
             prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
-            content.pixels,
-            [style.pixels for style in styles],
+            content,
+            styles,
             job.config,
             seed=job.seed,
             callback=callback,
             style_weights=job.style_weights,
-            initial=None if initial is None else initial.pixels,
+            initial=initial,
             checkpoint=checkpoint,
             mesh=row_mesh() if job.split_rows else None,
             progress=printer,
@@ -174,10 +174,9 @@ class _FrameWriter:
 
 
 def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]) -> None:
-    alpha = None if content.alpha is None else _resized_alpha(content.alpha, result.image.shape[:2])
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
-        write_image, image=result.image, alpha=alpha, metadata=metadata, rounding=job.config.run.rounding
+        write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding
     )
     try:
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
@@ -222,13 +221,7 @@ def _write_companions(
     if job.plot:
         plot_losses(result.trace, _companions(job)[1], overwrite=True)
     if job.sheet:
-        pictures = [content.pixels, *(style.pixels for style in styles), result.image]
+        pictures = [*(lay_on_white(one.pixels, one.alpha) for one in (content, *styles))]
+        pictures.append(lay_on_white(result.image, result.alpha))
         labels = ["content", *["style"] * len(styles), "result"]
         write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
-
-
-def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:
-    from jnst.images.resizing import resize, to_unit
-
-    planes = np.repeat(to_unit(alpha[..., None]), 3, axis=2)
-    return np.clip(resize(planes, size[0], size[1], "pillow-bilinear")[..., 0], 0, 1)
