@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace what is there")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument(
+        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
+    )
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors and failures")
     files.add_argument("--json", action="store_true", help="print the summary, or the plan of --dry-run, as JSON")

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
     files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument(
+        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
+    )
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
