@@ -51,6 +51,7 @@ class Options:
     bits: int = 8
     quality: int = 95
     allow_large: bool = False
+    allow_damaged: bool = False
     lanes: int | None = None
     threads: int = 2
 
@@ -132,7 +133,7 @@ class Workshop:
         """In a thread: from the files to an item at working size."""
         profile = entry.config.color_profile
         styles = [self._style(path, profile) for path in entry.styles]
-        picture = remote.read_picture(entry.content, allow_large=self.options.allow_large, color_profile=profile)
+        picture = self._read_picture(entry.content, profile)
         chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
@@ -153,10 +154,19 @@ class Workshop:
         if is_style_file(path):
             return read_style(path)
         try:
-            picture = remote.read_picture(path, allow_large=self.options.allow_large, color_profile=color_profile)
+            picture = self._read_picture(path, color_profile)
             return picture._replace(pixels=visible_pixels(picture, "style"), alpha=None)
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
+
+    def _read_picture(self, path: str, color_profile: ColorProfile) -> Picture:
+        options = self.options
+        return remote.read_picture(
+            path,
+            allow_large=options.allow_large,
+            allow_damaged=options.allow_damaged,
+            color_profile=color_profile,
+        )
 
     def _paint(
         self, batch: list[_Ready], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
     )
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         bits=arguments.bits,
         quality=arguments.quality,
         allow_large=arguments.allow_large,
+        allow_damaged=arguments.allow_damaged,
         notices=(*filter(None, [cache]), *chosen.notices, *resolved.notices),
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
         choose_tile=arguments.config is None and "tile" not in settings,

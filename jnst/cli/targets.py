@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -44,10 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable_file(output, overwrite=arguments.overwrite)
     cache = configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
-    profile = resolved.config.color_profile
-    pictures = [
-        read_picture(style, allow_large=arguments.allow_large, color_profile=profile) for style in arguments.styles
-    ]
+    options = {"allow_large": arguments.allow_large, "allow_damaged": arguments.allow_damaged}
+    options["color_profile"] = resolved.config.color_profile
+    pictures = [read_picture(style, **options) for style in arguments.styles]
     targets = prepare_style(
         prepare_params(resolved.weights.params),
         pictures,

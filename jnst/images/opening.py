@@ -32,6 +32,10 @@ _BEGINNINGS = {
 _lock = threading.Lock()
 
 
+class DamagedError(ImageError):
+    """A picture whose header is read and whose samples are not all there."""
+
+
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """What is in a file; ImageError where it cannot be read or nothing is in it."""
     try:
@@ -67,7 +71,8 @@ def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
         except MemoryError as error:
             raise ImageError(f"{path} does not fit into memory") from error
         except Exception as error:  # decoders raise all kinds
-            raise ImageError(f"{path} is damaged or cut off ({error or type(error).__name__})") from error
+            reason = f"{path} is damaged or cut off ({error or type(error).__name__})"
+            raise DamagedError(f"{reason}; --allow-damaged reads what is there") from error
 
 
 def _describe_unidentified(data: bytes) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jnst.config import ColorProfile
-from jnst.images.opening import check_size, decoding, open_picture, read_bytes
+from jnst.errors import ImageError
+from jnst.images.opening import DamagedError, check_size, decoding, open_picture, read_bytes
 from jnst.images.opening import readable_suffixes as readable_suffixes
 from jnst.images.png_chunks import SIGNATURE, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
@@ -59,7 +60,11 @@ class Picture(NamedTuple):
 
 
 def read_image(
-    path: str | os.PathLike[str], *, allow_large: bool = False, color_profile: ColorProfile = "apply"
+    path: str | os.PathLike[str],
+    *,
+    allow_large: bool = False,
+    allow_damaged: bool = False,
+    color_profile: ColorProfile = "apply",
 ) -> Picture:
     """The picture in a file, upright and in sRGB; of an animation, the first frame.
 
@@ -69,14 +74,30 @@ def read_image(
     Args:
         path: of the file.
         allow_large: whether to read it above Pillow's limit on pixels.
+        allow_damaged: whether to read what is there of a file that is damaged or cut off, as viewers do. The picture
+            has its full size; what is missing is transparent, and a note says how much is there.
         color_profile: "ignore" takes the numbers in the file for sRGB, as programs do that read by OpenCV, TensorFlow
             or plain Pillow; a note says where that changes something.
 
     Raises:
-        ImageError: missing, a folder, empty, not a picture, damaged or cut off, of a kind that is not supported, or
-            above Pillow's limit on pixels (a guard against decompression bombs) unless `allow_large`.
+        ImageError: missing, a folder, empty, not a picture, of a kind that is not supported, or
+            above Pillow's limit on pixels (a guard against decompression bombs) unless `allow_large`; damaged or cut
+            off unless `allow_damaged`, and with it where nothing of it can be read.
     """
-    return decode_picture(path, read_bytes(path), allow_large=allow_large, color_profile=color_profile)
+    data = read_bytes(path)
+    try:
+        return decode_picture(path, data, allow_large=allow_large, color_profile=color_profile)
+    except DamagedError:
+        if not allow_damaged:
+            raise
+    from jnst.images.tiff_process import decode_apart
+
+    # Pillow's leave to read damaged files is the whole process's; and these are the ones that decoders fail in.
+    options = {"allow_large": allow_large, "color_profile": color_profile, "damaged": True}
+    try:
+        return Picture(*decode_apart(path, data, 10 * len(data), **options))
+    except DamagedError as error:
+        raise ImageError(f"{path} is damaged or cut off, and nothing of it can be read") from error
 
 
 def decode_picture(

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError
@@ -47,16 +47,25 @@ def decode_samples(
         return _decode_deep(path, image, data, color_profile)
     if data:
         _refuse_planar(path, image)
-    if data and image.format == "WEBP" and getattr(image, "n_frames", 1) == 1 and _libwebp() is not None:
+    if data and image.format == "WEBP" and getattr(image, "n_frames", 1) == 1 and webp_library() is not None:
         values = _decode_webp(image, data)
-        return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]), color_profile)
-    image.load()
+        return decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]), color_profile)
+    load_samples(image)
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return _decode_grey16(path, image, color_profile)
-    return _decode_bytes(path, image, lambda rows: _crop(image, rows), color_profile)
+    return decode_bytes(path, image, lambda rows: _crop(image, rows), color_profile)
 
 
-def _bands(image: Image.Image) -> Iterator[slice]:
+def load_samples(image: Image.Image) -> None:
+    """Decodes the image; where damaged files may be read (`jnst.images.damaged`), as far as it goes."""
+    try:
+        image.load()
+    except OSError:
+        if not ImageFile.LOAD_TRUNCATED_IMAGES or getattr(image, "tile", None):
+            raise
+
+
+def bands(image: Image.Image) -> Iterator[slice]:
     """The picture's rows, some at a time."""
     height = max(1, _BAND // image.width)
     for top in range(0, image.height, height):
@@ -67,7 +76,7 @@ def _crop(image: Image.Image, rows: slice) -> Image.Image:
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
-def _decode_bytes(
+def decode_bytes(
     path: str | os.PathLike[str],
     image: Image.Image,
     take: Callable[[slice], Image.Image],
@@ -82,7 +91,7 @@ def _decode_bytes(
     convert, notes = make_converter(mode, image.info.get("icc_profile"), color_profile)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if transparent else None
-    for rows in _bands(image):
+    for rows in bands(image):
         colour, opacity = _split(take(rows), transparent)
         pixels[rows] = np.asarray(colour.convert("RGB") if convert is None else convert(colour))
         if alpha is not None and opacity is not None:
@@ -107,7 +116,7 @@ def _decode_grey16(path: str | os.PathLike[str], image: Image.Image, color_profi
     key = image.info.get("transparency")
     pixels = np.empty((image.height, image.width, 3), np.uint16)
     alpha = np.empty(pixels.shape[:2], np.uint16) if isinstance(key, int) else None
-    for rows in _bands(image):
+    for rows in bands(image):
         values = np.asarray(_crop(image, rows))
         if values.min() < 0 or values.max() > 65_535:
             raise ImageError(f"{path} holds grey levels from {values.min()} to {values.max()}; expected 0 to 65535")
@@ -143,8 +152,8 @@ def _decode_deep(path: str | os.PathLike[str], image: Image.Image, data: bytes, 
                 tile._replace(args=mode if isinstance(tile.args, str) else (mode, *(tile.args or ("",))[1:]))
                 for tile in half.tile
             ]
-            half.load()
-            for rows in _bands(half):
+            load_samples(half)
+            for rows in bands(half):
                 colour, opacity = take(np.asarray(_crop(half, rows)).astype(np.uint16) * np.uint16(scale))
                 pixels[rows] += colour
                 if alpha is not None:
@@ -185,7 +194,7 @@ def _convert_deep(
 
 
 @functools.cache
-def _libwebp() -> ctypes.CDLL | None:
+def webp_library() -> ctypes.CDLL | None:
     """The library behind Pillow's WebP, where it can be called: Pillow itself decodes stills as animations, which
     takes eighteen bytes a pixel."""
     try:
@@ -204,7 +213,7 @@ def _libwebp() -> ctypes.CDLL | None:
 def _decode_webp(image: Image.Image, data: bytes) -> npt.NDArray[np.uint8]:
     channels = 4 if image.mode == "RGBA" else 3
     out = np.zeros((image.height, image.width, channels), np.uint8)
-    decode = getattr(_libwebp(), "WebPDecodeRGBAInto" if channels == 4 else "WebPDecodeRGBInto")
+    decode = getattr(webp_library(), "WebPDecodeRGBAInto" if channels == 4 else "WebPDecodeRGBInto")
     if not decode(data, len(data), out.ctypes.data, out.nbytes, image.width * channels):
         raise ValueError("its data cannot be decoded")
     return out

@@ -1,10 +1,13 @@
-"""Compressed TIFF in a process of its own: `python -m jnst.images.tiff_process PATH OPTIONS SECONDS`, bytes on stdin.
+"""Compressed TIFF, and what is damaged, in a process of its own.
+
+    python -m jnst.images.tiff_process PATH OPTIONS SECONDS        reads the file's bytes from stdin
 
 libtiff writes to the terminal by itself, and no library promises to end for every file. The process has a time limit;
 what it says on stderr tells which pages are damaged.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -17,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jnst.errors import ImageError
+from jnst.images.opening import DamagedError
 from jnst.images.samples import Pixels
 
 # Seconds for one picture, besides one for each two million pixels.
@@ -34,7 +38,7 @@ def decode_apart(
         path: for messages.
         data: the file's bytes.
         size: number of pixels that the file announces.
-        options: as for `decode_picture`.
+        options: as for `decode_picture`; or with `damaged` as for `decode_damaged`.
 
     Raises:
         ImageError: as `read_image` does, and when the decoder does not end in time or crashes.
@@ -69,7 +73,7 @@ def decode_apart(
         raise ImageError(f"{path} is damaged: the TIFF library fails in it (exit code {process.returncode})")
     about, pixels, alpha = answer
     if "error" in about:
-        raise ImageError(about["error"])
+        raise (DamagedError if about["damaged"] else ImageError)(about["error"])
     damage = (f"it is damaged ({said[0].strip()[:120]}); what could be decoded is kept",) if said else ()
     return pixels, alpha, about["format"], (*about["notes"], *damage)
 
@@ -94,6 +98,7 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
 
 def main(path: str, options: str, seconds: str) -> None:
     """Reads a file's bytes from stdin and writes its picture to stdout."""
+    from jnst.images.damaged import decode_damaged
     from jnst.images.reading import decode_picture
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -101,10 +106,12 @@ def main(path: str, options: str, seconds: str) -> None:
 
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
     arrays: list[np.ndarray] = []
+    settings = json.loads(options)
+    decode = decode_damaged if settings.pop("damaged", False) else functools.partial(decode_picture, isolated=True)
     try:
-        picture = decode_picture(path, sys.stdin.buffer.read(), isolated=True, **json.loads(options))
+        picture = decode(path, sys.stdin.buffer.read(), **settings)
     except ImageError as error:
-        about = {"error": str(error), "arrays": []}
+        about = {"error": str(error), "damaged": isinstance(error, DamagedError), "arrays": []}
     else:
         arrays = [array for array in (picture.pixels, picture.alpha) if array is not None]
         about = {"format": picture.format, "notes": picture.notes}

@@ -85,7 +85,12 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             a copy of it was saved).
         ConfigError: for pictures too small for the layers.
     """
-    read = functools.partial(read_image, allow_large=job.allow_large, color_profile=job.config.color_profile)
+    read = functools.partial(
+        read_image,
+        allow_large=job.allow_large,
+        allow_damaged=job.allow_damaged,
+        color_profile=job.config.color_profile,
+    )
     content, styles = read(job.content), [read(style) for style in job.styles]
     initial = None if job.initial is None else read(job.initial)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):

@@ -39,6 +39,7 @@ class Job:
     bits: Bits = 8
     quality: int = 95
     allow_large: bool = False
+    allow_damaged: bool = False
     notices: tuple[str, ...] = field(default=(), compare=False)
     choose_tile: bool = False
     memory: int | None = None
