@@ -27,10 +27,12 @@ def open_filesystem(path: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise ConfigError(f"{path} needs fsspec: pip install fsspec") from error
+        raise ConfigError(f"{path} needs fsspec: pip install 'jnst[urls]'") from error
     try:
         return fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
+        raise ConfigError(f"cannot open {path}: {error}; for web addresses: pip install 'jnst[urls]'") from error
+    except ValueError as error:
         raise ConfigError(f"cannot open {path}: {error}") from error
 
 
@@ -95,6 +97,23 @@ def read_bytes(path: str) -> bytes:
     filesystem, inner = open_filesystem(path)
     with storage_errors(path):
         return filesystem.cat_file(inner)
+
+
+def check_writable_url(path: str, *, overwrite: bool = False) -> None:
+    """Finds out before the work starts whether a URL can be written, by writing an empty file beside it for a moment.
+
+    Raises:
+        ImageError: it exists and may not be overwritten, or the other side does not let us write.
+    """
+    filesystem, inner = open_filesystem(path)
+    if not overwrite and exists(path):
+        raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+    try:
+        _upload(f"{path}.part", b"")
+        filesystem.rm_file(f"{inner}.part")
+    except (ImageError, OSError, NotImplementedError) as error:
+        reason = str(error.__cause__ or error) or "it can be read alone"
+        raise ImageError(f"cannot write {path}: {reason}") from error
 
 
 def write_bytes(path: str, data: bytes) -> None:

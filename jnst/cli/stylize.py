@@ -16,9 +16,17 @@ _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command; nothing heavy is imported for them."""
-    parser.add_argument("content", nargs="?", metavar="CONTENT", help="picture to repaint")
-    parser.add_argument("styles", nargs="*", metavar="STYLE", help="picture whose style to take; several are blended")
-    parser.add_argument("-o", "--output", metavar="OUT", help="result; its suffix is its format (CONTENT-STYLE.png)")
+    parser.add_argument(
+        "content", nargs="?", metavar="CONTENT", help="picture to repaint: a file, a URL, or - for standard input"
+    )
+    parser.add_argument(
+        "styles", nargs="*", metavar="STYLE", help="picture whose style to take, likewise; several are blended"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT",
+        help="result: a file, a URL, or - for standard output; its suffix is its format (CONTENT-STYLE.png)",
+    )  # fmt: skip
+    parser.add_argument("--format", metavar="{png,jpg,webp,avif,tif}", help="of standard output (png)")
     parser.add_argument("--preset", metavar="NAME", help="recipe; `jnst presets` lists them (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
@@ -60,17 +68,37 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
     seed = None if arguments.seed is None else check_seed(arguments.seed, "--seed")
     initial = _initial_file(arguments.init)
+    from jnst.cli.streams import FORMATS, Streams, check_elsewhere
+
+    if arguments.format is not None and arguments.format not in FORMATS:
+        raise ConfigError(describe_unknown("format", arguments.format, FORMATS))
+    with Streams(arguments.output, arguments.format) as streams:
+        beside = {"--plot": arguments.plot, "--sheet": arguments.sheet}
+        check_elsewhere(streams, settings, resume=arguments.resume, beside=beside)
+        return _run(arguments, settings, memory, initial, seed, streams)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    memory: int | None,
+    initial: str | None,
+    seed: int | None,
+    streams: Any,
+) -> int:
     # From here on JAX is needed; bad flags have been refused by now.
     from jnst.cli.inputs import choose_inputs
     from jnst.cli.progress_bar import ProblemsOnly, ProgressBar
+    from jnst.cli.streams import stem_of
     from jnst.runtime import configure_jax
     from jnst.transfer.job import check_outputs, run_job
     from jnst.transfer.record import Job, read_record, record_path
 
     record = read_record(Path(arguments.config)) if arguments.config else None
-    chosen = choose_inputs(arguments, record, initial)
+    chosen = choose_inputs(arguments, record, initial, streams)
     content, styles = chosen.content, chosen.styles
-    output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
+    default = f"{stem_of(str(content))}-{stem_of(str(styles[0]))}.png"
+    output = streams.place(default, overwrite=arguments.overwrite)
     cache = configure_jax()
     init = None if chosen.initial else arguments.init
     resolved = _resolve(arguments, record, settings, init=init)
@@ -95,40 +123,55 @@ def run(arguments: argparse.Namespace) -> int:
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
         choose_tile=arguments.config is None and "tile" not in settings,
         memory=memory,
-        checkpoint_every=60 * arguments.checkpoint_every,
+        checkpoint_every=0.0 if streams.elsewhere else 60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
     )
     job = check_outputs(job, resolved.weights)
     with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
         record, signal = run_job(job, resolved.weights, printer)
+    streams.deliver(output)
     if not arguments.quiet:
-        _report(output, record, record_path(output))
+        if streams.elsewhere:
+            _report_elsewhere(arguments.output, record, streams)
+        else:
+            _report(output, record, record_path(output))
     return 128 + signal if signal else 0
 
 
+_OUTCOMES = {
+    "interrupted": "interrupted; best so far (--resume goes on)",
+    "time": "out of time; best so far (--resume goes on)",
+    "no step": "out of time before the first step; the initial picture (--resume goes on)",
+    "no descent": "no better than its start: the loss never fell below that of the initial picture",
+    "stuck": "stuck: the loss could not be lowered any further; best so far",
+}
+
+
 def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
+    what = _OUTCOMES.get(record["stopped"], "done")
+    print(f"{what}: {output} ({_size_and_time(record)}), record in {beside}")
+
+
+def _report_elsewhere(output: str, record: dict[str, Any], streams: Any) -> None:
+    """The same where no state is left to resume from; on standard error where the picture is on standard output."""
+    what = _OUTCOMES.get(record["stopped"], "done").replace(" (--resume goes on)", "")
+    where = f"a {streams.form} picture on standard output" if streams.standard_output else output
+    print(f"{what}: {where} ({_size_and_time(record)})", file=sys.stderr if streams.standard_output else sys.stdout)
+
+
+def _size_and_time(record: dict[str, Any]) -> str:
     seconds, size = record["seconds"], record["size"]
-    what = {
-        "interrupted": "interrupted; best so far (--resume goes on)",
-        "time": "out of time; best so far (--resume goes on)",
-        "no step": "out of time before the first step; the initial picture (--resume goes on)",
-        "no descent": "no better than its start: the loss never fell below that of the initial picture",
-        "stuck": "stuck: the loss could not be lowered any further; best so far",
-    }.get(record["stopped"], "done")
-    print(
-        f"{what}: {output} ({size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s "
-        f"to compile), record in {beside}"
-    )
+    return f"{size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s to compile"
 
 
-def _initial_file(init: str | None) -> Path | None:
+def _initial_file(init: str | None) -> str | None:
     """The file given as --init, or None where it is one of the words."""
     if init is None or init in _INITS:
         return None
-    if not os.path.exists(init):
+    if init != "-" and "://" not in init and not os.path.exists(init):
         raise ConfigError(describe_unknown("initial picture", init, (*_INITS, "a file that exists")))
-    return Path(init)
+    return init
 
 
 def _resolve(

@@ -1,7 +1,6 @@
 """The pictures that the studio works with: bundled ones, and those that were handed in, kept in a temporary folder."""
 
 import importlib.resources
-import os
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError
+from jnst.files import NamedFile as NamedFile
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
 from jnst.images.resizing import resize
@@ -38,19 +38,6 @@ class Entry:
     def read(self, color_profile: ColorProfile = "apply") -> Picture:
         """The picture decoded from its file, again each time: large pictures do not stay in memory."""
         return read_image(NamedFile(self.path, self.name), color_profile=color_profile)
-
-
-class NamedFile(os.PathLike[str]):
-    """A file that messages call by the name that the user knows it by."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-
-    def __fspath__(self) -> str:
-        return str(self._path)
-
-    def __str__(self) -> str:
-        return self._name
 
 
 class Library:

@@ -53,8 +53,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
 
 def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
-    inputs = [job.content, *job.styles]
-    inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    inputs = [Path(path) for path in (job.content, *job.styles, job.initial, job.weights_source) if path]
     outputs = [job.output, *_companions(job), state_path(job.output)]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
