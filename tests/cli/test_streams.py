@@ -205,7 +205,8 @@ def test_streams_that_are_terminals_closed_or_empty_are_refused(capsys, monkeypa
     monkeypatch.setattr("sys.stdin", Pipe())
     assert "standard input is empty (0 bytes)" in refused(capsys, "-", "style.png")
     monkeypatch.setattr("sys.stdin", Pipe(b"no picture at all"))
-    assert "standard input is not a picture jnst can read" in refused(capsys, "-", "style.png")
+    line = refused(capsys, "-", "style.png", "-o", "never.png")
+    assert "standard input is not a picture jnst can read" in line
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdout", pipe)
         with pytest.raises(ConfigError, match="standard output is a terminal"):
