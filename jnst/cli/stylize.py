@@ -102,13 +102,14 @@ def _run(
     cache = configure_jax()
     init = None if chosen.initial else arguments.init
     resolved = _resolve(arguments, record, settings, init=init)
-    seed = seed if seed is not None else (record or {}).get("seed", 0)
+    if seed is None:
+        seed = (record or {}).get("seed", 0)
     job = Job(
         content=content,
         styles=styles,
         output=output,
         config=resolved.config,
-        seed=seed,
+        seed=seed or 0,
         style_weights=chosen.style_weights,
         weights_source=resolved.source,
         initial=chosen.initial,

@@ -106,7 +106,7 @@ def _formats(*, heic: bool = False) -> tuple[str, ...]:
     Image.init()
     if heic:
         with contextlib.suppress(ImportError):
-            import pillow_heif
+            import pillow_heif  # pyright: ignore[reportMissingImports]
 
             if HEIC not in Image.OPEN:
                 pillow_heif.register_heif_opener()
