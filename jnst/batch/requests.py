@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from jnst.config import Config, compile_key
+from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.padding import bucket_size
-from jnst.images.validate import validate_images
+from jnst.images.transparency import fit_alpha
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
@@ -18,7 +19,8 @@ from jnst.transfer.style_targets import StyleTargets, check_style_targets
 class Task:
     """One image to paint.
 
-    content: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1].
+    content: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]; or another form of a picture that
+        `jnst.images.inputs.as_picture` takes.
     styles: the same, several of them blended; or a prepared style.
     config, seed, style_weights, initial: as in `jnst.stylize`.
     style_key: what the styles are remembered under from batch to batch, such as their path; None to forget them.
@@ -37,12 +39,15 @@ class Task:
 class Item:
     """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
 
+    alpha: the picture's opacity in [0, 1], or None.
+
     The task's own `content` is gone by then.
     """
 
     task: Task
     full: np.ndarray
     sizes: tuple[tuple[int, int], ...]
+    alpha: np.ndarray | None = None
 
     @property
     def group(self) -> Hashable:
@@ -60,14 +65,18 @@ def prepare(task: Task) -> Item:
         ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
         TargetsError: where a prepared style does not fit the config.
     """
-    config = task.config
-    styles = (task.styles.picture,) if isinstance(task.styles, StyleTargets) else task.styles
-    validate_images(task.content, styles, task.initial)
-    full, sizes = prepare_content(task.content, config)
-    if isinstance(task.styles, StyleTargets):
-        check_style_targets(task.styles, config)
+    config, styles, initial = task.config, task.styles, task.initial
+    content = as_picture(task.content, "content", color_profile=config.color_profile)
+    if not isinstance(styles, StyleTargets):
+        styles = tuple(as_styles(styles, color_profile=config.color_profile))
+    if initial is not None:
+        initial = as_pixels(initial, "initial", color_profile=config.color_profile)
+    full, sizes = prepare_content(visible_pixels(content), config)
+    if isinstance(styles, StyleTargets):
+        check_style_targets(styles, config)
     # The picture as it was read may be large, and is not needed any more.
-    return Item(dataclasses.replace(task, content=None), full, sizes)
+    task = dataclasses.replace(task, content=None, styles=styles, initial=initial)
+    return Item(task, full, sizes, fit_alpha(content.alpha, *sizes[-1]))
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from jnst.batch import remote
 from jnst.config import Config, to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.images.writing import SUFFIXES
+from jnst.images.encoding import SUFFIXES
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")
 # Tried in this order where two results would have one name.

@@ -18,8 +18,9 @@ from jnst.arrays import Params
 from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
+from jnst.images.inputs import as_list, as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.resizing import finish
-from jnst.images.validate import validate_images
+from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
@@ -45,6 +46,7 @@ class Result(NamedTuple):
         the first step, "no descent" where the loss never fell below that of the initial picture.
     seconds: "compile" and "run".
     config: what it was made with, where that is known.
+    alpha: opacity in [0, 1], height × width, float32; None where the content picture has none.
     """
 
     image: np.ndarray
@@ -53,6 +55,7 @@ class Result(NamedTuple):
     stopped: str
     seconds: dict[str, float]
     config: Config | None = None
+    alpha: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"Result({outcome_line(self.image, self.trace, self.stopped, self.seconds)})"
@@ -80,7 +83,7 @@ class Result(NamedTuple):
         if self.config is not None:
             record["config"] = to_dict(self.config)
         rounding = "round" if self.config is None else self.config.run.rounding
-        write_image(path, self.image, metadata=record, rounding=rounding, overwrite=overwrite)
+        write_image(path, self.image, alpha=self.alpha, metadata=record, rounding=rounding, overwrite=overwrite)
 
 
 Callback = Callable[[Snapshot], Any]
@@ -206,7 +209,9 @@ def stylize(
 
     Args:
         params: from `prepare_params` or `load_params`.
-        content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`.
+        content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`. Or a
+            path, Pillow's image, or what `read_image` returned; of these `config.color_profile` says whether the colour
+            profile is applied, and hidden pixels are replaced by what is visible around them.
         style: the same, of any size; or a list of several, whose Gram matrices are averaged.
         config: a preset or a variant of one.
         seed: of the random initial image.
@@ -231,7 +236,7 @@ def stylize(
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
-        ImageError: where an image is not RGB, or holds numbers that are no colours.
+        ImageError: where an image is not RGB, holds numbers that are no colours, or cannot be read.
 
     >>> import jnst, numpy as np
     >>> params, config = jnst.load_preset("default", steps=2, size=32)
@@ -244,17 +249,22 @@ def stylize(
     check_config(config)
     check_callback(callback)
     cache_compiled()
-    styles, seed = list(style) if isinstance(style, list | tuple) else [style], check_seed(seed)
+    styles, seed = as_list(style), check_seed(seed)
     with make_indicator(progress) as indicator:
         indicator.doing("preparing the pictures")
         if mesh is not None:
             if optimizer is not None:
                 raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
             params = spread_params(params, mesh)
-        validate_images(content, styles, initial)
-        full, sizes = prepare_content(content, config)
+        picture = as_picture(content, "content", color_profile=config.color_profile)
+        styles = as_styles(styles, color_profile=config.color_profile)
+        if initial is not None:
+            initial = as_pixels(initial, "initial", color_profile=config.color_profile)
+        full, sizes = prepare_content(visible_pixels(picture), config)
         shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator)
-        return _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+        result = _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+    height, width = result.image.shape[:2]
+    return result._replace(alpha=fit_alpha(picture.alpha, height, width))
 
 
 def _run(one: _Single, sizes: Sequence[tuple[int, int]]) -> Result:
