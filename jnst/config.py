@@ -16,6 +16,7 @@ Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]
 PoolRounding = Literal["floor", "ceil"]
 FirstPadding = Literal["zero", "replicate"]
+Padding = Literal["zero", "circular"]
 ContentReduction = Literal["mean", "sum", "half_sum"]
 ContentNormalization = Literal["none", "target_variance"]
 GramDivisor = Literal["none", "pixels", "pixels_channels"]
@@ -146,6 +147,9 @@ class NetworkConfig:
     pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
     first_padding: FirstPadding = setting("zero", "border of the first convolution")
     channels: tuple[int, ...] = setting((), "output channels of each convolution in order; empty: the table's × width")
+    padding: Padding = setting(
+        "zero", "what the image has beyond its border; circular: its opposite side, so that the result tiles"
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)

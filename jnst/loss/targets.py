@@ -1,6 +1,7 @@
 """The one place where targets are made: of whole images, in tiles, over devices."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -95,6 +96,8 @@ def style_grams(
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
+    # A style picture does not tile: it ends at its border, whatever the painted image does.
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, padding="zero"))
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
     if config.tile:
         return tiled_grams(params, image, layers, config, extent)

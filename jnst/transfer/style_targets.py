@@ -63,7 +63,8 @@ def style_settings(config: Config) -> dict[str, Any]:
     """The settings that Gram matrices depend on, apart from the size of the style picture."""
     data = to_dict(config)
     return {
-        "network": data["network"],
+        # Style pictures end at their borders, whatever the painted image does.
+        "network": {name: value for name, value in data["network"].items() if name != "padding"},
         "network_input": data["network_input"],
         "precision": data["precision"],
         "gram_divisor": data["loss"]["gram_divisor"],
