@@ -244,6 +244,10 @@ def stylize(
         if mesh is not None:
             if optimizer is not None:
                 raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
+            if config.network.padding == "circular":
+                raise ConfigError(
+                    "an image divided among devices cannot tile; use one device, and tiles to save memory"
+                )
             params = spread_params(params, mesh)
         validate_images(content, styles, initial)
         full, sizes = prepare_content(content, config)

@@ -12,6 +12,7 @@ from small import WIDTH, picture, relative, small_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
 from jnst.errors import ConfigError
+from jnst.loss.borderless import border_reach
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets, style_grams
 from jnst.loss.terms import total_variation
@@ -76,7 +77,9 @@ def test_fast_forms_at_every_padding(inputs, outputs, precision, padding):
     padded = np.pad(np.asarray(x, np.float64), ((padding, padding), (padding, padding), (0, 0)))
     rows, columns = padded.shape[0] - 2, padded.shape[1] - 2
     windows = [(i, j, padded[i : i + rows, j : j + columns]) for i, j in np.ndindex(3, 3)]
-    assert relative(y, 1 + sum(part @ kernel[i, j] for i, j, part in windows)) < (1e-5 if precision == "float32" else 0.02)
+    assert relative(y, 1 + sum(part @ kernel[i, j] for i, j, part in windows)) < (
+        1e-5 if precision == "float32" else 0.02
+    )
     gradient = RNG.normal(size=y.shape)
     back = np.zeros(padded.shape)
     for i, j in np.ndindex(3, 3):
@@ -142,15 +145,44 @@ def test_tiles_go_round_too(size, content):
     assert relative(tiled_gradient, gradient) < 2e-5
 
 
-def test_a_style_picture_ends_at_its_border():
-    style = picture("weave", 40, 36)
-    bordered = dataclasses.replace(torus(), network=dataclasses.replace(TORUS, padding="zero"))
-    for one in ({}, {"first_padding": "replicate"}):
-        config, plain = (dataclasses.replace(c, network=dataclasses.replace(c.network, **one)) for c in (torus(), bordered))
-        grams, others = (style_grams(small_params("vgg16"), style, config=c) for c in (config, plain))
-        for layer, gram in grams.items():
-            np.testing.assert_array_equal(gram, others[layer])
-        assert style_settings(config) == style_settings(plain)
+@pytest.mark.parametrize("bucket", [None, (64, 80)])
+def test_style_statistics_are_those_of_the_middle_which_sees_no_border(bucket):
+    """The same for every padding of the first convolution, and for a picture with rows and columns of no account."""
+    style, params, reach = (
+        picture("weave", 48, 64),
+        oracles.random_params("vgg16", WIDTH, 0),
+        {"relu1_1": 1, "relu3_1": 3},
+    )
+    expected, extent, padded = {}, None, style
+    for layer, margin in reach.items():
+        map_ = oracles.extract_features(params, np.asarray(style), "vgg16", layers=[layer])[layer]
+        expected[layer] = oracles.gram_matrix(map_[margin:-margin, margin:-margin], divisor="pixels")
+    if bucket is not None:
+        padded = jnp.zeros((*bucket, 3)).at[:48, :64].set(style)
+        extent = Extent((0, 0), (48, 64))
+    for first in ("zero", "replicate"):
+        config = torus(network={"first_padding": first}, tile=32)
+        found = style_grams(small_params("vgg16"), padded, extent, config=config)
+        for layer, gram in found.items():
+            assert relative(gram, expected[layer]) < 1e-4
+
+
+def test_positions_that_see_no_border_are_those_that_the_padding_does_not_change():
+    x, layers = picture("shapes", 96, 112) * 255 - 120, ("relu1_2", "pool2", "relu4_1", "relu5_1")
+    network = dataclasses.replace(TORUS, padding="zero")
+    zero = extract_features(small_params("vgg16"), x, layers, network)
+    wrapped = extract_features(small_params("vgg16"), x, layers, TORUS)
+    for layer in layers:
+        reach = border_reach(layer, network)
+        same = np.all(np.abs(zero[layer] - wrapped[layer]) < 1e-4 * np.abs(zero[layer]).max(), axis=2)
+        assert same[reach:-reach, reach:-reach].all()
+        assert not same[reach - 1].all() or not same[:, reach - 1].all()
+
+
+def test_prepared_styles_know_whether_they_have_a_border():
+    plain = dataclasses.replace(torus(), network=dataclasses.replace(TORUS, padding="zero"))
+    assert "padding" not in style_settings(plain)["network"]
+    assert style_settings(torus())["network"]["padding"] == "circular"
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (7, 5), (1, 4)])
@@ -176,9 +208,7 @@ def test_a_run_that_begins_elsewhere_ends_elsewhere_with_the_same_picture(expone
     results = []
     for move in (lambda x: x, shifted):
         targets = make_targets(params, move(canvas), style, config)
-        state, _ = advance(
-            params, targets, init_state(move(picture("shapes", 32, 48)), config), config, num_steps=6
-        )
+        state, _ = advance(params, targets, init_state(move(picture("shapes", 32, 48)), config), config, num_steps=6)
         results.append(to_picture(state.point, state.start, state.basis, variable=config.variable))
     assert np.abs(results[1] - shifted(results[0])).max() < 2e-3
     assert np.abs(results[0] - picture("shapes", 32, 48)).max() > 0.02

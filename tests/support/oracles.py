@@ -28,7 +28,9 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, *, padding: st
     """3×3 cross-correlation, stride 1, one pixel of padding: y[i, j, o] = b[o] + Σ x[i+a−1, j+b−1, c] k[a, b, c, o]."""
     height, width, _ = x.shape
     border = ((1, 1), (1, 1), (0, 0))
-    padded = np.pad(x.astype(np.float64), border, mode={"zero": "constant", "replicate": "edge", "circular": "wrap"}[padding])
+    padded = np.pad(
+        x.astype(np.float64), border, mode={"zero": "constant", "replicate": "edge", "circular": "wrap"}[padding]
+    )
     result = np.zeros((height, width, kernel.shape[-1])) + bias.astype(np.float64)
     for row in range(3):
         for column in range(3):
