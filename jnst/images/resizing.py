@@ -125,7 +125,7 @@ def fit(image: npt.ArrayLike, size: SizeConfig) -> Array:
 
 
 def fit_style(image: npt.ArrayLike, content_size: tuple[int, int], size: SizeConfig) -> Array:
-    """The style picture at working size: by the same rule, or stretched to the content's; no longer than `style_pixels`;
+    """The style picture at working size: by the same rule, or stretched to the content's; at most `style_pixels` long;
     times `style_scale`.
     """
     array = np.asarray(image)
