@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from jnst.transfer.callbacks import Snapshot as Snapshot
     from jnst.transfer.driver import Result as Result
     from jnst.transfer.driver import stylize as stylize
+    from jnst.transfer.inspection import Inspection as Inspection
+    from jnst.transfer.inspection import inspect as inspect
     from jnst.transfer.loop import TransferState as TransferState
     from jnst.transfer.loop import advance as advance
     from jnst.transfer.loop import init_state as init_state

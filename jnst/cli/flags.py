@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import math
+from collections.abc import Container
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jnst.config import Config
@@ -130,15 +131,23 @@ def parse_whole(text: str) -> int:
     return number
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size."""
-    sizes = parser.add_argument_group("size").add_mutually_exclusive_group()
-    sizes.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
-    sizes.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
-    sizes.add_argument("--full-size", action="store_true", help="keep the content image's size")
+def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, without: Container[str] = ()) -> None:
+    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size.
+
+    Args:
+        parser: of the command.
+        sizes: whether the size is one of the settings.
+        without: paths of settings that have no flag here.
+    """
+    if sizes:
+        group = parser.add_argument_group("size").add_mutually_exclusive_group()
+        group.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
+        group.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
+        group.add_argument("--full-size", action="store_true", help="keep the content image's size")
+    parser.set_defaults(has_sizes=sizes)
     about = "in brackets what preset default has; `jnst presets NAME` shows the others; x2 doubles a number"
     group = parser.add_argument_group("settings", about)
-    for flag, path, metavar in _SETTINGS:
+    for flag, path, metavar in (row for row in _SETTINGS if row[1] not in without):
         field, hint = setting_field(path)
         choices = "{" + ",".join(get_args(hint)) + "}" if get_origin(hint) is Literal else ""
         unit = field.metadata["unit"]
@@ -184,6 +193,8 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             settings |= by_path({path: parse_named(path, text)})
         except ValueError as error:
             raise ConfigError(f"--set {quote(assignment)}: {error}") from None
+    if not arguments.has_sizes:
+        return settings
     if arguments.height is not None:
         settings |= {"size.rule": "height", "size.pixels": arguments.height}
     elif arguments.size is not None:

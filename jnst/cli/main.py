@@ -18,6 +18,9 @@ from jnst.errors import JnstError, describe_unknown, quote
 COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli.stylize", "repaint one content image in the style of another"),
     "batch": ("jnst.cli.batch", "repaint many pictures: folders, lists, several styles, restartable"),
+    "texture": ("jnst.cli.texture", "make a picture of any size in a style, from noise, that may tile"),
+    "reconstruct": ("jnst.cli.reconstruct", "paint from noise what a layer of the network keeps of a picture"),
+    "inspect": ("jnst.cli.inspect", "show a picture's feature maps and Gram matrices"),
     "studio": ("jnst.cli.studio", "paint and steer on a page in the browser"),
     "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
     "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),

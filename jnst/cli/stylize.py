@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.config import Init, Method, check_seed
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
     add_memory_flags(parser)
     add_config_flags(parser)
+    add_film_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
     files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    settings, memory = read_settings(arguments), read_memory(arguments.memory)
+    settings, memory, film = read_settings(arguments), read_memory(arguments.memory), read_film(arguments)
     tile = read_tile(arguments.tile)
     if tile is not None:
         settings["tile"] = tile
@@ -65,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.transfer.record import Job, read_record, record_path
 
     record = read_record(Path(arguments.config)) if arguments.config else None
+    if record is not None and record.get("canvas"):
+        raise ConfigError(f"{arguments.config} is the record of a texture, which `jnst texture` makes")
     chosen = choose_inputs(arguments, record, initial)
     content, styles = chosen.content, chosen.styles
     output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
@@ -94,16 +98,18 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint_every=60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
+        film=film,
     )
     job = check_outputs(job, resolved.weights)
     with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:
         record, signal = run_job(job, resolved.weights, printer)
     if not arguments.quiet:
-        _report(output, record, record_path(output))
+        report(output, record, record_path(output))
     return 128 + signal if signal else 0
 
 
-def _report(output: Path, record: dict[str, Any], beside: Path) -> None:
+def report(output: Path, record: dict[str, Any], beside: Path) -> None:
+    """Prints in a line what came of a run."""
     seconds, size = record["seconds"], record["size"]
     what = {
         "interrupted": "interrupted; best so far (--resume goes on)",

@@ -110,7 +110,9 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
     for frame in frames:
         shape = shape or frame.shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != shape or shape[2] != 3:
-            raise ImageError(f"frame is {frame.dtype} of shape {frame.shape}; expected uint8 and the first one's {shape}")
+            raise ImageError(
+                f"frame is {frame.dtype} of shape {frame.shape}; expected uint8 and the first one's {shape}"
+            )
         yield frame
     if shape is None:
         raise ImageError("a film needs at least one frame")
@@ -123,9 +125,7 @@ def _encode(path: str | os.PathLike[str], frames: Iterator[Frame], rate: int, ho
     durations = [round(1000 / rate)] * (len(pictures) - 1) + [max(round(1000 * hold), round(1000 / rate))]
     buffer = io.BytesIO()
     options = {"quality": 80, "method": 4} if form == "WEBP" else {"optimize": False}
-    pictures[0].save(
-        buffer, form, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options
-    )
+    pictures[0].save(buffer, form, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options)
     return buffer.getvalue()
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnst.config import require
 from jnst.errors import JnstError
 from jnst.images.film import Frame, as_frame, check_film, film_format, load_frame, store_frame, write_film
+from jnst.transfer.film import Film
 
 # Frames put aside: enough to choose from, and a limit to the disk that a long run takes.
 CAPACITY = 512
@@ -41,7 +41,8 @@ class Animation:
     Args:
         path: film to be written at the end of the run, .mp4, .gif or .webp; None to call `write` oneself.
         seconds: length of the film, without the second for which its last frame stays.
-        size: longer side of the film in pixels; by default the result's, but at most the format's usual one.
+        size: longer side of the film in pixels; by default the result's, but at most the format's usual one (.mp4
+            1080, .webp 720, .gif 480). No larger than the result.
         overwrite: whether to replace a file that is there.
 
     Raises:
@@ -58,8 +59,7 @@ class Animation:
         size: int | None = None,
         overwrite: bool = False,
     ) -> None:
-        require(0 < seconds <= 600, f"film length is {seconds} seconds; expected above 0 and at most 600")
-        require(size is None or 16 <= size <= 4096, f"film size is {size} pixels; expected 16 to 4096")
+        Film(Path(path or ""), seconds, size)  # checks them
         if path is not None:
             check_film(path, overwrite=overwrite)
         self.path = None if path is None else Path(path)
