@@ -8,7 +8,7 @@ from jnst.cli.single import add_run_flags, read_run, resolve, run_single
 from jnst.errors import ConfigError, quote
 
 # There is no content to weigh, and the picture's colours are the style's.
-_WITHOUT = ("loss.strength", "loss.content_weight", "loss.content_layers", "run.colors")
+_WITHOUT = ("loss.strength", "loss.content_weight", "loss.content_layers", "run.colors", "run.scales")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--style-size", type=parse_whole, metavar="N",
         help="longer side to which a larger style picture is shrunk, in pixels (the preset's size)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scales", dest="set:run.scales", metavar="N",
+        help="sizes of a coarse-to-fine run, each half the next (as many as leave 128 pixels to the shorter side)",
     )  # fmt: skip
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     add_run_flags(parser, sizes=False, without=_WITHOUT)
