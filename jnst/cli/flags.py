@@ -84,7 +84,10 @@ def parse_setting(path: str, text: str) -> Any:
             raise ConfigError(f"{path} is {quote(text)}; expected true or false")
         return text.lower() == "true"
     if hint is float and text[:1] in ("x", "×"):
-        factor = _parse_number(path, text[1:])
+        try:
+            factor = float(text[1:])
+        except ValueError:
+            factor = math.nan
         if not 0 <= factor < math.inf:
             raise ConfigError(f"{path} is {quote(text)}; expected a factor such as x2 or x0.5")
         return Factor(factor)
@@ -145,14 +148,16 @@ def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, wit
         group.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
         group.add_argument("--full-size", action="store_true", help="keep the content image's size")
     parser.set_defaults(has_sizes=sizes)
-    about = "in brackets what preset default has; `jnst presets NAME` shows the others; x2 doubles a number"
+    preset = getattr(parser, "preset", "default")
+    preset = preset if preset in PRESETS else "default"
+    about = f"in brackets what preset {preset} has; `--preset NAME --help` shows another's; x2 doubles a number"
     group = parser.add_argument_group("settings", about)
     for flag, path, metavar in (row for row in _SETTINGS if row[1] not in without):
         field, hint = setting_field(path)
         choices = "{" + ",".join(get_args(hint)) + "}" if get_origin(hint) is Literal else ""
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
-        text = f"{text} ({_default(path)})".replace("%", "%%")
+        text = f"{text} ({_default(preset, path)})".replace("%", "%%")
         flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
         group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
@@ -165,9 +170,9 @@ def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, wit
     )
 
 
-def _default(path: str) -> str:
-    """The value that preset default has, as it would be written."""
-    value: Any = PRESETS["default"]
+def _default(preset: str, path: str) -> str:
+    """The value that a preset has, as it would be written."""
+    value: Any = PRESETS[preset]
     for name in path.split("."):
         value = getattr(value, name)
     if isinstance(value, tuple):

@@ -129,6 +129,12 @@ def test_inspect_prints_a_table_or_json_and_writes_sheets(capsys):
         (["stylize", "content.png", "style.png", "--animate", "a.gif", "--animate-size", "5"], "film size is 5 pixels"),
         (["stylize", "content.png", "style.png", "-o", "a.webp", "--animate", "a.webp"], "would replace the picture"),
         (["stylize", "content.png", "style.png", "--anim", "a.gif"], "did you mean --animate?"),
+        (["stylize", "content.png", "style.png", "--bits", "12"], "unknown --bits '12'; known are: 8, 16"),
+        (
+            ["stylize", "content.png", "style.png", "--style-weight", "xx"],
+            "loss.style_weight is 'xx'; expected a factor",
+        ),
+        (["inspect", "content.png", "--pooling", "averag"], "unknown --pooling 'averag'; did you mean 'average'?"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )
@@ -181,3 +187,9 @@ def test_help_shows_the_presets_defaults(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "optimiser steps at full size [steps] (100)" in text
     assert "in brackets what preset default has" in text
+    assert main(["stylize", "--preset", "tf-tutorial", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "in brackets what preset tf-tutorial has" in text
+    assert "weight of the content term (10000)" in text
+    assert main(["texture", "--preset=nonsense", "--help"]) == 0
+    assert "in brackets what preset default has" in " ".join(capsys.readouterr().out.split())
