@@ -62,7 +62,7 @@ def layers() -> None:
 def film() -> None:
     """The way from one painting into the style of the other."""
     params, config = jnst.load_preset("default", size=200, steps=60)
-    animation = jnst.Animation(seconds=2, size=144)
+    animation = jnst.Animation(seconds=1.5, size=112)
     jnst.stylize(params, painting("woodcut_hills"), painting("night_road"), config, animate=animation)
     animation.write(OUTPUT / "film.webp", overwrite=True)
     print(f"film.webp: {(OUTPUT / 'film.webp').stat().st_size} bytes")
