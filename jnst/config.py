@@ -16,6 +16,7 @@ Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]
 PoolRounding = Literal["floor", "ceil"]
 FirstPadding = Literal["zero", "replicate"]
+Padding = Literal["zero", "circular"]
 ContentReduction = Literal["mean", "sum", "half_sum"]
 ContentNormalization = Literal["none", "target_variance"]
 GramDivisor = Literal["none", "pixels", "pixels_channels"]
@@ -146,6 +147,9 @@ class NetworkConfig:
     pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
     first_padding: FirstPadding = setting("zero", "border of the first convolution")
     channels: tuple[int, ...] = setting((), "output channels of each convolution in order; empty: the table's × width")
+    padding: Padding = setting(
+        "zero", "what the image has beyond its border; circular: its opposite side, so that the result tiles"
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -208,11 +212,16 @@ class SizeConfig:
     enlarge: bool = setting(True, "whether smaller pictures are enlarged")
     style: StyleSize = setting("own", "style image sized by the same rule, or stretched to the content's exact size")
     style_scale: float = setting(1.0, "factor on the style image's size, hence on its strokes")
+    style_pixels: int = setting(0, "longer side to which a larger style image is brought; 0 any", unit="pixels")
 
     def __post_init__(self) -> None:
         _check_choices(self)
         require(1 <= self.pixels <= 65_535, f"size is {self.pixels} pixels; expected 1 to 65535")
         require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
+        require(
+            0 <= self.style_pixels <= 65_535,
+            f"style pixels is {self.style_pixels}; expected 1 to 65535, or 0 for any size",
+        )
 
 
 MOST_STEPS = 100_000_000

@@ -48,8 +48,13 @@ class Item:
     def group(self) -> Hashable:
         """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
         config = self.task.config
-        buckets = tuple((bucket_size(*size), bucket_size(*size) == size) for size in self.sizes)
+        buckets = tuple((padded_size(size, config), padded_size(size, config) == size) for size in self.sizes)
         return compile_key(config), config.run, buckets
+
+
+def padded_size(size: tuple[int, int], config: Config) -> tuple[int, int]:
+    """The size that an image is padded to in a batch; its own where its opposite sides are to meet."""
+    return size if config.network.padding == "circular" else bucket_size(*size)
 
 
 def prepare(task: Task) -> Item:

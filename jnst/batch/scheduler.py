@@ -15,12 +15,11 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.batch.lanes import Lane, advance_lanes, begin_lanes
-from jnst.batch.requests import Item, first_picture
+from jnst.batch.requests import Item, first_picture, padded_size
 from jnst.batch.stage import BatchScale
 from jnst.config import compile_key
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
-from jnst.images.padding import bucket_size
 from jnst.loss.builtin import TERMS
 from jnst.loss.targets import blend_grams, compiled_terms
 from jnst.loss.term import Term, check_extra_terms
@@ -97,7 +96,7 @@ class BatchScheduler:
             else:
                 self._limits[item.group] = devices * lanes_that_fit(
                     item.task.config,
-                    *bucket_size(*item.sizes[-1]),
+                    *padded_size(item.sizes[-1], item.task.config),
                     available=available_bytes(self._device()),
                     platform=self._device().platform,
                 )

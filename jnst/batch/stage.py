@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from jnst.batch.lanes import Lane, Problem, lane_pictures
-from jnst.batch.requests import Item
+from jnst.batch.requests import Item, padded_size
 from jnst.config import compile_key
-from jnst.images.padding import bucket_size, pad_image
+from jnst.images.padding import pad_image
 from jnst.images.resizing import finish
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
@@ -36,7 +36,7 @@ class BatchScale:
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]
-        self.bucket = bucket_size(*self.runs[0].size)
+        self.bucket = padded_size(self.runs[0].size, config)
         self.rule = stop_rule(self.run)
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, parse_whole, read_settings
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
     add_memory_flags(parser)
     add_config_flags(parser)
+    add_film_flags(parser)
     add_live_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings, memory = read_settings(arguments), read_memory(arguments.memory)
+    read_film(arguments)
     tile = read_tile(arguments.tile)
     if tile is not None:
         settings["tile"] = tile
@@ -67,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         from jnst.transfer.record import record_path
 
-        _report(output, record, record_path(output), resumable=not arguments.live)
+        report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
 
 
@@ -86,6 +89,8 @@ def _paint(
     from jnst.transfer.record import Job, read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
+    if record is not None and record.get("canvas"):
+        raise ConfigError(f"{arguments.config} is the record of a texture, which `jnst texture` makes")
     chosen = choose_inputs(arguments, record, initial)
     content, styles = chosen.content, chosen.styles
     output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
@@ -116,13 +121,15 @@ def _paint(
         checkpoint_every=60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
+        film=read_film(arguments),
     )
     job = check_outputs(job, resolved.weights)
     paint = make_painter(arguments, resolved, job)
     return output, *run_job(job, resolved.weights, printer, paint=paint)
 
 
-def _report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool) -> None:
+def report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool = True) -> None:
+    """Prints in a line what came of a run, and how to go on with one that ended early."""
     seconds, size = record["seconds"], record["size"]
     onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
     what = {

@@ -125,9 +125,13 @@ def fit(image: npt.ArrayLike, size: SizeConfig) -> Array:
 
 
 def fit_style(image: npt.ArrayLike, content_size: tuple[int, int], size: SizeConfig) -> Array:
-    """The style picture at working size: by the same rule, or stretched to the content's; times `style_scale`."""
+    """The style picture at working size: by the same rule, or stretched to the content's; at most `style_pixels` long;
+    times `style_scale`.
+    """
     array = np.asarray(image)
     target = content_size if size.style == "content" else fit_size(array.shape[0], array.shape[1], size)
+    if size.style_pixels:
+        target = fit_size(*target, SizeConfig(rule="long", pixels=size.style_pixels, enlarge=False))
     if size.style_scale != 1:
         target = (max(1, round(target[0] * size.style_scale)), max(1, round(target[1] * size.style_scale)))
     return _resize_if_needed(array, target, size.kernel)

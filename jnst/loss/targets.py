@@ -1,6 +1,7 @@
 """The one place where targets are made: of whole images, in tiles, over devices."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from jnst.errors import ConfigError, quote
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
 from jnst.images.validate import validate_images
+from jnst.loss.borderless import borderless_grams
 from jnst.loss.builtin import TERMS
 from jnst.loss.maps import count_pixels, feature_maps, gram_matrices
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
@@ -99,6 +101,10 @@ def style_grams(
         extra_terms: from `compiled_terms`.
     """
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
+    if config.network.padding == "circular":
+        # A style picture does not tile: it has a border, which the painted image has not.
+        config = dataclasses.replace(config, tile=0, network=dataclasses.replace(config.network, padding="zero"))
+        return borderless_grams(feature_maps(params, image, layers, config, extent), layers, config, extent)
     if config.tile:
         return tiled_grams(params, image, layers, config, extent)
     return gram_matrices(feature_maps(params, image, layers, config, extent), layers, config, extent)

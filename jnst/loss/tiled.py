@@ -7,6 +7,7 @@ adds to its neighbours' gradient. Where the image's rows are divided among devic
 band (`jnst.loss.halo_exchange`).
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -23,10 +24,10 @@ from jnst.loss.maps import feature_maps
 from jnst.loss.objective import compute_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
 from jnst.loss.terms import as_divisor, channel_products, divide_products
-from jnst.loss.tiling import Grid, Tiles, cut_tiles, layer_stride
+from jnst.loss.tiling import Grid, Tiles, collect, cut_tiles, layer_stride
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.valid_region import Extent, inside
 
 
 def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:
@@ -40,13 +41,26 @@ def _inner(map_: FeatureMap, layer: str, grid: Grid, config: Config) -> FeatureM
     return map_[halo : halo + rows, halo : halo + columns]
 
 
+def _within(map_: FeatureMap, extent: Extent, grid: Grid) -> FeatureMap:
+    """A map without halo, zero where the last tiles reach beyond the image."""
+    stride = grid.tile[0] // map_.shape[0]
+    row, column = ((start + grid.halo) // stride for start in extent.origin)
+    height, width = (length // stride for length in extent.size)
+    return jnp.where(inside(map_, Extent((row, column), (height, width))), map_, 0)
+
+
 def _tile_maps(
     params: Params, tile: Image, extent: Extent, layers: Sequence[str], grid: Grid, config: Config
 ) -> dict[str, FeatureMap]:
     """Feature maps of one tile, without halo; zero outside the true image."""
     # Winograd's rounding depends on where a block begins, and the maximum of a pooling window turns a difference of
     # rounding into one of gradients: 1.4e-4 of its maximum on VGG19, where plain convolutions give 4e-7.
-    maps = feature_maps(plain_params(params), tile, layers, config, extent)
+    params = plain_params(params)
+    if config.network.padding == "circular":  # the halo holds the opposite side, and there is no border
+        network = dataclasses.replace(config.network, padding="zero")
+        maps = feature_maps(params, tile, layers, dataclasses.replace(config, network=network), None)
+        return {layer: _within(_inner(map_, layer, grid, config), extent, grid) for layer, map_ in maps.items()}
+    maps = feature_maps(params, tile, layers, config, extent)
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
@@ -119,8 +133,7 @@ def _evaluate_band(
 
     cotangents, of_grams = jax.grad(of_products, has_aux=True)(products)
     of_maps, spread = _pull_back(params, tiles, cotangents, targets, config, band)
-    halo, (height, width) = tiles.grid.halo, image.shape[:2]
-    gradient = band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+    gradient = collect(spread, image, config, band)
     return gradient, {**band.total(of_maps), **of_grams}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -130,11 +131,30 @@ class Tiles(NamedTuple):
         return tile, Extent((self.top + row - grid.halo, column - grid.halo), self.size)
 
 
+def surround(image: Image, grid: Grid) -> Image:
+    """The image with its opposite sides beyond its border, as far as the tiles and their halo reach."""
+    margins = ((grid.halo, have - need + grid.halo) for have, need in zip(grid.padded, image.shape[:2], strict=True))
+    return jnp.pad(image, (*margins, (0, 0)), mode="wrap")
+
+
+def collect(spread: Image, image: Image, config: Config, band: Band) -> Image:
+    """The adjoint of the padding of `cut_tiles`: what all tiles with their halo hold, added up for each pixel."""
+    height, width = image.shape[:2]
+    grid = tile_grid((height, width), config)
+    assert grid is not None
+    if config.network.padding == "circular":
+        return jax.linear_transpose(lambda image: surround(image, grid), image)(spread)[0]
+    halo = grid.halo
+    return band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+
+
 def cut_tiles(image: Image, config: Config, size: tuple[Any, Any], band: Band) -> Tiles:
     """The band with a margin for the halo; what lies outside the true image never matters."""
     height, width = image.shape[:2]
     grid = tile_grid((height, width), config)
     assert grid is not None
+    if config.network.padding == "circular":
+        return Tiles(surround(image, grid), grid, 0, size)
     halo, below, right = grid.halo, grid.padded[0] - height, grid.padded[1] - width
     # A band of several is filled by its tiles and takes its margins from its neighbours; all else is added at once.
     rows = (halo, halo + below) if band.count == 1 else (0, 0)

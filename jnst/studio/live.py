@@ -35,6 +35,7 @@ def check_job(job: Job) -> None:
     asked = {
         "--tolerance": run.tolerance > 0,
         "--save-every": run.save_every > 0,
+        "--animate": job.film is not None,
         "--resume": job.resume,
         "--split-rows": job.split_rows,
     }

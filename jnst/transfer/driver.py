@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
 from jnst.runtime import cache_compiled
+from jnst.transfer.animation import Animation, make_animation
 from jnst.transfer.callbacks import DeferredImage, Silent, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
 from jnst.transfer.display import card, outcome_line, settings_line
@@ -127,6 +129,7 @@ class _Single(NamedTuple):
     callback: Callback | None
     checkpoint: Checkpoint | None
     indicator: Indicator
+    animation: Animation | None = None
 
     def begin(self, scale: ScaleRun, before: np.ndarray | None) -> tuple[Targets, TransferState]:
         """Targets and a fresh state of one scale; `before` is the result of the coarser one."""
@@ -152,6 +155,11 @@ class _Single(NamedTuple):
         """The picture to show or keep, without the rows that devices were filled up with."""
         return crop(current_picture(state, self.config, best=scale.run.keep == "best"), scale.size[0])
 
+    def coloured(self, picture: np.ndarray) -> np.ndarray:
+        """The picture in the colours that the result will have; of any size where those are the picture's own."""
+        colors = self.config.run.colors
+        return picture if colors == "style" else finish(picture, self.full, colors)
+
     def descend(
         self, targets: Targets, state: TransferState, scale: ScaleRun, clock: dict[str, float]
     ) -> tuple[TransferState, str]:
@@ -168,6 +176,8 @@ class _Single(NamedTuple):
         pace = 0.0
         while True:
             turns = next_turns(scale.run, scale.turns, pace)
+            if self.animation is not None:
+                turns = min(turns, self.animation.steps_ahead)
             begin = time.monotonic()
             state, trace = go_on(state, num_steps=turns)
             scale.record(jax.block_until_ready(trace).columns())
@@ -176,6 +186,8 @@ class _Single(NamedTuple):
             image = DeferredImage(functools.partial(self.picture, state, scale))
             snapshot = Snapshot(scale.progress(float(state.best_value)), image)
             self.indicator(snapshot)
+            if self.animation is not None:
+                self.animation.add(self.coloured(image()))
             if self.callback is not None and self.callback(snapshot) and reason == "running":
                 reason = "callback"
             image.close()
@@ -201,6 +213,7 @@ def stylize(
     mesh: Mesh | None = None,
     extra_terms: Sequence[Term] = (),
     progress: bool | Silent | None = None,
+    animate: str | os.PathLike[str] | Animation | None = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -221,6 +234,8 @@ def stylize(
             progress under their names.
         progress: whether to show a bar, and in a notebook the picture as it grows; by default in notebooks and
             terminals. Or a printer of records of one's own.
+        animate: a film of the run: a path that ends in .mp4, .gif or .webp, written at the end; or a
+            `jnst.Animation`, which is then there to be written. The callback is called more often then.
 
     Ctrl-C, or a notebook's stop button, ends the run with the best picture so far; a second one raises
     KeyboardInterrupt at once. Compiled programs are kept on disk from run to run, unless JAX has been given another
@@ -231,7 +246,8 @@ def stylize(
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
-        ImageError: where an image is not RGB, or holds numbers that are no colours.
+        ImageError: where an image is not RGB, or holds numbers that are no colours, or a film cannot be written.
+        JnstError: for a film in MP4 where imageio-ffmpeg is not installed.
 
     >>> import jnst, numpy as np
     >>> params, config = jnst.load_preset("default", steps=2, size=32)
@@ -250,11 +266,29 @@ def stylize(
         if mesh is not None:
             if optimizer is not None:
                 raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
+            if config.network.padding == "circular":
+                raise ConfigError(
+                    "an image divided among devices cannot tile; use one device, and tiles to save memory"
+                )
             params = spread_params(params, mesh)
         validate_images(content, styles, initial)
         full, sizes = prepare_content(content, config)
-        shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator)
-        return _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+        animation = make_animation(animate, (full.shape[0], full.shape[1]))
+        shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator, animation)
+        result = _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+        if animation is not None:
+            animation.add(result.image)
+            if animation is not animate:
+                _write_film(animation)
+        return result
+
+
+def _write_film(animation: Animation) -> None:
+    """Writes the film; one that cannot be written after all does not cost the result."""
+    try:
+        animation.write()
+    except JnstError as error:
+        warnings.warn(f"the film was not written: {error}", stacklevel=3)
 
 
 def _run(one: _Single, sizes: Sequence[tuple[int, int]]) -> Result:

@@ -20,12 +20,15 @@ from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
 from jnst.images.writing import check_writable, write_image
 from jnst.runtime import Interruptions
+from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
 from jnst.transfer.driver import Result, stylize
+from jnst.transfer.frames import FrameWriter, make_film
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
 from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
+from jnst.transfer.texture import blank
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
 
@@ -43,6 +46,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     _check_inputs_stay(job)
     if job.plot:
         check_matplotlib()
+    make_film(job)
     if may_replace(job, weights):
         job = dataclasses.replace(job, overwrite=True)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
@@ -55,7 +59,7 @@ def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
     inputs = [job.content, *job.styles]
     inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
-    outputs = [job.output, *_companions(job), state_path(job.output)]
+    outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
     check_keeps_inputs(outputs, inputs)
@@ -92,7 +96,7 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         ConfigError: for pictures too small for the layers.
     """
     printer.doing("reading the pictures")
-    content = read_image(job.content, allow_large=job.allow_large)
+    content = read_content(job)
     styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
@@ -104,7 +108,10 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
     checkpoint = make_checkpoint(job, weights, printer.problem)
-    frames = _FrameWriter(job, printer)
+    frames = FrameWriter(job, content, printer)
+    animation = make_film(job)
+    if animation is not None and job.resume and state_path(job.output).exists():
+        printer.note("the film begins where this run goes on; what was before is not in the state")
     printer.doing("preparing the network")
     with Interruptions() as interruptions:
 
@@ -129,16 +136,24 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
                 checkpoint=checkpoint,
                 mesh=row_mesh() if job.split_rows else None,
                 progress=printer,
+                animate=animation,
             )
         printer.close()
         printer.doing(f"writing {job.output.name}")
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal)) | more
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
-        _write_outputs(job, result, record, content, styles)
+        _write_outputs(job, result, record, content, styles, animation)
         if result.stopped not in RESUMABLE:
             checkpoint.remove()
     return record, interruptions.signal
+
+
+def read_content(job: Job) -> Picture:
+    """The content picture; a blank one for a texture."""
+    if job.canvas is not None:
+        return Picture(blank(job.canvas), None, "none", ())
+    return read_image(job.content, allow_large=job.allow_large)
 
 
 def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
@@ -169,25 +184,14 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     return dataclasses.replace(job, config=plan.config)
 
 
-class _FrameWriter:
-    """Writes OUT-0025.png and so on where frames are asked for."""
-
-    def __init__(self, job: Job, printer: Silent) -> None:
-        self.job, self.printer = job, printer
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        every, step = self.job.config.run.save_every, snapshot.progress.step
-        if not every or step % every:
-            return
-        path = self.job.output.with_name(f"{self.job.output.stem}-{step:05d}{self.job.output.suffix}")
-        try:
-            write_image(path, snapshot.image(), rounding=self.job.config.run.rounding, overwrite=True)
-        except ImageError as error:
-            # A frame is not worth the run.
-            self.printer.note(f"frame left out: {error}")
-
-
-def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]) -> None:
+def _write_outputs(
+    job: Job,
+    result: Result,
+    record: dict[str, Any],
+    content: Picture,
+    styles: list[Picture],
+    animation: Animation | None,
+) -> None:
     alpha = None if content.alpha is None else _resized_alpha(content.alpha, result.image.shape[:2])
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
@@ -199,6 +203,8 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
         raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
     try:
         _write_companions(job, result, record, content, styles)
+        if animation is not None:
+            animation.write()
     except (JnstError, OSError) as error:
         reason = error if isinstance(error, JnstError) else error.strerror or error
         raise ImageError(

@@ -20,7 +20,7 @@ from jnst.loss.term import Targets, Term
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.kinds import make_optimizer
 from jnst.optim.optimizers import Evaluation, Optimizer
-from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
+from jnst.optim.preconditioner import Basis, analyze, make_basis, make_circular_basis, synthesize
 from jnst.vgg.valid_region import Extent
 
 # Steps that one call of the compiled loop can record; longer runs call it again.
@@ -132,9 +132,10 @@ def _init_state(
 ) -> TransferState:
     point, start, basis = encode(image, config.variable), None, None
     if config.optimizer.frequency_exponent:
-        size = None if extent is None else extent.size
-        start = point
-        basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
+        size, exponent, start = None if extent is None else extent.size, config.optimizer.frequency_exponent, point
+        shape = (point.shape[0], point.shape[1])
+        circular = config.network.padding == "circular"
+        basis = make_circular_basis(shape, exponent) if circular else make_basis(shape, exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
     evaluation = Evaluation(unknown, {name: unknown for name in names}, jnp.zeros_like(point))

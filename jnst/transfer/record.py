@@ -16,6 +16,7 @@ from jnst.errors import ConfigError, JnstError, quote
 from jnst.images.writing import Bits
 from jnst.runtime import versions
 from jnst.transfer.driver import Result
+from jnst.transfer.film import Film
 from jnst.weights.store import Weights
 
 _MOST_STYLES = 1000
@@ -45,6 +46,9 @@ class Job:
     checkpoint_every: float = 0.0
     resume: bool = False
     split_rows: bool = False
+    # A texture's height and width: it is painted on a blank picture in place of the content.
+    canvas: tuple[int, int] | None = None
+    film: Film | None = None
 
 
 def record_path(output: Path) -> Path:
@@ -162,6 +166,7 @@ def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool
         },
         "weights": {"name": weights.info.name, "source": job.weights_source, "sha256": weights.info.sha256},
         "seed": job.seed,
+        **({} if job.canvas is None else {"canvas": list(job.canvas)}),
         "size": {"height": result.image.shape[0], "width": result.image.shape[1]},
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
         "stopped": "interrupted" if interrupted else result.stopped,

@@ -30,6 +30,7 @@ def make_checkpoint(job: Job, weights: Weights, report: Any) -> Checkpoint:
     """The place of the job's state, with all that its result depends on."""
     identity = {
         **_identity(job, weights),
+        **({} if job.canvas is None else {"canvas": list(job.canvas)}),
         "device": jax.devices()[0].device_kind,
         "devices": jax.local_device_count() if job.split_rows else 1,
         "versions": {name: value for name, value in versions().items() if name in ("jnst", "jax", "jaxlib", "jaxopt")},

@@ -64,7 +64,8 @@ def style_settings(config: Config) -> dict[str, Any]:
     """The settings that Gram matrices depend on, apart from the size of the style picture."""
     data = to_dict(config)
     return {
-        "network": data["network"],
+        # As files from before there was a choice of padding have it.
+        "network": {name: value for name, value in data["network"].items() if (name, value) != ("padding", "zero")},
         "network_input": data["network_input"],
         "precision": data["precision"],
         "gram_divisor": data["loss"]["gram_divisor"],
