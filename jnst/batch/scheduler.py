@@ -22,7 +22,8 @@ from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.images.padding import bucket_size
 from jnst.loss.builtin import TERMS
-from jnst.loss.targets import blend_grams, compiled_terms
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import Result, stylize

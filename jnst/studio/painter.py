@@ -14,7 +14,8 @@ from jnst.arrays import Params
 from jnst.config import Colors, Config
 from jnst.errors import ConfigError, describe_unknown
 from jnst.images.resizing import fit, resize, to_unit
-from jnst.loss.targets import blend_grams, loss_weights, make_targets, style_scales
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import loss_weights, make_targets, style_scales
 from jnst.transfer.initial import initial_image
 from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.transfer.restart import restart

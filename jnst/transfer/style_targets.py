@@ -23,7 +23,8 @@ from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.images.validate import validate_image
 from jnst.loss.builtin import TERMS
-from jnst.loss.targets import blend_grams, style_grams
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.display import card
 from jnst.vgg.layers import minimum_size
