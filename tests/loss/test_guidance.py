@@ -1,4 +1,4 @@
-"""Guided Gram matrices against float64 oracles: whole, padded, batched and in tiles, and what must not depend on them."""
+"""Guided Gram matrices against float64 oracles: whole, padded, batched, in tiles; and what must not depend on them."""
 
 import dataclasses
 import functools

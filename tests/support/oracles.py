@@ -102,7 +102,7 @@ def carry_mask(mask: np.ndarray, architecture: str, layer: str, *, rounding: str
 
 
 def guided_gram(features: np.ndarray, mask: np.ndarray, *, divisor: str) -> np.ndarray:
-    """G[c, d] = Σ_pixels T F[c] · T F[d], divided as by `gram_matrix`; T² is the mask over its mean (Gatys 2017, eq. 5)."""
+    """G[c, d] = Σ_pixels T F[c] · T F[d], divided as by `gram_matrix`; T² is the mask over its mean."""
     height, width, channels = features.shape
     channel = np.sqrt(mask / mask.mean())
     gram = np.zeros((channels, channels))
