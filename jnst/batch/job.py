@@ -114,7 +114,7 @@ def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
 
 def check_inputs_stay(job: FolderJob) -> None:
     """Raises ImageError where a picture of the job would replace one that it reads."""
-    inputs = {path for entry in job.entries for path in (entry.content, *entry.styles)}
+    inputs = {path for entry in job.entries for path in entry.inputs}
     outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
     if remote.is_remote(job.options.output):
         check_keeps_inputs([path for path in outputs if path in inputs], inputs)

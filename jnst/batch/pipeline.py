@@ -1,6 +1,7 @@
 """Entry after entry from file to file: pictures are read and written by threads while batches are being painted."""
 
 import collections
+import dataclasses
 import errno
 import functools
 import time
@@ -21,6 +22,7 @@ from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
 from jnst.transfer.callbacks import BatchSnapshot
 from jnst.transfer.driver import Result
+from jnst.transfer.region_files import read_regions
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
@@ -137,17 +139,24 @@ class Workshop:
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
             raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
+        if prepared and entry.regions is not None and (entry.regions.masks or entry.regions.style_masks):
+            raise ImageError("a prepared style cannot be given a mask; give the style picture instead")
+        read = functools.partial(remote.read_picture, allow_large=self.options.allow_large)
+        regions, keep = read_regions(entry.regions, chosen, read)
         task = Task(
             picture.pixels,
             prepared[0] if prepared else chosen,
             entry.config,
             entry.seed,
             entry.style_weights,
-            style_key=entry.styles,
+            style_key=entry.styles if regions is None else None,
+            regions=None if regions is None else tuple(regions),
+            keep=keep,
         )
         item = prepare(task)
         alpha = None if picture.alpha is None else _fit_alpha(picture.alpha, item.sizes[-1])
-        return _Ready(entry, item, alpha, picture.notes)
+        notes = picture.notes if item.masks is None else (*picture.notes, *item.masks.notes)
+        return _Ready(entry, item, alpha, notes)
 
     def _read_style(self, path: str) -> Picture | StyleTargets:
         if is_style_file(path):
@@ -185,6 +194,7 @@ class Workshop:
             "key": entry.key(self.sha256),
             "content": entry.content,
             "styles": list(entry.styles),
+            **({} if entry.regions is None else {"regions": dataclasses.asdict(entry.regions)}),
             "seed": entry.seed,
             "height": result.image.shape[0],
             "width": result.image.shape[1],

@@ -5,7 +5,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jnst.config import Config
+from jnst.config import Config, Keep
 from jnst.errors import ConfigError, quote
 from jnst.presets.recipes import PRESETS
 from jnst.presets.settings import NAMES, Factor, by_path
@@ -130,8 +130,11 @@ def parse_whole(text: str) -> int:
     return number
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size."""
+def add_config_flags(parser: argparse.ArgumentParser, *, keeps_masks: bool = False) -> None:
+    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size.
+
+    With `keeps_masks`, --keep takes a mask as well (`take_keep_mask`).
+    """
     sizes = parser.add_argument_group("size").add_mutually_exclusive_group()
     sizes.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
     sizes.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
@@ -144,6 +147,10 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
         text = f"{text} ({_default(path)})".replace("%", "%%")
+        if flag == "--keep" and keeps_masks:
+            text = f"MASK: what stays the content picture, to the pixel; best or last: {text}"
+            group.add_argument(flag, dest=f"set:{path}", action="append", metavar="MASK|{best,last}", help=text)
+            continue
         flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
         group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
@@ -154,6 +161,22 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="any other setting by its path in the config, such as optimizer.beta1=0.99; repeatable",
     )
+
+
+def take_keep_mask(arguments: argparse.Namespace) -> str | None:
+    """The mask among what --keep was given; which picture to keep remains with the settings.
+
+    Raises:
+        ConfigError: for two masks.
+    """
+    given, words = vars(arguments)["set:run.keep"] or [], get_args(Keep)
+    masks = [text for text in given if text not in words]
+    if len(masks) > 1:
+        raise ConfigError(
+            f"--keep names {len(masks)} masks ({', '.join(map(quote, masks))}); expected one, drawn together"
+        )
+    setattr(arguments, "set:run.keep", next((text for text in reversed(given) if text in words), None))
+    return masks[0] if masks else None
 
 
 def _default(path: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, describe_unknown
@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
+    add_region_flags(parser)
     add_memory_flags(parser)
-    add_config_flags(parser)
+    add_config_flags(parser, keeps_masks=True)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
     files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
@@ -45,8 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def add_region_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which style goes where."""
+    about = (
+        "pictures, white where the region is, grey where it ends softly; MAP.png:COLOUR takes the parts of one colour, "
+        "a name or #rrggbb"
+    )
+    group = parser.add_argument_group("regions", about)
+    group.add_argument(
+        "--mask", dest="masks", action="append", default=[], metavar="MASK|all|rest",
+        help="where a style goes, once for each STYLE in their order; rest: what the other masks leave",
+    )  # fmt: skip
+    group.add_argument(
+        "--style-mask", dest="style_masks", action="append", default=[], metavar="MASK|all",
+        help="which part of a style picture is looked at, once for each STYLE in their order; all: all of it",
+    )  # fmt: skip
+    group.add_argument("--region-weights", metavar="F,F,…", help="strength of the style in each region (1 each)")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
+    arguments.keep_mask = take_keep_mask(arguments)
     settings, memory = read_settings(arguments), read_memory(arguments.memory)
     tile = read_tile(arguments.tile)
     if tile is not None:
@@ -94,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint_every=60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
+        regions=chosen.regions,
     )
     job = check_outputs(job, resolved.weights)
     with ProblemsOnly(sys.stderr) if arguments.quiet else ProgressBar(sys.stderr) as printer:

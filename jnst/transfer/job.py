@@ -24,6 +24,7 @@ from jnst.transfer.callbacks import Silent, Snapshot
 from jnst.transfer.driver import Result, stylize
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
+from jnst.transfer.region_files import read_regions
 from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.vgg.convolution import prepare_params
@@ -55,6 +56,7 @@ def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
     inputs = [job.content, *job.styles]
     inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    inputs += [] if job.regions is None else map(Path, job.regions.paths())
     outputs = [job.output, *_companions(job), state_path(job.output)]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
@@ -88,6 +90,8 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
     content = read_image(job.content, allow_large=job.allow_large)
     styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
+    read = functools.partial(read_image, allow_large=job.allow_large)
+    regions, keep = read_regions(job.regions, [style.pixels for style in styles], read)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
@@ -107,7 +111,7 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
         result = stylize(
             prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
             content.pixels,
-            [style.pixels for style in styles],
+            [style.pixels for style in styles] if regions is None else None,
             job.config,
             seed=job.seed,
             callback=callback,
@@ -116,6 +120,8 @@ def run_job(job: Job, weights: Weights, printer: Silent) -> tuple[dict[str, Any]
             checkpoint=checkpoint,
             mesh=row_mesh() if job.split_rows else None,
             progress=printer,
+            regions=regions,
+            keep=keep,
         )
         printer.close()
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal))
