@@ -57,12 +57,17 @@ class Item:
     masks: RegionMasks | None = None
 
     @property
+    def regions(self) -> int:
+        """How many there are."""
+        return 0 if self.masks is None else len(self.masks.masks)
+
+    @property
     def group(self) -> Hashable:
         """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
         config = self.task.config
         buckets = tuple((bucket_size(*size), bucket_size(*size) == size) for size in self.sizes)
-        regions = None if self.masks is None else (len(self.masks.masks), self.masks.keep is not None)
-        return compile_key(config), config.run, buckets, regions
+        keeps = self.masks is not None and self.masks.keep is not None
+        return compile_key(config), config.run, buckets, self.regions, keeps
 
 
 def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:

@@ -99,6 +99,7 @@ class BatchScheduler:
                     *bucket_size(*item.sizes[-1]),
                     available=available_bytes(self._device()),
                     platform=self._device().platform,
+                    regions=item.regions,
                 )
         return self._limits[item.group]
 
@@ -146,7 +147,7 @@ class BatchScheduler:
         devices = count_devices(self.mesh)
         if lanes <= devices:
             height, width = item.sizes[-1]
-            need = lane_bytes(item.task.config, height, width) + params_bytes(item.task.config)
+            need = lane_bytes(item.task.config, height, width, item.regions) + params_bytes(item.task.config)
             raise ConfigError(
                 f"out of memory for a single image of {width} × {height} pixels, which needs about "
                 f"{need / 1e9:.1f} GB; choose a smaller size, or tiles (--set tile=512)"
@@ -209,12 +210,12 @@ class BatchScheduler:
         compiled = advance_lanes.lower(
             self.params, stage.rule, jnp.int32(0), targets, state, config=stage.key, mesh=self.mesh
         ).compile()
-        identity = (stage.key, stage.bucket, lanes)
+        identity = (stage.key, stage.bucket, lanes, stage.items[0].regions)
         if identity in self._reported:
             return
         self._reported.add(identity)
         devices, config = count_devices(self.mesh), stage.items[0].task.config
-        predicted = params_bytes(config) + lanes // devices * lane_bytes(config, *stage.bucket)
+        predicted = params_bytes(config) + lanes // devices * lane_bytes(config, *stage.bucket, stage.items[0].regions)
         needed, available = compiled_bytes(compiled), available_bytes(self._device())
         if self.report is not None:
             self.report(Plan(stage.bucket, lanes, devices, predicted, needed, available))

@@ -143,7 +143,9 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     from jnst.transfer.planning import plan_run
 
     devices = jax.local_device_count() if job.split_rows else 1
-    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory, devices=devices)
+    size = fit_size(shape[0], shape[1], job.config.size)
+    regions = 0 if job.regions is None else max(1, len(job.regions.masks))
+    plan = plan_run(size, job.config, available=job.memory, devices=devices, regions=regions)
     if not plan.fits:
         raise ConfigError(
             f"{plan.size[1]} × {plan.size[0]} pixels need {format_bytes(plan.memory.total)} even in tiles, and "

@@ -44,9 +44,9 @@ def test_a_region_gives_its_colours_to_its_own_style():
     mask[:16] = 1
     regions = [Region(mask, STYLE), Region("rest", STYLE)]
     masks = prepare_regions(CONTENT, [STYLE, STYLE], regions, None)
-    for index, (style, part) in enumerate(zip(prepare_styles([STYLE] * 2, CONTENT, "match", masks), (mask, 1 - mask))):
-        mean = color_moments(CONTENT, part)[0]
-        np.testing.assert_allclose(color_moments(style)[0], mean, atol=0.03, err_msg=str(index))
+    matched = prepare_styles([STYLE, STYLE], CONTENT, "match", masks)
+    for style, part in zip(matched, (mask, 1 - mask), strict=True):
+        np.testing.assert_allclose(color_moments(style)[0], color_moments(CONTENT, part)[0], atol=0.03)
 
 
 def test_luminance_moves_no_colour():
