@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jnst.images.resizing import to_unit
+from jnst.images.resizing import LUMINANCE, to_unit
 
 Picture = npt.NDArray[np.float32]
 Moments = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
-# Rec. 601, of R, G and B; also what keeps the content's colours takes over (`jnst.images.resizing.finish`).
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 # Variances below are those of rounding to 8 bits.
 _LEAST_VARIANCE = 1e-6
 _ROWS_AT_ONCE = 256

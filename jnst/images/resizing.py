@@ -33,6 +33,10 @@ class Taps(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
+# Rec. 601, of R, G and B.
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def to_unit(image: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """The picture as float32 in [0, 1]: whole numbers divided by the largest of their type, floats as they are.
 
@@ -151,8 +155,7 @@ def finish(picture: npt.ArrayLike, content: npt.ArrayLike, colors: Colors) -> np
         np.asarray(_resize_if_needed(np.asarray(picture, np.float32), size, "pillow-bicubic"), np.float32), 0, 1
     )
     if colors in ("content", "luminance"):
-        luminance = np.array([0.299, 0.587, 0.114], np.float32)
-        result = np.clip(target + ((result - target) @ luminance)[..., None], 0, 1)
+        result = np.clip(target + ((result - target) @ LUMINANCE)[..., None], 0, 1)
     return result.astype(np.float32)
 
 

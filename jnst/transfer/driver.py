@@ -158,7 +158,9 @@ class _Single(NamedTuple):
     def picture(self, state: TransferState, scale: ScaleRun) -> np.ndarray:
         """The picture to show or keep, without the rows that devices were filled up with."""
         picture = crop(current_picture(state, self.config, best=scale.run.keep == "best"), scale.size[0])
-        return picture if self.masks is None else self.masks.hold(picture, content_at_scale(self.canvas, scale.size))
+        if self.masks is None or self.masks.keep is None:
+            return picture
+        return self.masks.hold(picture, content_at_scale(self.canvas, scale.size))
 
     def descend(
         self, targets: Targets, state: TransferState, scale: ScaleRun, clock: dict[str, float]
