@@ -297,8 +297,8 @@ class RunConfig:
     keep: Keep = setting("best", "which picture is the result")
     colors: Colors = setting(
         "style",
-        "of the result; content keeps the content's at the end, match first brings the style's to them, luminance "
-        "transfers grey",
+        "the style's; the content's, put back at the end; the style's brought to the content's first (match); or those "
+        "of the content with style transfer on luminance alone",
     )
     rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
 

@@ -58,6 +58,11 @@ def as_mask(mask: Any, kind: str) -> Mask:
         array = array[..., 0]
     if array.ndim != 2 or array.size == 0:
         raise ImageError(f"the {kind} has shape {tuple(np.shape(mask))}; expected height × width, white where it holds")
+    if array.dtype in (np.uint8, np.uint16) and array.max() == 1:
+        raise ImageError(
+            f"the {kind} holds {array.dtype} and nothing above 1, where white is {np.iinfo(array.dtype).max}; give it "
+            "as bool, or multiplied"
+        )
     unit = to_unit(array)
     if not (float(unit.min()) >= 0 and float(unit.max()) <= 1):  # false for NaN as well
         raise ImageError(

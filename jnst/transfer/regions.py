@@ -97,8 +97,9 @@ def prepare_regions(
         keep: mask of what stays the content image, or None.
 
     Raises:
-        ConfigError: for a weight that is none, two regions that are the rest, or nothing left to paint.
-        ImageError: for a mask that is none, or of another aspect ratio than its picture.
+        ConfigError: for a weight that is none, two regions that are the rest, or a mask of another aspect ratio than
+            its picture.
+        ImageError: for an array that is no mask.
     """
     if regions is None and keep is None:
         return None

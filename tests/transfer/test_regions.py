@@ -136,6 +136,7 @@ def test_a_mask_of_another_size_is_resized_with_a_note():
         ([Region("rest", MARBLE), Region("rest", HILLS)], None, "2 regions are the rest"),
         ([Region("sky.png", MARBLE)], None, "the text 'sky.png'"),
         ([Region(2 * LEFT, MARBLE)], None, r"from 0 to 2; expected \[0, 1\]"),
+        ([Region(LEFT.astype(np.uint8), MARBLE)], None, "uint8 and nothing above 1, where white is 255"),
         ([Region(LEFT * np.nan, MARBLE)], None, "from nan to nan"),
         ([Region(LEFT[0], MARBLE)], None, r"has shape \(48,\); expected height × width"),
         ([Region(CONTENT, MARBLE)], None, r"has colours \(#"),
