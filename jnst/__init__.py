@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jnst.errors import JnstError as JnstError
     from jnst.errors import TargetsError as TargetsError
     from jnst.errors import WeightsError as WeightsError
+    from jnst.images.colors import match_colors as match_colors
+    from jnst.images.masks import color_mask as color_mask
     from jnst.images.pixel_space import decode as decode
     from jnst.images.pixel_space import encode as encode
     from jnst.images.reading import read_image as read_image
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from jnst.transfer.loop import TransferState as TransferState
     from jnst.transfer.loop import advance as advance
     from jnst.transfer.loop import init_state as init_state
+    from jnst.transfer.regions import Region as Region
     from jnst.transfer.row_sharding import row_mesh as row_mesh
     from jnst.transfer.style_targets import StyleTargets as StyleTargets
     from jnst.transfer.style_targets import prepare_style as prepare_style

@@ -35,7 +35,7 @@ Init = Literal["content", "style", "random", "recolored"]
 Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
-Colors = Literal["style", "content"]
+Colors = Literal["style", "content", "match", "luminance"]
 Lineage = Literal["any", "torchvision", "caffe"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
@@ -304,7 +304,11 @@ class RunConfig:
     tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
     max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
     keep: Keep = setting("best", "which picture is the result")
-    colors: Colors = setting("style", "whose colours the result has; content takes over the style's brightness alone")
+    colors: Colors = setting(
+        "style",
+        "the style's; the content's, put back at the end; the style's brought to the content's first (match); or those "
+        "of the content with style transfer on luminance alone",
+    )
     rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
 
     def __post_init__(self) -> None:

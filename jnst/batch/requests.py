@@ -1,7 +1,7 @@
 """Single images on their way into a batch: what is asked for, and the same at working size."""
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 from jnst.config import Config, compile_key
 from jnst.images.padding import bucket_size
 from jnst.images.validate import validate_images
+from jnst.loss.term import Term
+from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
+from jnst.transfer.guiding import check_regions
+from jnst.transfer.regions import Region, RegionMasks, prepare_regions
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
@@ -22,6 +26,7 @@ class Task:
     styles: the same, several of them blended; or a prepared style.
     config, seed, style_weights, initial: as in `jnst.stylize`.
     style_key: what the styles are remembered under from batch to batch, such as their path; None to forget them.
+    regions, keep: as in `jnst.stylize`; the styles are those of the regions.
     """
 
     content: Any
@@ -31,11 +36,16 @@ class Task:
     style_weights: tuple[float, ...] | None = None
     initial: Any = None
     style_key: Hashable = None
+    regions: tuple[Region, ...] | None = None
+    keep: Any = None
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
+
+    `canvas` is the picture in the colours that the run works in, and so are the task's styles; `masks` are those of its
+    regions.
 
     The task's own `content` is gone by then.
     """
@@ -43,13 +53,21 @@ class Item:
     task: Task
     full: np.ndarray
     sizes: tuple[tuple[int, int], ...]
+    canvas: np.ndarray
+    masks: RegionMasks | None = None
+
+    @property
+    def regions(self) -> int:
+        """How many there are."""
+        return 0 if self.masks is None else len(self.masks.masks)
 
     @property
     def group(self) -> Hashable:
         """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
         config = self.task.config
         buckets = tuple((padded_size(size, config), padded_size(size, config) == size) for size in self.sizes)
-        return compile_key(config), config.run, buckets
+        keeps = self.masks is not None and self.masks.keep is not None
+        return compile_key(config), config.run, buckets, self.regions, keeps
 
 
 def padded_size(size: tuple[int, int], config: Config) -> tuple[int, int]:
@@ -57,8 +75,12 @@ def padded_size(size: tuple[int, int], config: Config) -> tuple[int, int]:
     return size if config.network.padding == "circular" else bucket_size(*size)
 
 
-def prepare(task: Task) -> Item:
+def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
     """Brings a task to working size. Touches no device and may run in any thread.
+
+    Args:
+        task: what is asked for.
+        extra_terms: of the job.
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or settings contradict each other.
@@ -69,15 +91,20 @@ def prepare(task: Task) -> Item:
     styles = (task.styles.picture,) if isinstance(task.styles, StyleTargets) else task.styles
     validate_images(task.content, styles, task.initial)
     full, sizes = prepare_content(task.content, config)
+    masks = prepare_regions(task.content, styles, task.regions, task.keep)
+    check_regions(masks, sizes, config, extra_terms)
+    colors = config.run.colors
     if isinstance(task.styles, StyleTargets):
         check_style_targets(task.styles, config)
+    elif colors in PREPARED:  # they depend on the content then
+        task = dataclasses.replace(task, styles=tuple(prepare_styles(styles, full, colors, masks)), style_key=None)
     # The picture as it was read may be large, and is not needed any more.
-    return Item(dataclasses.replace(task, content=None), full, sizes)
+    return Item(dataclasses.replace(task, content=None), full, sizes, canvas_of(full, colors), masks)
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:
     """The image that a scale begins with; `before` is the result of the coarser one, if there is one."""
     task = item.task
     style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0]
-    content = content_at_scale(item.full, item.sizes[index])
+    content = content_at_scale(item.canvas, item.sizes[index])
     return first_image(task.config, content, style, before=before, initial=task.initial, seed=task.seed)

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser)
     work = parser.add_argument_group("work")
     work.add_argument(
-        "--pairs", metavar="FILE", help="CSV or JSONL: content, style, output, seed, and settings such as steps"
+        "--pairs",
+        metavar="FILE",
+        help="CSV or JSONL: content, style, output, seed, mask, keep, and settings such as steps",
     )
     work.add_argument(
         "--name", metavar="TEMPLATE",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Container
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jnst.config import Config
+from jnst.config import Config, Keep
 from jnst.errors import ConfigError, quote
 from jnst.presets.recipes import PRESETS
 from jnst.presets.settings import NAMES, Factor, by_path
@@ -134,13 +134,16 @@ def parse_whole(text: str) -> int:
     return number
 
 
-def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, without: Container[str] = ()) -> None:
+def add_config_flags(
+    parser: argparse.ArgumentParser, *, sizes: bool = True, without: Container[str] = (), keeps_masks: bool = False
+) -> None:
     """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size.
 
     Args:
         parser: of the command.
         sizes: whether the size is one of the settings.
         without: paths of settings that have no flag here.
+        keeps_masks: whether --keep takes a mask as well (`take_keep_mask`).
     """
     if sizes:
         group = parser.add_argument_group("size").add_mutually_exclusive_group()
@@ -158,6 +161,10 @@ def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, wit
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
         text = f"{text} ({_default(preset, path)})".replace("%", "%%")
+        if flag == "--keep" and keeps_masks:
+            text = f"MASK: what stays the content picture, to the pixel; best or last: {text}"
+            group.add_argument(flag, dest=f"set:{path}", action="append", metavar="MASK|{best,last}", help=text)
+            continue
         flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
         group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
@@ -168,6 +175,22 @@ def add_config_flags(parser: argparse.ArgumentParser, *, sizes: bool = True, wit
         metavar="PATH=VALUE",
         help="any other setting by its path in the config, such as optimizer.beta1=0.99; repeatable",
     )
+
+
+def take_keep_mask(arguments: argparse.Namespace) -> str | None:
+    """The mask among what --keep was given; which picture to keep remains with the settings.
+
+    Raises:
+        ConfigError: for two masks.
+    """
+    given, words = vars(arguments)["set:run.keep"] or [], get_args(Keep)
+    masks = [text for text in given if text not in words]
+    if len(masks) > 1:
+        raise ConfigError(
+            f"--keep names {len(masks)} masks ({', '.join(map(quote, masks))}); expected one, drawn together"
+        )
+    setattr(arguments, "set:run.keep", next((text for text in reversed(given) if text in words), None))
+    return masks[0] if masks else None
 
 
 def _default(preset: str, path: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.film import add_film_flags, read_film
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
+    add_region_flags(parser)
     add_memory_flags(parser)
-    add_config_flags(parser)
+    add_config_flags(parser, keeps_masks=True)
     add_film_flags(parser)
     add_live_flags(parser)
     files = parser.add_argument_group("files")
@@ -50,8 +51,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def add_region_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which style goes where."""
+    about = (
+        "pictures, white where the region is, grey where it ends softly; MAP.png:COLOUR takes the parts of one colour, "
+        "a name or #rrggbb"
+    )
+    group = parser.add_argument_group("regions", about)
+    group.add_argument(
+        "--mask", dest="masks", action="append", default=[], metavar="MASK|all|rest",
+        help="where a style goes, once for each STYLE in their order; rest: what the other masks leave",
+    )  # fmt: skip
+    group.add_argument(
+        "--style-mask", dest="style_masks", action="append", default=[], metavar="MASK|all",
+        help="which part of a style picture is looked at, once for each STYLE in their order; all: all of it",
+    )  # fmt: skip
+    group.add_argument("--region-weights", metavar="F,F,…", help="strength of the style in each region (1 each)")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
+    arguments.keep_mask = take_keep_mask(arguments)
     settings, memory = read_settings(arguments), read_memory(arguments.memory)
     read_film(arguments)
     tile = read_tile(arguments.tile)
@@ -122,6 +142,7 @@ def _paint(
         resume=arguments.resume,
         split_rows=arguments.split_rows,
         film=read_film(arguments),
+        regions=chosen.regions,
     )
     job = check_outputs(job, resolved.weights)
     paint = make_painter(arguments, resolved, job)

@@ -26,6 +26,7 @@ from jnst.transfer.driver import Result, stylize
 from jnst.transfer.frames import FrameWriter, make_film
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
+from jnst.transfer.region_files import read_regions
 from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.transfer.texture import blank
@@ -59,6 +60,7 @@ def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
     inputs = [job.content, *job.styles]
     inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    inputs += [] if job.regions is None else map(Path, job.regions.paths())
     outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
@@ -99,6 +101,8 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
     content = read_content(job)
     styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
     initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
+    read = functools.partial(read_image, allow_large=job.allow_large)
+    regions, keep = read_regions(job.regions, [style.pixels for style in styles], read)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
@@ -127,7 +131,7 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
             result = stylize(
                 prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
                 content.pixels,
-                [style.pixels for style in styles],
+                [style.pixels for style in styles] if regions is None else None,
                 job.config,
                 seed=job.seed,
                 callback=callback,
@@ -137,6 +141,8 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
                 mesh=row_mesh() if job.split_rows else None,
                 progress=printer,
                 animate=animation,
+                regions=regions,
+                keep=keep,
             )
         printer.close()
         printer.doing(f"writing {job.output.name}")
@@ -166,7 +172,9 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     from jnst.transfer.planning import plan_run
 
     devices = jax.local_device_count() if job.split_rows else 1
-    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory, devices=devices)
+    size = fit_size(shape[0], shape[1], job.config.size)
+    regions = 0 if job.regions is None else max(1, len(job.regions.masks))
+    plan = plan_run(size, job.config, available=job.memory, devices=devices, regions=regions)
     if not plan.fits:
         raise ConfigError(
             f"{plan.size[1]} × {plan.size[0]} pixels need {format_bytes(plan.memory.total)} even in tiles, and "

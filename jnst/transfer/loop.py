@@ -15,6 +15,7 @@ from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets, Term
 from jnst.loss.tiled import evaluate_tiled
@@ -202,7 +203,8 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
 
     def evaluate_point(point: Image) -> Evaluation:
         compute = evaluate_tiled if config.tile else evaluate
-        (value, terms), gradient = compute(params, to_image(point, start, basis), led, config)
+        (value, terms), gradient = compute(params, hold(to_image(point, start, basis), targets.kept), led, config)
+        gradient = gradient if targets.kept is None else (1 - targets.kept.mask) * gradient
         value = weigh(terms, targets.weights) if lead > 1 else value
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 

@@ -24,8 +24,10 @@ from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.images.validate import validate_image
 from jnst.loss.builtin import TERMS
-from jnst.loss.targets import blend_grams, style_grams
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
+from jnst.transfer.colors import PREPARED
 from jnst.transfer.display import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
@@ -74,6 +76,11 @@ def style_settings(config: Config) -> dict[str, Any]:
 
 def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256: str = "") -> None:
     """Raises TargetsError unless the prepared style fits a run with that config and those weights."""
+    if config.run.colors in PREPARED:
+        raise TargetsError(
+            f"a saved style keeps its colours, and colors {config.run.colors} changes them for each content image; "
+            "give the style picture instead, or set colors to style or content"
+        )
     wanted = style_settings(config)
     for name, value in targets.settings.items():
         if wanted.get(name) != value:
@@ -118,9 +125,16 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_te
 
 
 def picture_grams(
-    params: Params, picture: np.ndarray, config: Config, *, extra_terms: tuple[Term, ...] = ()
+    params: Params,
+    picture: np.ndarray,
+    config: Config,
+    *,
+    extra_terms: tuple[Term, ...] = (),
+    mask: np.ndarray | None = None,
 ) -> dict[str, Gram]:
     """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
+
+    `mask`, height × width × 1, is the part of it that is looked at.
 
     Computed whole, on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
@@ -129,7 +143,8 @@ def picture_grams(
     extent = None if bucket == size else Extent((0, 0), size)
     padded = jnp.asarray(pad_image(picture, bucket))
     key = dataclasses.replace(compile_key(config), tile=0)
-    return style_grams(params, padded, extent, config=key, extra_terms=extra_terms)
+    seen = None if mask is None else jnp.asarray(pad_image(mask, bucket))
+    return style_grams(params, padded, extent, seen, config=key, extra_terms=extra_terms)
 
 
 def prepare_style(
@@ -159,6 +174,11 @@ def prepare_style(
         raise ConfigError(
             f"preset {config.preset} stretches the style to each content image's size, so it cannot be prepared "
             "beforehand; set size.style to own"
+        )
+    if config.run.colors in PREPARED:
+        raise ConfigError(
+            f"colors {config.run.colors} prepares the style for each content image, so it cannot be prepared "
+            "beforehand; set colors to style or content"
         )
     several = list(styles) if isinstance(styles, list | tuple) else [styles]
     for style in several:

@@ -78,6 +78,11 @@ def example_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with what the examples read: pictures, folders of them, lists, a foreign weights file."""
     for name, subject in (("photo", "hills"), ("painting", "weave"), ("other", "marble")):
         Image.fromarray((paint(subject, 32, 40) * 255).astype(np.uint8)).save(tmp_path / f"{name}.jpg")
+    for name, rows in (("sky", slice(0, 12)), ("face", slice(8, 20)), ("swirl", slice(16, 32)), ("map", slice(0, 20))):
+        mask = np.zeros((32, 40, 3), np.uint8)
+        mask[rows] = (255, 0, 0) if name == "map" else 255
+        mask[20:, :, 2] |= np.uint8(255 * (name == "map"))
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
     for folder, names in (("photos", ("photo.jpg", "other.jpg")), ("styles", ("painting.jpg",))):
         (tmp_path / folder).mkdir()
         for name in names:

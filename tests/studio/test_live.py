@@ -24,6 +24,7 @@ from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.film import Film
 from jnst.transfer.job import run_job
 from jnst.transfer.record import Job
+from jnst.transfer.region_files import RegionFiles
 
 
 class Listener(Silent):
@@ -189,6 +190,8 @@ def test_its_page_paints_nothing_else(studio, job, slow):
         ("--resume", {"resume": True}),
         ("--split-rows", {"split_rows": True}),
         ("--animate", {"film": Film(Path("film.webp"))}),
+        ("a mask", {"regions": RegionFiles(keep="face.png")}),
+        ("--colors match", {"run": {"colors": "match"}}),
     ],
 )
 def test_what_the_studio_does_not_do_is_refused(job, flag, changes):

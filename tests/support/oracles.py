@@ -93,6 +93,29 @@ def gram_matrix(features: np.ndarray, *, divisor: str) -> np.ndarray:
     return flat.T @ flat / {"none": 1, "pixels": height * width, "pixels_channels": height * width * channels}[divisor]
 
 
+def carry_mask(mask: np.ndarray, architecture: str, layer: str, *, rounding: str) -> np.ndarray:
+    """A mask, height × width, at the size of a layer's map: the mean of each pooling window, pool after pool."""
+    carried = mask.astype(np.float64)[..., None]
+    for name in layer_names(architecture):
+        if name.startswith("pool"):
+            carried = pool(carried, pooling="average", rounding=rounding)
+        if name == layer:
+            break
+    return carried[..., 0]
+
+
+def guided_gram(features: np.ndarray, mask: np.ndarray, *, divisor: str) -> np.ndarray:
+    """G[c, d] = Σ_pixels T F[c] · T F[d], divided as by `gram_matrix`; T² is the mask over its mean."""
+    height, width, channels = features.shape
+    channel = np.sqrt(mask / mask.mean())
+    gram = np.zeros((channels, channels))
+    for row in range(height):
+        for column in range(width):
+            guided = channel[row, column] * features[row, column].astype(np.float64)
+            gram += np.outer(guided, guided)
+    return gram / {"none": 1, "pixels": height * width, "pixels_channels": height * width * channels}[divisor]
+
+
 def content_loss(features: np.ndarray, target: np.ndarray, *, reduction: str) -> float:
     """Squared differences: their `mean`, `sum`, or half the sum (`half_sum`, CVPR 2016 eq. 1)."""
     squares = (features.astype(np.float64) - target) ** 2
