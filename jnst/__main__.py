@@ -22,7 +22,7 @@ def use_large_pages() -> None:
 
 def enter() -> None:
     """The command; when it paints, with large pages."""
-    if {"stylize", "batch", "studio"} & {*sys.argv[1:]}:
+    if {"stylize", "batch", "studio", "texture", "reconstruct"} & {*sys.argv[1:]}:
         use_large_pages()
     sys.exit(main())
 

@@ -16,6 +16,7 @@ Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]
 PoolRounding = Literal["floor", "ceil"]
 FirstPadding = Literal["zero", "replicate"]
+Padding = Literal["zero", "circular"]
 ContentReduction = Literal["mean", "sum", "half_sum"]
 ContentNormalization = Literal["none", "target_variance"]
 GramDivisor = Literal["none", "pixels", "pixels_channels"]
@@ -34,7 +35,7 @@ Init = Literal["content", "style", "random", "recolored"]
 Keep = Literal["best", "last"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
-Colors = Literal["style", "content"]
+Colors = Literal["style", "content", "match", "luminance"]
 Lineage = Literal["any", "torchvision", "caffe"]
 ColorProfile = Literal["apply", "ignore"]
 TiledContent = Literal["keep", "recompute"]
@@ -147,6 +148,9 @@ class NetworkConfig:
     pool_rounding: PoolRounding = setting("floor", "what happens to an odd last row or column")
     first_padding: FirstPadding = setting("zero", "border of the first convolution")
     channels: tuple[int, ...] = setting((), "output channels of each convolution in order; empty: the table's × width")
+    padding: Padding = setting(
+        "zero", "what the image has beyond its border; circular: its opposite side, so that the result tiles"
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -209,11 +213,16 @@ class SizeConfig:
     enlarge: bool = setting(True, "whether smaller pictures are enlarged")
     style: StyleSize = setting("own", "style image sized by the same rule, or stretched to the content's exact size")
     style_scale: float = setting(1.0, "factor on the style image's size, hence on its strokes")
+    style_pixels: int = setting(0, "longer side to which a larger style image is brought; 0 any", unit="pixels")
 
     def __post_init__(self) -> None:
         _check_choices(self)
         require(1 <= self.pixels <= 65_535, f"size is {self.pixels} pixels; expected 1 to 65535")
         require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
+        require(
+            0 <= self.style_pixels <= 65_535,
+            f"style pixels is {self.style_pixels}; expected 1 to 65535, or 0 for any size",
+        )
 
 
 MOST_STEPS = 100_000_000
@@ -296,7 +305,11 @@ class RunConfig:
     tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
     max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
     keep: Keep = setting("best", "which picture is the result")
-    colors: Colors = setting("style", "whose colours the result has; content takes over the style's brightness alone")
+    colors: Colors = setting(
+        "style",
+        "the style's; the content's, put back at the end; the style's brought to the content's first (match); or those "
+        "of the content with style transfer on luminance alone",
+    )
     rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term
 from jnst.transfer.driver import Result
+from jnst.transfer.regions import Region, choose_styles
 from jnst.transfer.style_targets import StyleTargets
 
 
@@ -34,6 +35,8 @@ def stylize_batch(
     mesh: Mesh | None = None,
     callback: Callback | None = None,
     extra_terms: Sequence[Term] = (),
+    regions: Sequence[Any] | None = None,
+    keeps: Sequence[Any] | None = None,
 ) -> list[Result]:
     """Every content image repainted in its style; what is given once is used for all.
 
@@ -53,6 +56,9 @@ def stylize_batch(
         callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
             true, with the best so far.
         extra_terms: terms of the loss beside the package's own (`jnst.Term`), for all images.
+        regions: for each image a tuple of `jnst.Region`, or None where it has none; or one tuple for all. An image with
+            regions takes its styles from them, and not from `styles`, which may then be None.
+        keeps: for each image the mask of what stays the content image, or None.
 
     Returns:
         A `Result` per image, in order. An image whose loss is never finite has `stopped` "stuck"; its neighbours do not
@@ -79,6 +85,8 @@ def stylize_batch(
         "configs": configs,
         "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
         "initials": [None] if initials is None else list(initials),
+        "regions": _region_list(regions),
+        "keeps": [None] if keeps is None else list(keeps),
     }
     count = max(map(len, lists.values()))
     for name, values in lists.items():
@@ -86,11 +94,14 @@ def stylize_batch(
             raise ConfigError(f"there are {len(values)} {name} for {count} images; expected one, or one each")
     rows = zip(*(values * count if len(values) == 1 else values for values in lists.values()), strict=True)
     items, read = [], _style_reader()
-    for content, style, one, seed, initial in rows:
+    for content, style, one, seed, initial, own, keep in rows:
+        if own is not None:
+            style = choose_styles(None, own)
         several = style if isinstance(style, StyleTargets) else read(style, one.color_profile)
         # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
-        key = None if isinstance(several, StyleTargets) else tuple(map(id, several))
-        items.append(prepare(Task(content, several, one, check_seed(seed), None, initial, key)))
+        key = None if isinstance(several, StyleTargets) or own is not None else tuple(map(id, several))
+        task = Task(content, several, one, check_seed(seed), None, initial, key, own, keep)
+        items.append(prepare(task, extra_terms=extra_terms))
     return BatchScheduler(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
 
 
@@ -105,6 +116,15 @@ def _style_reader() -> Callable[[Any, ColorProfile], tuple[Any, ...]]:
         return known[key][1]
 
     return read
+
+
+def _region_list(regions: Sequence[Any] | None) -> list[Any]:
+    """The regions of each image, from those of all or a list with one entry for each image."""
+    if regions is None:
+        return [None]
+    if any(isinstance(one, Region) for one in regions):
+        return [tuple(regions)]
+    return [None if one is None else tuple(one) for one in regions]
 
 
 def _as_list(images: Any) -> list[Any]:

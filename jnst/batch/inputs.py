@@ -10,23 +10,29 @@ from jnst.batch import remote
 from jnst.errors import ImageError
 
 
-def describe_inputs(content: str, styles: Sequence[str], sha256: Mapping[str, str]) -> dict[str, Any]:
+def describe_inputs(
+    content: str, styles: Sequence[str], sha256: Mapping[str, str], masks: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the manifest keeps of a picture's inputs.
 
     Args:
-        content, styles: paths.
+        content, styles, masks: paths.
         sha256: of the bytes that were read, by path.
     """
-    return {
-        "content": {"sha256": sha256[content], "stamp": stamp(content)},
-        "styles": [{"sha256": sha256[style], "stamp": stamp(style)} for style in styles],
-    }
+
+    def describe(path: str) -> dict[str, Any]:
+        return {"sha256": sha256[path], "stamp": stamp(path)}
+
+    told = {"content": describe(content), "styles": [describe(style) for style in styles]}
+    return told | ({"masks": [describe(mask) for mask in masks]} if masks else {})
 
 
 def without_stamps(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a picture, which leaves this machine."""
-    content, styles = inputs["content"], inputs["styles"]
-    return {"content": {"sha256": content["sha256"]}, "styles": [{"sha256": style["sha256"]} for style in styles]}
+    return {
+        name: {"sha256": told["sha256"]} if name == "content" else [{"sha256": one["sha256"]} for one in told]
+        for name, told in inputs.items()
+    }
 
 
 def hash_bytes(data: bytes) -> str:
@@ -57,7 +63,9 @@ class Comparison:
         self._stamp = functools.cache(stamp)
         self._hash = functools.cache(_hash_file)
 
-    def has_changed(self, record: Mapping[str, Any], content: str, styles: Sequence[str]) -> bool:
+    def has_changed(
+        self, record: Mapping[str, Any], content: str, styles: Sequence[str], masks: Sequence[str] = ()
+    ) -> bool:
         """Whether one of the files is another one now than when the record was written.
 
         A file that is not there any more counts as unchanged, and so does one that the record does not tell about.
@@ -65,9 +73,10 @@ class Comparison:
         inputs = record.get("inputs")
         if not isinstance(inputs, dict):
             return False
-        told = inputs.get("styles")
-        styles_told = told if isinstance(told, list) and len(told) == len(styles) else [None] * len(styles)
-        pairs = zip((content, *styles), (inputs.get("content"), *styles_told), strict=True)
+        pairs = [(content, inputs.get("content"))]
+        for paths, told in ((styles, inputs.get("styles")), (masks, inputs.get("masks"))):
+            if isinstance(told, list) and len(told) == len(paths):
+                pairs += zip(paths, told, strict=True)
         return any(self._differs(path, known) for path, known in pairs)
 
     def _differs(self, path: str, known: Any) -> bool:

@@ -116,7 +116,7 @@ def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
 
 def check_inputs_stay(job: FolderJob) -> None:
     """Raises ImageError where a picture of the job would replace one that it reads."""
-    inputs = {path for entry in job.entries for path in (entry.content, *entry.styles)}
+    inputs = {path for entry in job.entries for path in entry.inputs}
     outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
     if remote.is_remote(job.options.output):
         check_keeps_inputs([path for path in outputs if path in inputs], inputs)
@@ -202,9 +202,11 @@ def find_state(
         if record.get("status") == "failed" and not job.retry_failed:
             return "failed", None
         if there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
-            return ("changed" if comparison.has_changed(record, entry.content, entry.styles) else "done"), None
+            return (
+                "changed" if comparison.has_changed(record, entry.content, entry.styles, entry.masks) else "done"
+            ), None
         if there and (recovered := recover(entry, output, sha256)) is not None:
-            changed = comparison.has_changed(recovered, entry.content, entry.styles)
+            changed = comparison.has_changed(recovered, entry.content, entry.styles, entry.masks)
             return ("changed", None) if changed else ("done", recovered)
     return ("taken" if there and not job.options.overwrite else "new"), None
 

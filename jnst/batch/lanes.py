@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.devices import spread
+from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
 from jnst.transfer.loop import (
@@ -44,22 +45,30 @@ class Problem(NamedTuple):
     """What a lane begins with.
 
     content, initial: RGB in [0, 1], padded to the size that the batch shares.
-    grams, weights: of the targets.
+    grams, weights: of the targets; grams for each region where there are some.
     extent: the true part of a padded image; None where nothing is padded.
     used: false for a lane that only fills the batch up.
+    guidance: regions of the content image, padded as it is; None where there are none.
     """
 
     content: Image
     initial: Image
-    grams: dict[str, Gram]
+    grams: dict[str, Gram] | tuple[dict[str, Gram], ...]
     weights: LossWeights
     extent: Extent | None
     used: jax.Array
+    guidance: Guidance | None = None
 
 
 def _begin(params: Params, problem: Problem, config: Config, extra_terms: tuple[Term, ...]) -> tuple[Targets, Lane]:
     targets = content_targets(
-        params, problem.content, problem.grams, problem.extent, config=config, extra_terms=extra_terms
+        params,
+        problem.content,
+        problem.grams,
+        problem.extent,
+        problem.guidance,
+        config=config,
+        extra_terms=extra_terms,
     )
     targets = targets._replace(weights=problem.weights)
     state = init_state(problem.initial, config, extent=problem.extent, extra_terms=extra_terms)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from jnst.batch.requests import Item
-from jnst.images.padding import bucket_size
+from jnst.batch.requests import Item, padded_size
 from jnst.transfer.callbacks import BatchSnapshot, Silent
 
 
@@ -50,9 +49,10 @@ class Outlook:
         """A picture has been read and waits for others of its kind."""
         with self._lock:
             if item.group not in self._groups:
-                pixels = sum(height * width for height, width in map(lambda size: bucket_size(*size), item.sizes))
-                work = float(pixels * max(1, item.task.config.run.steps))
-                self._groups[item.group] = _Group(bucket_size(*item.sizes[-1]), work)
+                config = item.task.config
+                sizes = [padded_size(size, config) for size in item.sizes]
+                work = float(sum(height * width for height, width in sizes) * max(1, config.run.steps))
+                self._groups[item.group] = _Group(sizes[-1], work)
             self._unread -= 1
             self._read += 1
             self._left[item.group] += 1

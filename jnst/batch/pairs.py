@@ -13,8 +13,11 @@ from jnst.batch.discovery import check_path
 from jnst.batch.worklist import Entry, check_names, clean_name, fill_template
 from jnst.config import Config, check_seed
 from jnst.errors import ConfigError, ImageError, describe_unknown, quote
+from jnst.transfer.region_files import RegionFiles, check_region_files
+from jnst.transfer.regions import WORDS
 
-COLUMNS = ("content", "style", "output", "seed", "style_weights")
+_REGION_COLUMNS = ("mask", "style_mask", "keep", "region_weights")
+COLUMNS = ("content", "style", "output", "seed", "style_weights", *_REGION_COLUMNS)
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _DEFAULT_TEMPLATE = "{content}-{style}.png"
 
@@ -58,9 +61,9 @@ class Reading(NamedTuple):
 def read_pairs(path: str, reading: Reading) -> Rows:
     """The entries of a CSV file (with a head line; commas, semicolons or tabs) or of a JSONL file (an object per line).
 
-    Columns: content, style (or a list of styles, in JSONL; separated by | in CSV), output, seed, style_weights; every
-    other column is a setting, such as steps or optimizer.history, and empty means as for the rest. Paths are relative
-    to the file.
+    Columns: content, style (or a list of styles, in JSONL; separated by | in CSV), output, seed, style_weights; mask,
+    style_mask and region_weights, as many as styles, and keep; every other column is a setting, such as steps or
+    optimizer.history, and empty means as for the rest. Paths are relative to the file.
 
     Raises:
         ConfigError: the file is no such list, or none of its rows is right; or two rows would become one file.
@@ -167,6 +170,7 @@ def _row_entry(row: dict[str, Any], base: str, reading: Reading, index: int) -> 
         raise ConfigError("no content; expected the path of a picture")
     path, chosen = _resolve(content, base), _row_styles(row, base, reading.styles)
     weights = _row_weights(row.get("style_weights"), len(chosen))
+    regions = check_region_files(_row_regions(row, base), chosen, blend=weights is not None)
     seed = row.get("seed", reading.seed)
     if isinstance(seed, str):
         seed = int(seed) if seed.isascii() and seed.isdigit() and len(seed) < 20 else seed
@@ -182,7 +186,7 @@ def _row_entry(row: dict[str, Any], base: str, reading: Reading, index: int) -> 
         raise ConfigError(f"output is {quote(output)}; expected the name of a file in the output folder")
     template = reading.template or _DEFAULT_TEMPLATE
     name = clean_name(output) if output else fill_template(template, path, chosen, "", index, seed)
-    return Entry(name, path, chosen, config, seed, weights)
+    return Entry(name, path, chosen, config, seed, weights, regions)
 
 
 def _row_styles(row: dict[str, Any], base: str, given: Sequence[str]) -> tuple[str, ...]:
@@ -195,6 +199,27 @@ def _row_styles(row: dict[str, Any], base: str, given: Sequence[str]) -> tuple[s
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ConfigError(f"style is {quote(style)}; expected the path of a picture, or several")
     return tuple(_resolve(name.strip(), base) for name in names)
+
+
+def _row_regions(row: dict[str, Any], base: str) -> RegionFiles:
+    """The masks that a row names."""
+
+    def files(column: str) -> tuple[str, ...]:
+        given = row.get(column)
+        names = given.split("|") if isinstance(given, str) else [] if given is None else given
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ConfigError(f"{column} is {quote(given)}; expected the path of a picture, or several")
+        return tuple(name if name in WORDS else _resolve(name, base) for name in map(str.strip, names))
+
+    keep, given = files("keep"), row.get("region_weights")
+    if len(keep) > 1:
+        raise ConfigError(f"keep names {len(keep)} masks; expected one, drawn together")
+    parts = given.split("|") if isinstance(given, str) else given if isinstance(given, list) else [given]
+    try:
+        weights = None if given is None else tuple(float(part) for part in parts)
+    except (ValueError, TypeError, OverflowError):
+        raise ConfigError(f"region weights are {quote(given)}; expected numbers, such as 2|1") from None
+    return RegionFiles(files("mask"), files("style_mask"), keep[0] if keep else "", weights)
 
 
 def _row_weights(given: Any, count: int) -> tuple[float, ...] | None:

@@ -1,6 +1,7 @@
 """Entry after entry from file to file: pictures are read and written by threads while batches are being painted."""
 
 import collections
+import dataclasses
 import errno
 import functools
 import time
@@ -25,6 +26,7 @@ from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
 from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.transfer.driver import Result
+from jnst.transfer.region_files import read_regions
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
@@ -159,21 +161,33 @@ class Workshop:
         styles = [style for style, _ in read]
         hashes = {path: sha256 for path, (_, sha256) in zip(entry.styles, read, strict=True)}
         picture, hashes[entry.content] = self._read_picture(entry.content, profile)
-        inputs = describe_inputs(entry.content, entry.styles, hashes)
         chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
             raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
+        if prepared and entry.regions is not None and (entry.regions.masks or entry.regions.style_masks):
+            raise ImageError("a prepared style cannot be given a mask; give the style picture instead")
+
+        def read_mask(path: str) -> Picture:
+            mask, hashes[path] = remote.read_picture(path, allow_large=self.options.allow_large)
+            return mask
+
+        regions, keep = read_regions(entry.regions, chosen, read_mask)
+        inputs = describe_inputs(entry.content, entry.styles, hashes, entry.masks)
         task = Task(
             picture,
             prepared[0] if prepared else chosen,
             entry.config,
             entry.seed,
             entry.style_weights,
-            style_key=entry.styles,
+            style_key=entry.styles if regions is None else None,
+            regions=None if regions is None else tuple(regions),
+            keep=keep,
         )
+        item = prepare(task)
         notes = [note for style in styles if isinstance(style, Picture) for note in style.notes]
-        return _Ready(entry, prepare(task), (*picture.notes, *notes), inputs)
+        notes += [] if item.masks is None else item.masks.notes
+        return _Ready(entry, item, (*picture.notes, *notes), inputs)
 
     def _read_style(self, path: str, color_profile: ColorProfile) -> tuple[Picture | StyleTargets, str]:
         """The style, and the hash of its file. A picture is without alpha: what it hides is filled once, and not for
@@ -226,6 +240,7 @@ class Workshop:
             "key": entry.key(self.sha256),
             "content": entry.content,
             "styles": list(entry.styles),
+            **({} if entry.regions is None else {"regions": dataclasses.asdict(entry.regions)}),
             "seed": entry.seed,
             "height": result.image.shape[0],
             "width": result.image.shape[1],

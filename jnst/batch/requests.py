@@ -1,7 +1,7 @@
 """Single images on their way into a batch: what is asked for, and the same at working size."""
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from jnst.config import Config, compile_key
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.padding import bucket_size
 from jnst.images.transparency import fit_alpha
+from jnst.loss.term import Term
+from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
+from jnst.transfer.guiding import check_regions
+from jnst.transfer.regions import Region, RegionMasks, prepare_regions
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
@@ -24,6 +28,7 @@ class Task:
     styles: the same, several of them blended; or a prepared style.
     config, seed, style_weights, initial: as in `jnst.stylize`.
     style_key: what the styles are remembered under from batch to batch, such as their path; None to forget them.
+    regions, keep: as in `jnst.stylize`; the styles are those of the regions.
     """
 
     content: Any
@@ -33,13 +38,16 @@ class Task:
     style_weights: tuple[float, ...] | None = None
     initial: Any = None
     style_key: Hashable = None
+    regions: tuple[Region, ...] | None = None
+    keep: Any = None
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
 
-    alpha: the picture's opacity in [0, 1], or None.
+    `canvas` is the picture in the colours that the run works in, and so are the task's styles; `masks` are those of its
+    regions; `alpha` is the picture's opacity in [0, 1], or None.
 
     The task's own `content` is gone by then.
     """
@@ -47,41 +55,66 @@ class Item:
     task: Task
     full: np.ndarray
     sizes: tuple[tuple[int, int], ...]
+    canvas: np.ndarray
+    masks: RegionMasks | None = None
     alpha: np.ndarray | None = None
+
+    @property
+    def regions(self) -> int:
+        """How many there are."""
+        return 0 if self.masks is None else len(self.masks.masks)
 
     @property
     def group(self) -> Hashable:
         """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
         config = self.task.config
-        buckets = tuple((bucket_size(*size), bucket_size(*size) == size) for size in self.sizes)
-        return compile_key(config), config.run, buckets
+        buckets = tuple((padded_size(size, config), padded_size(size, config) == size) for size in self.sizes)
+        keeps = self.masks is not None and self.masks.keep is not None
+        return compile_key(config), config.run, buckets, self.regions, keeps
 
 
-def prepare(task: Task) -> Item:
+def padded_size(size: tuple[int, int], config: Config) -> tuple[int, int]:
+    """The size that an image is padded to in a batch; its own where its opposite sides are to meet."""
+    return size if config.network.padding == "circular" else bucket_size(*size)
+
+
+def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
     """Brings a task to working size. Touches no device and may run in any thread.
+
+    Args:
+        task: what is asked for.
+        extra_terms: of the job.
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or settings contradict each other.
         ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
         TargetsError: where a prepared style does not fit the config.
     """
-    config, styles, initial = task.config, task.styles, task.initial
+    config, initial = task.config, task.initial
     content = as_picture(task.content, "content", color_profile=config.color_profile)
-    if not isinstance(styles, StyleTargets):
-        styles = tuple(as_styles(styles, color_profile=config.color_profile))
+    stored = isinstance(task.styles, StyleTargets)
+    styles = (task.styles.picture,) if stored else tuple(as_styles(task.styles, color_profile=config.color_profile))
     if initial is not None:
         initial = as_pixels(initial, "initial", color_profile=config.color_profile)
-    full, sizes = prepare_content(visible_pixels(content), config)
-    if isinstance(styles, StyleTargets):
-        check_style_targets(styles, config)
+    pixels, colors = visible_pixels(content), config.run.colors
+    full, sizes = prepare_content(pixels, config)
+    masks = prepare_regions(pixels, styles, task.regions, task.keep)
+    check_regions(masks, sizes, config, extra_terms)
+    changes: dict[str, Any] = {}
+    if stored:
+        check_style_targets(task.styles, config)
+    elif colors in PREPARED:  # they depend on the content then
+        changes = {"styles": tuple(prepare_styles(styles, full, colors, masks)), "style_key": None}
+    else:
+        changes = {"styles": styles}
     # The picture as it was read may be large, and is not needed any more.
-    task = dataclasses.replace(task, content=None, styles=styles, initial=initial)
-    return Item(task, full, sizes, fit_alpha(content.alpha, *sizes[-1]))
+    task = dataclasses.replace(task, content=None, initial=initial, **changes)
+    return Item(task, full, sizes, canvas_of(full, colors), masks, fit_alpha(content.alpha, *sizes[-1]))
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:
     """The image that a scale begins with; `before` is the result of the coarser one, if there is one."""
     task = item.task
     style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0]
-    content = content_at_scale(item.full, item.sizes[index])
+    content = content_at_scale(item.canvas, item.sizes[index])
     return first_image(task.config, content, style, before=before, initial=task.initial, seed=task.seed)

@@ -15,17 +15,18 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Params
 from jnst.batch.lanes import Lane, advance_lanes, begin_lanes
-from jnst.batch.requests import Item, first_picture
+from jnst.batch.requests import Item, first_picture, padded_size
 from jnst.batch.stage import BatchScale
 from jnst.config import compile_key
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
-from jnst.images.padding import bucket_size
 from jnst.loss.builtin import TERMS
-from jnst.loss.targets import blend_grams, compiled_terms
+from jnst.loss.region_targets import region_grams
+from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import Result, stylize
+from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
 from jnst.transfer.scales import styles_at_scale
@@ -84,7 +85,7 @@ class BatchScheduler:
         self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
-        self._styles: OrderedDict[Hashable, dict[str, np.ndarray]] = OrderedDict()
+        self._styles: OrderedDict[Hashable, Any] = OrderedDict()
 
     def limit(self, item: Item) -> int:
         """Most lanes in a batch of this item's kind."""
@@ -97,9 +98,10 @@ class BatchScheduler:
             else:
                 self._limits[item.group] = devices * lanes_that_fit(
                     item.task.config,
-                    *bucket_size(*item.sizes[-1]),
+                    *padded_size(item.sizes[-1], item.task.config),
                     available=available_bytes(self._device()),
                     platform=self._device().platform,
+                    regions=item.regions,
                 )
         return self._limits[item.group]
 
@@ -147,7 +149,7 @@ class BatchScheduler:
         devices = count_devices(self.mesh)
         if lanes <= devices:
             height, width = item.sizes[-1]
-            need = lane_bytes(item.task.config, height, width) + params_bytes(item.task.config)
+            need = lane_bytes(item.task.config, height, width, item.regions) + params_bytes(item.task.config)
             raise ConfigError(
                 f"out of memory for a single image of {width} × {height} pixels, which needs about "
                 f"{need / 1e9:.1f} GB; choose a smaller size, or tiles (--set tile=512)"
@@ -195,7 +197,7 @@ class BatchScheduler:
         return stylize(
             self.params,
             item.full,
-            list(task.styles),
+            list(task.styles) if task.regions is None else None,
             task.config,
             seed=task.seed,
             style_weights=task.style_weights,
@@ -203,6 +205,8 @@ class BatchScheduler:
             extra_terms=self.extra_terms,
             callback=None if callback is None else one,
             progress=False,
+            regions=task.regions,
+            keep=task.keep,
         )
 
     def _check_plan(self, stage: BatchScale, targets: Any, state: Lane, lanes: int) -> None:
@@ -210,12 +214,12 @@ class BatchScheduler:
         compiled = advance_lanes.lower(
             self.params, stage.rule, jnp.int32(0), targets, state, config=stage.key, mesh=self.mesh
         ).compile()
-        identity = (stage.key, stage.bucket, lanes)
+        identity = (stage.key, stage.bucket, lanes, stage.items[0].regions)
         if identity in self._reported:
             return
         self._reported.add(identity)
         devices, config = count_devices(self.mesh), stage.items[0].task.config
-        predicted = params_bytes(config) + lanes // devices * lane_bytes(config, *stage.bucket)
+        predicted = params_bytes(config) + lanes // devices * lane_bytes(config, *stage.bucket, stage.items[0].regions)
         needed, available = compiled_bytes(compiled), available_bytes(self._device())
         if self.report is not None:
             self.report(Plan(stage.bucket, lanes, devices, predicted, needed, available))
@@ -246,23 +250,28 @@ class BatchScheduler:
             if ended or not (stage.reasons == RUNNING).any():
                 return [*stage.pictures(state)], ended
 
-    def _grams(self, item: Item, index: int) -> dict[str, np.ndarray]:
-        """Gram matrices of the item's style at one scale; remembered where the task says under which name."""
+    def _grams(self, item: Item, index: int) -> Any:
+        """Gram matrices of the item's style at one scale, for each region where there are some; remembered where the
+        task says under which name."""
         task, config = item.task, item.task.config
         if isinstance(task.styles, StyleTargets):
             check_style_targets(task.styles, config, weights_sha256=self.weights_sha256)
-            return pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
+            prepared = pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
+            return prepared if item.masks is None else (prepared,)
         full, size = item.sizes[-1], item.sizes[index]
         # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
         scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
-        name = (task.style_key, task.style_weights, compile_key(config), config.size, scaling)
+        name = (task.style_key, task.style_weights, compile_key(config), config.size, scaling, item.masks is None)
         if task.style_key is not None and name in self._styles:
             self._styles.move_to_end(name)
             return self._styles[name]
         pictures = styles_at_scale(task.styles, config, full, size)
-        parts = [picture_grams(self.params, picture, config, extra_terms=self._compiled_terms) for picture in pictures]
-        blended = blend_grams(parts, task.style_weights)
-        grams = {layer: np.asarray(gram) for layer, gram in blended.items()}
+        guidance, masks = guide(item.masks, size, pictures, config, self.extra_terms)
+        parts = [
+            picture_grams(self.params, picture, config, extra_terms=self._compiled_terms, mask=mask)
+            for picture, mask in zip(pictures, masks or [None] * len(pictures), strict=True)
+        ]
+        grams = jax.tree.map(np.asarray, region_grams(parts, task.style_weights, guidance))
         if task.style_key is not None:
             self._styles[name] = grams
             if len(self._styles) > _REMEMBERED_STYLES:

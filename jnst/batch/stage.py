@@ -1,15 +1,17 @@
 """One scale of a batch, as the host sees it: what goes in, what has come out, why images stopped."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from jnst.batch.lanes import Lane, Problem, lane_pictures
-from jnst.batch.requests import Item
+from jnst.batch.requests import Item, padded_size
 from jnst.config import compile_key
-from jnst.images.padding import bucket_size, pad_image
+from jnst.images.padding import pad_image
 from jnst.images.resizing import finish
+from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.transfer.callbacks import Progress
@@ -36,7 +38,7 @@ class BatchScale:
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]
-        self.bucket = bucket_size(*self.runs[0].size)
+        self.bucket = padded_size(self.runs[0].size, config)
         self.rule = stop_rule(self.run)
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)
@@ -46,7 +48,7 @@ class BatchScale:
     def problems(
         self,
         starts: list[np.ndarray],
-        grams: list[dict[str, np.ndarray]],
+        grams: list[Any],
         lanes: int,
         *,
         extra_terms: Sequence[Term] = (),
@@ -60,10 +62,21 @@ class BatchScale:
             item, size = self.items[source], np.array(self.runs[source].size, np.int32)
             weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
             extent = None if exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
-            content = pad_image(content_at_scale(item.full, self.runs[source].size), self.bucket)
+            content = pad_image(content_at_scale(item.canvas, self.runs[source].size), self.bucket)
             start = pad_image(starts[source], self.bucket)
-            each.append(Problem(content, start, grams[source], weights, extent, np.bool_(used)))  # pyright: ignore
+            problem = Problem(content, start, grams[source], weights, extent, np.bool_(used))  # pyright: ignore
+            each.append(problem._replace(guidance=self._guidance(source)))
         return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+    def _guidance(self, lane: int) -> Guidance | None:
+        """The regions of one image, padded as it is."""
+        masks = self.items[lane].masks
+        if masks is None:
+            return None
+        guidance = masks.at_size(self.runs[lane].size)
+        keep = None if guidance.keep is None else pad_image(np.asarray(guidance.keep), self.bucket)
+        padded = pad_image(np.asarray(guidance.masks), self.bucket)
+        return Guidance(padded, guidance.weights, keep)  # pyright: ignore[reportArgumentType]
 
     def record(self, trace: Trace, state: Lane) -> None:
         """Takes over the steps just made. An image that stopped along the way has made fewer than the others."""
@@ -94,7 +107,12 @@ class BatchScale:
     def pictures(self, state: Lane) -> list[np.ndarray]:
         """What the batch elements stand for, each at its true size, on the host."""
         images = np.asarray(lane_pictures(state, config=self.key, best=self.run.keep == "best"))
-        return [images[lane, : run.size[0], : run.size[1]] for lane, run in enumerate(self.runs)]
+        found = []
+        for image, item, run in zip(images, self.items, self.runs, strict=False):
+            picture = image[: run.size[0], : run.size[1]]
+            held = item.masks is not None and item.masks.keep is not None
+            found.append(item.masks.hold(picture, content_at_scale(item.canvas, run.size)) if held else picture)
+        return found
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
         """The finished run of one image."""

@@ -1,5 +1,6 @@
 """The list of work of a folder job: which content in which style, with what settings, under which name."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from jnst.batch import remote
 from jnst.config import Config, to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.encoding import SUFFIXES
+from jnst.transfer.region_files import RegionFiles
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")
 # Tried in this order where two results would have one name.
@@ -34,7 +36,7 @@ class Entry:
     """One picture to make.
 
     name: of the result, relative to the output folder, with slashes; unique in a job.
-    content, styles: paths or URLs; several styles are blended.
+    content, styles: paths or URLs; several styles are blended, unless `regions` has a mask for each.
     replace: whether an earlier result of this very job, made of files that have changed since, gives way.
     """
 
@@ -44,11 +46,24 @@ class Entry:
     config: Config = field(repr=False)
     seed: int = 0
     style_weights: tuple[float, ...] | None = None
+    regions: RegionFiles | None = None
     replace: bool = False
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The files of the masks, each once."""
+        return () if self.regions is None else tuple(self.regions.paths())
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All files that the picture is made of."""
+        return (self.content, *self.styles, *self.masks)
 
     def key(self, weights_sha256: str) -> str:
         """Hash of everything that the result depends on, but for the bytes of the pictures (`Comparison`)."""
         told = [self.content, self.styles, to_dict(self.config), self.seed, self.style_weights, weights_sha256]
+        if self.regions is not None:
+            told.append(dataclasses.asdict(self.regions))
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser)
     work = parser.add_argument_group("work")
     work.add_argument(
-        "--pairs", metavar="FILE", help="CSV or JSONL: content, style, output, seed, and settings such as steps"
+        "--pairs",
+        metavar="FILE",
+        help="CSV or JSONL: content, style, output, seed, mask, keep, and settings such as steps",
     )
     work.add_argument(
         "--name", metavar="TEMPLATE",
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors and failures")
+    files.add_argument("--animate", metavar="OUT", help=argparse.SUPPRESS)  # refused, with the place where it is
     files.add_argument("--json", action="store_true", help="print the summary, or the plan of --dry-run, as JSON")
     files.add_argument("--dry-run", action="store_true", help="say what would be made, and make nothing")
 
@@ -71,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
     if settings.get("run.save_every"):
         raise ConfigError("--save-every writes the frames of a single picture; `jnst stylize` has it")
+    if arguments.animate is not None:
+        raise ConfigError("--animate films the way to a single picture; `jnst stylize` has it")
     if not arguments.contents and not arguments.pairs:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
     if arguments.contents and not arguments.styles:

@@ -3,9 +3,10 @@
 import argparse
 import dataclasses
 import math
+from collections.abc import Container
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jnst.config import Config
+from jnst.config import Config, Keep
 from jnst.errors import ConfigError, quote
 from jnst.presets.recipes import PRESETS
 from jnst.presets.settings import NAMES, Factor, by_path
@@ -83,7 +84,10 @@ def parse_setting(path: str, text: str) -> Any:
             raise ConfigError(f"{path} is {quote(text)}; expected true or false")
         return text.lower() == "true"
     if hint is float and text[:1] in ("x", "×"):
-        factor = _parse_number(path, text[1:])
+        try:
+            factor = float(text[1:])
+        except ValueError:
+            factor = math.nan
         if not 0 <= factor < math.inf:
             raise ConfigError(f"{path} is {quote(text)}; expected a factor such as x2 or x0.5")
         return Factor(factor)
@@ -130,20 +134,37 @@ def parse_whole(text: str) -> int:
     return number
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size."""
-    sizes = parser.add_argument_group("size").add_mutually_exclusive_group()
-    sizes.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
-    sizes.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
-    sizes.add_argument("--full-size", action="store_true", help="keep the content image's size")
-    about = "in brackets what preset default has; `jnst presets NAME` shows the others; x2 doubles a number"
+def add_config_flags(
+    parser: argparse.ArgumentParser, *, sizes: bool = True, without: Container[str] = (), keeps_masks: bool = False
+) -> None:
+    """Adds a flag for each setting that people change, `--set` for all the others, and the ways to give a size.
+
+    Args:
+        parser: of the command.
+        sizes: whether the size is one of the settings.
+        without: paths of settings that have no flag here.
+        keeps_masks: whether --keep takes a mask as well (`take_keep_mask`).
+    """
+    if sizes:
+        group = parser.add_argument_group("size").add_mutually_exclusive_group()
+        group.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
+        group.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
+        group.add_argument("--full-size", action="store_true", help="keep the content image's size")
+    parser.set_defaults(has_sizes=sizes)
+    preset = getattr(parser, "preset", "default")
+    preset = preset if preset in PRESETS else "default"
+    about = f"in brackets what preset {preset} has; `--preset NAME --help` shows another's; x2 doubles a number"
     group = parser.add_argument_group("settings", about)
-    for flag, path, metavar in _SETTINGS:
+    for flag, path, metavar in (row for row in _SETTINGS if row[1] not in without):
         field, hint = setting_field(path)
         choices = "{" + ",".join(get_args(hint)) + "}" if get_origin(hint) is Literal else ""
         unit = field.metadata["unit"]
         text = field.metadata["help"] + (f" [{unit}]" if unit and metavar.lower() != unit else "")
-        text = f"{text} ({_default(path)})".replace("%", "%%")
+        text = f"{text} ({_default(preset, path)})".replace("%", "%%")
+        if flag == "--keep" and keeps_masks:
+            text = f"MASK: what stays the content picture, to the pixel; best or last: {text}"
+            group.add_argument(flag, dest=f"set:{path}", action="append", metavar="MASK|{best,last}", help=text)
+            continue
         flags = [flag, "--iterations"] if flag == "--steps" else [flag]  # as other programs call it
         group.add_argument(*flags, dest=f"set:{path}", metavar=metavar or choices, help=text)
     group.add_argument(
@@ -156,9 +177,25 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _default(path: str) -> str:
-    """The value that preset default has, as it would be written."""
-    value: Any = PRESETS["default"]
+def take_keep_mask(arguments: argparse.Namespace) -> str | None:
+    """The mask among what --keep was given; which picture to keep remains with the settings.
+
+    Raises:
+        ConfigError: for two masks.
+    """
+    given, words = vars(arguments)["set:run.keep"] or [], get_args(Keep)
+    masks = [text for text in given if text not in words]
+    if len(masks) > 1:
+        raise ConfigError(
+            f"--keep names {len(masks)} masks ({', '.join(map(quote, masks))}); expected one, drawn together"
+        )
+    setattr(arguments, "set:run.keep", next((text for text in reversed(given) if text in words), None))
+    return masks[0] if masks else None
+
+
+def _default(preset: str, path: str) -> str:
+    """The value that a preset has, as it would be written."""
+    value: Any = PRESETS[preset]
     for name in path.split("."):
         value = getattr(value, name)
     if isinstance(value, tuple):
@@ -184,6 +221,8 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             settings |= by_path({path: parse_named(path, text)})
         except ValueError as error:
             raise ConfigError(f"--set {quote(assignment)}: {error}") from None
+    if not arguments.has_sizes:
+        return settings
     if arguments.height is not None:
         settings |= {"size.rule": "height", "size.pixels": arguments.height}
     elif arguments.size is not None:

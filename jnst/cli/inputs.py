@@ -11,6 +11,7 @@ from jnst.cli.streams import Streams
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile
 from jnst.transfer.record import find_input
+from jnst.transfer.region_files import RegionFiles, check_region_files, stored_regions
 
 
 class Inputs(NamedTuple):
@@ -21,6 +22,7 @@ class Inputs(NamedTuple):
     style_weights: tuple[float, ...] | None
     initial: Path | NamedFile | None
     notices: tuple[str, ...]
+    regions: RegionFiles | None = None
 
 
 def choose_inputs(
@@ -29,7 +31,7 @@ def choose_inputs(
     """The inputs of the command line, filled up from the record.
 
     Args:
-        arguments: content, styles, style_blend, init and config are read.
+        arguments: content, styles, style_blend, init, config and the masks are read.
         record: from `read_record`, where there is --config.
         initial: the file given as --init.
         streams: where what is not a file here is kept for the run.
@@ -68,8 +70,37 @@ def choose_inputs(
         blend = parse_blend(arguments.style_blend)
     if blend is not None and len(blend) != len(styles):
         raise ConfigError(f"style blend has {len(blend)} weights for {len(styles)} styles; expected one each")
+    regions = _choose_regions(arguments, stored_regions(None if arguments.styles else stored.get("regions"), find))
+    checked = check_region_files(regions, styles, blend=blend is not None)
+    for path in () if checked is None else checked.paths():
+        check_path(path)
     told = tuple(filter(None, notices))
-    return Inputs(content, tuple(styles), None if blend is None else tuple(blend), start, told)
+    return Inputs(content, tuple(styles), None if blend is None else tuple(blend), start, told, checked)
+
+
+def _choose_regions(arguments: argparse.Namespace, stored: RegionFiles) -> RegionFiles:
+    """The masks of the command line, and from the record those that it leaves out."""
+    weights = stored.weights if not arguments.masks else None
+    if arguments.region_weights:
+        weights = tuple(parse_numbers("region weights", arguments.region_weights))
+    return RegionFiles(
+        masks=tuple(arguments.masks) or stored.masks,
+        style_masks=tuple(arguments.style_masks) or stored.style_masks,
+        keep=stored.keep if arguments.keep_mask is None else arguments.keep_mask,
+        weights=weights,
+    )
+
+
+def parse_numbers(kind: str, text: str) -> list[float]:
+    """Numbers with commas between them.
+
+    >>> parse_numbers("region weights", "1,0.5")
+    [1.0, 0.5]
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{kind} is {quote(text)}; expected numbers such as 2,1") from None
 
 
 def parse_blend(text: str) -> list[float]:
@@ -78,10 +109,7 @@ def parse_blend(text: str) -> list[float]:
     >>> parse_blend("2,1")
     [2.0, 1.0]
     """
-    try:
-        blend = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"style blend is {quote(text)}; expected numbers such as 2,1") from None
+    blend = parse_numbers("style blend", text)
     if not all(math.isfinite(weight) and weight >= 0 for weight in blend) or not sum(blend) > 0:
         raise ConfigError(f"style blend is {quote(text)}; expected zero or more, and one of them above zero")
     return blend

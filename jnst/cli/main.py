@@ -18,12 +18,28 @@ from jnst.errors import JnstError, describe_unknown, quote
 COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli.stylize", "repaint one content image in the style of another"),
     "batch": ("jnst.cli.batch", "repaint many pictures: folders, lists, several styles, restartable"),
+    "texture": ("jnst.cli.texture", "make a picture of any size in a style, from noise, that may tile"),
+    "reconstruct": ("jnst.cli.reconstruct", "paint from noise what a layer of the network keeps of a picture"),
+    "inspect": ("jnst.cli.inspect", "show a picture's feature maps and Gram matrices"),
     "studio": ("jnst.cli.studio", "paint and steer on a page in the browser"),
     "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
     "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),
     "presets": ("jnst.cli.presets", "list the recipes, or show one"),
     "weights": ("jnst.cli.weights", "list, fetch, convert, verify and describe weights"),
 }
+
+
+def _named_preset(words: Sequence[str]) -> str | None:
+    """The value of --preset in a command line, if it has one.
+
+    >>> _named_preset(["stylize", "--preset", "gordic", "--help"]), _named_preset(["--preset=paper"])
+    ('gordic', 'paper')
+    """
+    for index, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--preset" and (equals or words[index + 1 : index + 2]):
+            return value if equals else words[index + 1]
+    return None
 
 
 def _help_text() -> str:
@@ -33,10 +49,21 @@ def _help_text() -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line and exit code 2 for a wrong argument, as for every other error of the user's."""
+    """One line and exit code 2 for a wrong argument, as for every other error of the user's.
+
+    preset: the recipe whose values the help of settings shows.
+    """
+
+    preset = "default"
 
     def error(self, message: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise JnstError(f"{message}; `{self.prog} --help` shows what is expected")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, but a mistyped word is named together with the closest one."""
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+            self.error(describe_unknown(name, str(value), [str(choice) for choice in action.choices]))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but a mistyped flag is named together with the closest one."""
@@ -145,5 +172,6 @@ def _dispatch(words: list[str]) -> int:
         prog=f"jnst {arguments.command}", description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
     )
     command.add_argument("--debug", action="store_true", help="show where an error came from")
+    command.preset = _named_preset(words) or command.preset
     module.add_arguments(command)
     return module.run(command.parse_args(words[first + 1 :]))

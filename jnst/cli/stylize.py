@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.film import add_film_flags, read_film
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
@@ -39,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     parser.add_argument("--seed", type=parse_whole, metavar="N", help="of a random initial picture (0)")
+    add_region_flags(parser)
     add_memory_flags(parser)
-    add_config_flags(parser)
+    add_config_flags(parser, keeps_masks=True)
+    add_film_flags(parser)
     add_live_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
@@ -60,9 +63,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def add_region_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which style goes where."""
+    about = (
+        "pictures, white where the region is, grey where it ends softly; MAP.png:COLOUR takes the parts of one colour, "
+        "a name or #rrggbb"
+    )
+    group = parser.add_argument_group("regions", about)
+    group.add_argument(
+        "--mask", dest="masks", action="append", default=[], metavar="MASK|all|rest",
+        help="where a style goes, once for each STYLE in their order; rest: what the other masks leave",
+    )  # fmt: skip
+    group.add_argument(
+        "--style-mask", dest="style_masks", action="append", default=[], metavar="MASK|all",
+        help="which part of a style picture is looked at, once for each STYLE in their order; all: all of it",
+    )  # fmt: skip
+    group.add_argument("--region-weights", metavar="F,F,…", help="strength of the style in each region (1 each)")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
+    arguments.keep_mask = take_keep_mask(arguments)
     settings, memory = read_settings(arguments), read_memory(arguments.memory)
+    read_film(arguments)
     tile = read_tile(arguments.tile)
     if tile is not None:
         settings["tile"] = tile
@@ -101,7 +124,7 @@ def _run(
         else:
             from jnst.transfer.record import record_path
 
-            _report(output, record, record_path(output), resumable=not arguments.live)
+            report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
 
 
@@ -122,6 +145,8 @@ def _paint(
     from jnst.transfer.record import Job, read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
+    if record is not None and record.get("canvas"):
+        raise ConfigError(f"{arguments.config} is the record of a texture, which `jnst texture` makes")
     chosen = choose_inputs(arguments, record, initial, streams)
     content, styles = chosen.content, chosen.styles
     default = f"{stem_of(str(content))}-{stem_of(str(styles[0]))}.png"
@@ -154,13 +179,16 @@ def _paint(
         checkpoint_every=0.0 if streams.elsewhere else 60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
+        film=read_film(arguments),
+        regions=chosen.regions,
     )
     job = check_outputs(job, resolved.weights)
     paint = make_painter(arguments, resolved, job)
     return output, *run_job(job, resolved.weights, printer, paint=paint)
 
 
-def _report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool) -> None:
+def report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool = True) -> None:
+    """Prints in a line what came of a run, and how to go on with one that ended early."""
     onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
     print(f"{_outcome(record, onward)}: {output} ({_size_and_time(record)}), record in {beside}")
 

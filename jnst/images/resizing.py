@@ -33,6 +33,10 @@ class Taps(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
+# Rec. 601, of R, G and B.
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def to_unit(image: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """The picture as float32 in [0, 1]: whole numbers divided by the largest of their type, floats as they are.
 
@@ -125,9 +129,13 @@ def fit(image: npt.ArrayLike, size: SizeConfig) -> Array:
 
 
 def fit_style(image: npt.ArrayLike, content_size: tuple[int, int], size: SizeConfig) -> Array:
-    """The style picture at working size: by the same rule, or stretched to the content's; times `style_scale`."""
+    """The style picture at working size: by the same rule, or stretched to the content's; at most `style_pixels` long;
+    times `style_scale`.
+    """
     array = np.asarray(image)
     target = content_size if size.style == "content" else fit_size(array.shape[0], array.shape[1], size)
+    if size.style_pixels:
+        target = fit_size(*target, SizeConfig(rule="long", pixels=size.style_pixels, enlarge=False))
     if size.style_scale != 1:
         target = (max(1, round(target[0] * size.style_scale)), max(1, round(target[1] * size.style_scale)))
     return _resize_if_needed(array, target, size.kernel)
@@ -138,20 +146,20 @@ def finish(picture: npt.ArrayLike, content: npt.ArrayLike, colors: Colors) -> np
 
     The content's colours are kept by taking over the luminance (Rec. 601) alone (Gatys et al. 2017, arXiv 1611.07865,
     section 5.2): out = content + Y(picture) − Y(content) in all three channels leaves both differences of colour alone.
+    That is also the end of a run on luminance alone, whose picture is grey.
 
     Args:
         picture: RGB, floating point, height × width × 3.
         content: the content picture at working size, of any type that `to_unit` takes.
-        colors: style or content.
+        colors: as in the config; match is a matter of the style image and changes nothing here.
     """
     target = to_unit(content)
     size = (target.shape[0], target.shape[1])
     result = np.clip(
         np.asarray(_resize_if_needed(np.asarray(picture, np.float32), size, "pillow-bicubic"), np.float32), 0, 1
     )
-    if colors == "content":
-        luminance = np.array([0.299, 0.587, 0.114], np.float32)
-        result = np.clip(target + ((result - target) @ luminance)[..., None], 0, 1)
+    if colors in ("content", "luminance"):
+        result = np.clip(target + ((result - target) @ LUMINANCE)[..., None], 0, 1)
     return result.astype(np.float32)
 
 

@@ -1,12 +1,11 @@
-"""Feature maps and Gram matrices of an image in variable space, whole."""
+"""Feature maps of an image in variable space, whole."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from jnst.arrays import FeatureMap, Gram, Image, Params
+from jnst.arrays import FeatureMap, Image, Params
 from jnst.config import Config
 from jnst.images.pixel_space import translate
-from jnst.loss.terms import gram_matrix
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import layer_shape
 from jnst.vgg.valid_region import Extent
@@ -28,17 +27,3 @@ def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Exten
         return features.shape[0] * features.shape[1]
     height, width = layer_shape(layer, *extent.size, config.network)
     return height * width
-
-
-def gram_matrices(
-    maps: dict[str, FeatureMap], layers: Sequence[str], config: Config, extent: Extent | None
-) -> dict[str, Gram]:
-    """Gram matrix of each of the layers' maps, divided as the config says."""
-    return {
-        layer: gram_matrix(
-            maps[layer],
-            divisor=config.loss.gram_divisor,
-            pixels=count_pixels(layer, maps[layer], config, extent),
-        )
-        for layer in layers
-    }

@@ -2,18 +2,19 @@
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jnst.arguments import check_config, check_kind
-from jnst.arrays import Image, LossTerms, LossWeights, Params, Scalar, check_array
+from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
-from jnst.loss.maps import feature_maps, gram_matrices
+from jnst.loss.guidance import region_products, to_grams
+from jnst.loss.maps import feature_maps
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 
 
@@ -44,6 +45,29 @@ def compute_terms(
     }
 
 
+def gram_terms(
+    products: Sequence[dict[str, Gram]], targets: Targets, config: Config, *, size: tuple[Any, Any]
+) -> dict[str, Scalar]:
+    """The unweighted terms of Gram matrices; where there are regions Σ_r λ_r · term(G^r, A^r), λ_r their factor.
+
+    Args:
+        products: from `region_products`, summed over the whole image.
+        targets: from `make_targets`.
+        config: of the run.
+        size: true height and width of the whole image.
+    """
+    if not targets.regions:
+        (ours,) = to_grams(products, None, size, config)
+        return compute_terms("grams", ours, targets.grams, targets, config, size=size)
+    grams = to_grams(products, [region.filling for region in targets.regions], size, config)
+    total: dict[str, Scalar] = {}
+    for ours, region in zip(grams, targets.regions, strict=True):
+        scaled = targets._replace(style_scale=region.style_scale)
+        terms = compute_terms("grams", ours, region.grams, scaled, config, size=size)
+        total = {name: total.get(name, 0) + region.factor * value for name, value in terms.items()}
+    return total
+
+
 def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -> LossTerms:
     """The unweighted terms for one image, by name.
 
@@ -65,10 +89,10 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
     extent, terms = targets.extent, terms_of(targets)
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     maps = feature_maps(params, image, layers_seen(terms, config), config, extent)
-    grams = gram_matrices(maps, layers_seen(terms, config, "grams"), config, extent)
+    products = region_products(maps, layers_seen(terms, config, "grams"), targets.masks)
     return {
         **compute_terms("maps", maps, targets.content, targets, config, size=size),
-        **compute_terms("grams", grams, targets.grams, targets, config, size=size),
+        **gram_terms(products, targets, config, size=size),
         **compute_terms("image", image, targets.own, targets, config, size=size),
     }
 

@@ -1,8 +1,8 @@
 """The one place where targets are made: of whole images, in tiles, over devices."""
 
 import contextlib
+import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,15 +15,17 @@ from jnst.arguments import check_config, check_mapping
 from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
-from jnst.errors import ConfigError, quote
 from jnst.images.inputs import PictureForm, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
+from jnst.loss.borderless import borderless_grams
 from jnst.loss.builtin import TERMS
-from jnst.loss.maps import count_pixels, feature_maps, gram_matrices
+from jnst.loss.guidance import Guidance, carry_masks, fillings, region_products, to_grams
+from jnst.loss.maps import count_pixels, feature_maps
+from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
-from jnst.loss.terms import as_divisor, style_loss
-from jnst.loss.tiled import tiled_grams, tiled_maps
+from jnst.loss.terms import as_divisor
+from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
 from jnst.vgg.valid_region import Extent
 
@@ -40,6 +42,8 @@ def make_targets(
     style_weights: Sequence[float] | None = None,
     extra_terms: Sequence[Term] = (),
     mesh: Mesh | None = None,
+    guidance: Guidance | None = None,
+    style_masks: Sequence[Any] | None = None,
 ) -> Targets:
     """What an image is compared with: feature maps of the content image and Gram matrices of the style images.
 
@@ -54,10 +58,12 @@ def make_targets(
         style_weights: one per style where there are several; equal by default.
         extra_terms: terms beside the package's own (`jnst.Term`).
         mesh: devices among which the rows of images are divided (`jnst.transfer.row_sharding.row_mesh`).
+        guidance: regions of the content image, in the order of their styles; all styles are blended for a single one.
+        style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all of it.
 
     Raises:
-        ConfigError: for an unknown layer, an image too small for the deepest one, style weights that do not fit the
-            styles, or an extra term that cannot be used.
+        ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
+            fit the styles, or an extra term that cannot be used.
         ImageError: where an image is not RGB, or holds numbers that are no colours.
     """
     check_mapping(params)
@@ -72,10 +78,22 @@ def make_targets(
 
     # Tiles exchange rows by themselves and must know of the devices; all else the compiler divides.
     with jax.set_mesh(mesh) if mesh is not None and config.tile else contextlib.nullcontext():
-        grams = [style_grams(params, *placed(style), config=key, extra_terms=extra) for style in several]
+        grams = []
+        for style, mask in zip(several, style_masks or [None] * len(several), strict=True):
+            seen = None if mask is None else placed(mask)[0]
+            grams.append(style_grams(params, *placed(style), seen, config=key, extra_terms=extra))
         image, extent = placed(content)
+        if guidance is not None:
+            masks, keep = (None if one is None else placed(one)[0] for one in (guidance.masks, guidance.keep))
+            guidance = Guidance(masks, jnp.asarray(guidance.weights, jnp.float32), keep)  # pyright: ignore
         targets = content_targets(
-            params, image, blend_grams(grams, style_weights), extent, config=key, extra_terms=extra
+            params,
+            image,
+            region_grams(grams, style_weights, guidance),
+            extent,
+            guidance,
+            config=key,
+            extra_terms=extra,
         )
     targets = targets._replace(weights=loss_weights(config, extra_terms))
     return targets if mesh is None else jax.device_put(targets, row_shardings(targets, mesh))
@@ -86,6 +104,7 @@ def style_grams(
     params: Params,
     style: StyleImage,
     extent: Extent | None = None,
+    mask: FeatureMap | None = None,
     *,
     config: Config,
     extra_terms: tuple[Term, ...] = (),
@@ -96,51 +115,32 @@ def style_grams(
         params: from `prepare_params`.
         style: RGB in [0, 1], height × width × 3.
         extent: the true part of a padded image.
+        mask: the part of it that is looked at, height × width × 1; None for all of it.
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
+    size = (image.shape[0], image.shape[1]) if extent is None else extent.size
+    masks = None if mask is None else carry_masks(mask, layers, config.network, extent)
+    if config.network.padding == "circular":
+        # A style picture does not tile: it has a border, which the painted image has not.
+        config = dataclasses.replace(config, tile=0, network=dataclasses.replace(config.network, padding="zero"))
+        return borderless_grams(feature_maps(params, image, layers, config, extent), layers, config, extent, masks)
     if config.tile:
-        return tiled_grams(params, image, layers, config, extent)
-    return gram_matrices(feature_maps(params, image, layers, config, extent), layers, config, extent)
-
-
-def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
-    """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
-
-    Raises:
-        ConfigError: where the weights do not fit the styles.
-    """
-    if weights is None:
-        weights = [1.0] * len(grams)
-    try:
-        values = [float(weight) for weight in weights]
-    except (TypeError, ValueError, OverflowError):
-        values = None
-    if values is None or isinstance(weights, bytes):
-        raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
-    weights = values
-    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0
-    if not grams or len(weights) != len(grams) or not usable:
-        raise ConfigError(
-            f"{len(grams)} styles with weights {quote(weights)}; expected one finite weight of zero or more per "
-            "style, not all zero"
-        )
-    if len(grams) == 1:
-        return grams[0]
-    total = sum(weights)
-    return {
-        layer: sum((weight / total) * one[layer] for weight, one in zip(weights, grams, strict=True))  # pyright: ignore
-        for layer in grams[0]
-    }
+        products = tiled_products(params, image, layers, config, extent, masks)
+    else:
+        products = region_products(feature_maps(params, image, layers, config, extent), layers, masks)
+    filling = None if masks is None else fillings(masks, size, config.network)
+    return to_grams(products, filling, size, config)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("config", "extra_terms"))
 def content_targets(
     params: Params,
     content: Image,
-    grams: dict[str, Gram],
+    grams: dict[str, Gram] | tuple[dict[str, Gram], ...],
     extent: Extent | None = None,
+    guidance: Guidance | None = None,
     *,
     config: Config,
     extra_terms: tuple[Term, ...] = (),
@@ -150,8 +150,9 @@ def content_targets(
     Args:
         params: from `prepare_params`.
         content: RGB in [0, 1], height × width × 3.
-        grams: from `style_grams`, blended where there are several styles.
+        grams: from `style_grams`, blended where there are several styles; with guidance, for each region.
         extent: the true part of a padded image.
+        guidance: regions of the content image.
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
@@ -168,28 +169,19 @@ def content_targets(
         content_scale = {layer: inverse_or_one(square - jnp.square(mean)) for layer, (mean, square) in moments.items()}
     own = {term.name: term.target(content, config) for term in terms if term.target is not None}
     recomputed = config.tile and config.tiled_content == "recompute"
-    return Targets(
+    plain = grams if isinstance(grams, dict) else {}
+    targets = Targets(
         content=maps,
         content_scale=content_scale,
-        grams=grams,
-        style_scale=style_scales(grams, config),
+        grams=plain,
+        style_scale=style_scales(plain, config),
         weights=loss_weights(config, extra_terms),
         extent=extent,
         content_image=image if recomputed else None,
         own=own or None,
         extra_terms=ExtraTerms(extra_terms),
     )
-
-
-def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
-    """What the distance of each layer's Gram matrix is multiplied by, as `Targets.style_scale`."""
-    loss = config.loss
-    if loss.style_normalization != "target_norm":
-        return {layer: jnp.float32(1.0) for layer in grams}
-    return {
-        layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-        for layer, gram in grams.items()
-    }
+    return targets if guidance is None else with_regions(targets, image, grams, guidance, config)
 
 
 def _moments(map_: FeatureMap, pixels: Any) -> tuple[Scalar, Scalar]:
@@ -197,12 +189,6 @@ def _moments(map_: FeatureMap, pixels: Any) -> tuple[Scalar, Scalar]:
     map_ = map_.astype(jnp.float32)
     count = as_divisor(pixels) * map_.shape[2]
     return jnp.sum(map_) / count, jnp.sum(jnp.square(map_)) / count
-
-
-def inverse_or_one(value: Scalar) -> Scalar:
-    """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
-    usable = value > 1e-20
-    return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)
 
 
 def loss_weights(config: Config, extra_terms: Sequence[Term] = ()) -> LossWeights:

@@ -88,6 +88,27 @@ class ExtraTerms:
     terms: tuple[Term, ...] = ()
 
 
+class RegionTargets(NamedTuple):
+    """What one region of an image is compared with.
+
+    grams, style_scale: as in `Targets`, of the region's own style.
+    factor: of its terms: its weight times the share of the image that it covers.
+    filling: by layer, what `jnst.loss.guidance.fillings` says of it.
+    """
+
+    grams: dict[str, Gram]
+    style_scale: dict[str, Scalar]
+    factor: Scalar
+    filling: dict[str, Scalar]
+
+
+class Kept(NamedTuple):
+    """What stays of the content image: `mask` is height × width × 1, one where it does; `image` in variable space."""
+
+    mask: FeatureMap
+    image: Image
+
+
 class Targets(NamedTuple):
     """What an image is compared with: data only, so that `vmap` over many contents, styles or weights just works.
 
@@ -103,6 +124,9 @@ class Targets(NamedTuple):
             tile.
         own: targets of terms that see the image, by the term's name; None where there are none.
         extra_terms: terms from outside that the targets were made for.
+        regions: where styles keep to regions, each one's targets; `grams` and `style_scale` are empty then.
+        masks: of the regions at each style layer, height × width × regions.
+        kept: what stays of the content image.
     """
 
     content: dict[str, FeatureMap]
@@ -114,10 +138,15 @@ class Targets(NamedTuple):
     content_image: Image | None = None
     own: Mapping[str, Any] | None = None
     extra_terms: ExtraTerms = ExtraTerms()
+    regions: tuple[RegionTargets, ...] = ()
+    masks: dict[str, FeatureMap] | None = None
+    kept: Kept | None = None
 
     def __repr__(self) -> str:
         maps = ", ".join(f"{layer} {'×'.join(map(str, np.shape(map_)))}" for layer, map_ in self.content.items())
         grams = ", ".join(f"{layer} {np.shape(gram)[-1]}²" for layer, gram in self.grams.items())
+        if self.regions:
+            grams = f"of {len(self.regions)} regions, {', '.join(self.regions[0].grams)}"
         return f"Targets(content: {maps or 'none'}; Gram matrices: {grams or 'none'})"
 
 

@@ -147,7 +147,12 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
 
 
 def total_variation(
-    image: jax.Array, *, norm: VariationNorm, reduction: VariationReduction, size: tuple[Any, Any] | None = None
+    image: jax.Array,
+    *,
+    norm: VariationNorm,
+    reduction: VariationReduction,
+    size: tuple[Any, Any] | None = None,
+    circular: bool = False,
 ) -> Scalar:
     """Differences between neighbouring pixels, down and across, over all valid pairs and channels.
 
@@ -156,6 +161,7 @@ def total_variation(
         norm: "l1" takes absolute differences (anisotropic), "l2" their squares.
         reduction: "sum", or "mean", which is that of the vertical pairs plus that of the horizontal ones.
         size: true height and width of a padded image.
+        circular: whether the first row and column are neighbours of the last ones; not for a padded image.
 
     Raises:
         ConfigError: for an unknown norm or reduction.
@@ -169,6 +175,8 @@ def total_variation(
     check_choice("variation reduction", reduction, get_args(VariationReduction))
     image = check_array("the image", image).astype(jnp.float32)
     down, across = image[1:] - image[:-1], image[:, 1:] - image[:, :-1]
+    if circular:
+        down, across = (jnp.roll(image, -1, axis) - image for axis in (0, 1))
     if size is not None:
         rows, columns = (jnp.arange(length, dtype=jnp.int32) for length in image.shape[:2])
         down = jnp.where((rows[1:] < size[0])[:, None, None] & (columns < size[1])[None, :, None], down, 0)
@@ -182,5 +190,6 @@ def total_variation(
     height, width = image.shape[:2] if size is None else size
     channels = image.shape[2]
     # An image one pixel high has no vertical pairs; their mean is then zero.
-    pairs = jnp.maximum(height - 1, 1) * width * channels, height * jnp.maximum(width - 1, 1) * channels
+    lines = (height, width) if circular else (jnp.maximum(height - 1, 1), jnp.maximum(width - 1, 1))
+    pairs = jnp.int32(lines[0]) * width * channels, height * jnp.int32(lines[1]) * channels
     return vertical / pairs[0].astype(jnp.float32) + horizontal / pairs[1].astype(jnp.float32)

@@ -7,6 +7,7 @@ adds to its neighbours' gradient. Where the image's rows are divided among devic
 band (`jnst.loss.halo_exchange`).
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -18,15 +19,16 @@ from jax import lax
 
 from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
 from jnst.config import Config
+from jnst.loss.guidance import region_products
 from jnst.loss.halo_exchange import Band, on_bands
 from jnst.loss.maps import feature_maps
-from jnst.loss.objective import compute_terms, terms_of, weigh
+from jnst.loss.objective import compute_terms, gram_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
-from jnst.loss.terms import as_divisor, channel_products, divide_products
-from jnst.loss.tiling import Grid, Tiles, cut_tiles, layer_stride
+from jnst.loss.terms import as_divisor
+from jnst.loss.tiling import Grid, Tiles, collect, cut_tiles, layer_stride, map_reader
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.valid_region import Extent, inside
 
 
 def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:
@@ -40,41 +42,50 @@ def _inner(map_: FeatureMap, layer: str, grid: Grid, config: Config) -> FeatureM
     return map_[halo : halo + rows, halo : halo + columns]
 
 
+def _within(map_: FeatureMap, extent: Extent, grid: Grid) -> FeatureMap:
+    """A map without halo, zero where the last tiles reach beyond the image."""
+    stride = grid.tile[0] // map_.shape[0]
+    row, column = ((start + grid.halo) // stride for start in extent.origin)
+    height, width = (length // stride for length in extent.size)
+    return jnp.where(inside(map_, Extent((row, column), (height, width))), map_, 0)
+
+
 def _tile_maps(
     params: Params, tile: Image, extent: Extent, layers: Sequence[str], grid: Grid, config: Config
 ) -> dict[str, FeatureMap]:
     """Feature maps of one tile, without halo; zero outside the true image."""
     # Winograd's rounding depends on where a block begins, and the maximum of a pooling window turns a difference of
     # rounding into one of gradients: 1.4e-4 of its maximum on VGG19, where plain convolutions give 4e-7.
-    maps = feature_maps(plain_params(params), tile, layers, config, extent)
+    params = plain_params(params)
+    if config.network.padding == "circular":  # the halo holds the opposite side, and there is no border
+        network = dataclasses.replace(config.network, padding="zero")
+        maps = feature_maps(params, tile, layers, dataclasses.replace(config, network=network), None)
+        return {layer: _within(_inner(map_, layer, grid, config), extent, grid) for layer, map_ in maps.items()}
+    maps = feature_maps(params, tile, layers, config, extent)
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
-def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], config: Config) -> dict[str, Gram]:
-    """Σ f fᵀ over all tiles for each of the layers."""
+Products = tuple[dict[str, Gram], ...]
 
-    def add(index: jax.Array, sums: dict[str, Gram]) -> dict[str, Gram]:
-        tile, extent = tiles.cut(index)
-        maps = _tile_maps(params, tile, extent, layers, tiles.grid, config)
-        return {layer: sums[layer] + channel_products(maps[layer]) for layer in layers}
 
-    shapes = _tile_shapes(params, tiles, layers, config)
-    zeros = {layer: jnp.zeros((shape.shape[2], shape.shape[2]), jnp.float32) for layer, shape in shapes.items()}
+def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], masks: Any, config: Config) -> Products:
+    """`region_products` summed over all tiles; the masks are those of the band, or None."""
+    read = None if masks is None else map_reader(masks, tiles, config)
+
+    def here(index: Any) -> Products:
+        maps = _tile_maps(params, *tiles.cut(index), layers, tiles.grid, config)
+        return region_products(maps, layers, None if read is None else read(index))
+
+    def add(index: jax.Array, sums: Products) -> Products:
+        return jax.tree.map(jnp.add, sums, here(index))
+
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), jax.eval_shape(here, 0))
     return lax.fori_loop(0, tiles.number, add, zeros)
 
 
 def _tile_shapes(params: Params, tiles: Tiles, layers: Sequence[str], config: Config) -> dict[str, Any]:
     """Shape and type of one tile's maps, found without computing anything."""
     return jax.eval_shape(lambda: _tile_maps(params, *tiles.cut(0), layers, tiles.grid, config))
-
-
-def _divide(products: dict[str, Gram], size: tuple[Any, Any], config: Config) -> dict[str, Gram]:
-    return {
-        layer: divide_products(
-            product, divisor=config.loss.gram_divisor, pixels=math.prod(layer_shape(layer, *size, config.network))
-        )
-        for layer, product in products.items()
-    }
 
 
 def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Config) -> Any:
@@ -91,7 +102,7 @@ def evaluate_tiled(params: Params, image: Image, targets: Targets, config: Confi
     Returns:
         ((weighted loss, terms), gradient with respect to the image in variable space).
     """
-    divided = targets._replace(own=None)
+    divided = targets._replace(own=None, kept=None)
     gradient, with_network = on_bands(functools.partial(_evaluate_band, config), params, image, divided)
     size = (image.shape[0], image.shape[1]) if targets.extent is None else targets.extent.size
 
@@ -111,34 +122,34 @@ def _evaluate_band(
     size = _true_size(image, targets.extent, band)
     tiles = cut_tiles(image, config, size, band)
     layers = layers_seen(terms_of(targets), config, "grams")
-    products = band.total(_sum_products(params, tiles, layers, config))
+    products = band.total(_sum_products(params, tiles, layers, targets.masks, config))
 
-    def of_products(products: dict[str, Gram]) -> tuple[Scalar, dict[str, Scalar]]:
-        terms = compute_terms("grams", _divide(products, size, config), targets.grams, targets, config, size=size)
+    def of_products(products: Products) -> tuple[Scalar, dict[str, Scalar]]:
+        terms = gram_terms(products, targets, config, size=size)
         return weigh(terms, targets.weights), terms
 
     cotangents, of_grams = jax.grad(of_products, has_aux=True)(products)
     of_maps, spread = _pull_back(params, tiles, cotangents, targets, config, band)
-    halo, (height, width) = tiles.grid.halo, image.shape[:2]
-    gradient = band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+    gradient = collect(spread, image, config, band)
     return gradient, {**band.total(of_maps), **of_grams}
 
 
 def _pull_back(
-    params: Params, tiles: Tiles, cotangents: dict[str, Gram], targets: Targets, config: Config, band: Band
+    params: Params, tiles: Tiles, cotangents: Products, targets: Targets, config: Config, band: Band
 ) -> tuple[dict[str, Scalar], Image]:
     """The band's share of the terms of maps, and the gradient of those and of the Gram matrices' terms with respect to
     the padded band."""
     content_target = _content_reader(params, tiles, targets, config, band)
+    read_masks = None if targets.masks is None else map_reader(targets.masks, tiles, config)
     names = [term.name for term in terms_of(targets) if term.sees == "maps"]
     weights = {name: jnp.asarray(targets.weights[name], jnp.float32) for name in names}
 
     def add(index: jax.Array, carry: tuple[dict[str, Scalar], Image]) -> tuple[dict[str, Scalar], Image]:
         terms, gradient = carry
         tile, extent = tiles.cut(index)
-        wanted = content_target(index)
+        wanted, masks = content_target(index), None if read_masks is None else read_masks(index)
         (_, terms_here), pull = jax.vjp(
-            lambda tile: _compare(params, tile, extent, wanted, tiles, targets, config), tile
+            lambda tile: _compare(params, tile, extent, wanted, masks, tiles, targets, config), tile
         )
         (here,) = pull((cotangents, weights))
         corner = (*tiles.corner(index), 0)
@@ -155,15 +166,16 @@ def _compare(
     tile: Image,
     extent: Extent,
     wanted: dict[str, FeatureMap],
+    masks: dict[str, FeatureMap] | None,
     tiles: Tiles,
     targets: Targets,
     config: Config,
-) -> tuple[dict[str, Gram], dict[str, Scalar]]:
+) -> tuple[Products, dict[str, Scalar]]:
     """A tile's share of the products of each layer with a Gram matrix, and of the terms of maps."""
     terms = terms_of(targets)
     maps = _tile_maps(params, tile, extent, layers_seen(terms, config), tiles.grid, config)
     found = compute_terms("maps", maps, wanted, targets, config, size=tiles.size)
-    return {layer: channel_products(maps[layer]) for layer in layers_seen(terms, config, "grams")}, found
+    return region_products(maps, layers_seen(terms, config, "grams"), masks), found
 
 
 def _content_reader(
@@ -175,40 +187,24 @@ def _content_reader(
     if targets.content_image is not None:
         content_tiles = cut_tiles(targets.content_image, config, tiles.size, band)
         return lambda index: _tile_maps(params, *content_tiles.cut(index), layers, grid, config)
-    strides = {layer: layer_stride(layer, config.network) for layer in layers}
-    maps = {}
-    for layer, map_ in targets.content.items():
-        # Nothing is copied for maps made in tiles, which already reach to the end of the last tiles.
-        widths = [
-            (0, length // strides[layer] - have) for length, have in zip(grid.padded, map_.shape[:2], strict=True)
-        ]
-        maps[layer] = jnp.pad(map_, (*widths, (0, 0)))
-
-    def read(index: Any) -> dict[str, FeatureMap]:
-        row, column = tiles.corner(index)
-        return {
-            layer: lax.dynamic_slice(
-                map_,
-                (row // strides[layer], column // strides[layer], 0),
-                (grid.tile[0] // strides[layer], grid.tile[1] // strides[layer], map_.shape[2]),
-            )
-            for layer, map_ in maps.items()
-        }
-
-    return read
+    return map_reader(targets.content, tiles, config)
 
 
-def tiled_grams(
-    params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None
-) -> dict[str, Gram]:
-    """Gram matrix of each of the layers for an image in variable space, tile by tile."""
+def tiled_products(
+    params: Params,
+    image: Image,
+    layers: Sequence[str],
+    config: Config,
+    extent: Extent | None,
+    masks: dict[str, FeatureMap] | None,
+) -> Products:
+    """`region_products` of an image in variable space, tile by tile."""
 
-    def sum_band(band: Band, params: Params, image: Image, extent: Extent | None) -> tuple[tuple[()], dict[str, Gram]]:
-        size = _true_size(image, extent, band)
-        products = band.total(_sum_products(params, cut_tiles(image, config, size, band), layers, config))
-        return (), _divide(products, size, config)
+    def sum_band(band: Band, params: Params, image: Image, extent: Any, masks: Any) -> tuple[tuple[()], Products]:
+        tiles = cut_tiles(image, config, _true_size(image, extent, band), band)
+        return (), band.total(_sum_products(params, tiles, layers, masks, config))
 
-    return on_bands(sum_band, params, image, extent)[1]
+    return on_bands(sum_band, params, image, extent, masks)[1]
 
 
 def tiled_maps(

@@ -1,12 +1,13 @@
 """How an image is cut into tiles: size, halo and number, worked out from the network's layer table; and the cutting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import Image
+from jnst.arrays import FeatureMap, Image
 from jnst.config import Config, NetworkConfig
 from jnst.loss.halo_exchange import Band
 from jnst.vgg.layers import deepest, layer_names
@@ -130,13 +131,56 @@ class Tiles(NamedTuple):
         return tile, Extent((self.top + row - grid.halo, column - grid.halo), self.size)
 
 
+def surround(image: Image, grid: Grid) -> Image:
+    """The image with its opposite sides beyond its border, as far as the tiles and their halo reach."""
+    margins = ((grid.halo, have - need + grid.halo) for have, need in zip(grid.padded, image.shape[:2], strict=True))
+    return jnp.pad(image, (*margins, (0, 0)), mode="wrap")
+
+
+def collect(spread: Image, image: Image, config: Config, band: Band) -> Image:
+    """The adjoint of the padding of `cut_tiles`: what all tiles with their halo hold, added up for each pixel."""
+    height, width = image.shape[:2]
+    grid = tile_grid((height, width), config)
+    assert grid is not None
+    if config.network.padding == "circular":
+        return jax.linear_transpose(lambda image: surround(image, grid), image)(spread)[0]
+    halo = grid.halo
+    return band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+
+
 def cut_tiles(image: Image, config: Config, size: tuple[Any, Any], band: Band) -> Tiles:
     """The band with a margin for the halo; what lies outside the true image never matters."""
     height, width = image.shape[:2]
     grid = tile_grid((height, width), config)
     assert grid is not None
+    if config.network.padding == "circular":
+        return Tiles(surround(image, grid), grid, 0, size)
     halo, below, right = grid.halo, grid.padded[0] - height, grid.padded[1] - width
     # A band of several is filled by its tiles and takes its margins from its neighbours; all else is added at once.
     rows = (halo, halo + below) if band.count == 1 else (0, 0)
     padded = jnp.pad(image if band.count == 1 else band.extend(image, halo), (rows, (halo, halo + right), (0, 0)))
     return Tiles(padded, grid, band.first_row(height), size)
+
+
+def map_reader(kept: dict[str, FeatureMap], tiles: Tiles, config: Config) -> Callable[[Any], dict[str, FeatureMap]]:
+    """The part of each layer's map that belongs to a tile, by the tile's index."""
+    grid, strides, maps = tiles.grid, {layer: layer_stride(layer, config.network) for layer in kept}, {}
+    for layer, map_ in kept.items():
+        # Nothing is copied for maps made in tiles, which already reach to the end of the last tiles.
+        widths = [
+            (0, length // strides[layer] - have) for length, have in zip(grid.padded, map_.shape[:2], strict=True)
+        ]
+        maps[layer] = jnp.pad(map_, (*widths, (0, 0)))
+
+    def read(index: Any) -> dict[str, FeatureMap]:
+        row, column = tiles.corner(index)
+        return {
+            layer: lax.dynamic_slice(
+                map_,
+                (row // strides[layer], column // strides[layer], 0),
+                (grid.tile[0] // strides[layer], grid.tile[1] // strides[layer], map_.shape[2]),
+            )
+            for layer, map_ in maps.items()
+        }
+
+    return read

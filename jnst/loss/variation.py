@@ -7,7 +7,8 @@ from jnst.loss.terms import total_variation
 
 def _variation(image: Image, _: None, context: Context) -> Scalar:
     loss, size = context.config.loss, None if context.extent is None else context.extent.size
-    return total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size)
+    circular = context.config.network.padding == "circular"
+    return total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size, circular=circular)
 
 
 VARIATION = Term("total_variation", "tv_weight", "image", _variation)

@@ -39,10 +39,13 @@ class Waves(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """The transforms along the height and along the width, and the weight of each coefficient."""
+    """The transforms along the height and along the width, and the weight of each coefficient.
 
-    rows: Waves
-    columns: Waves
+    An image without a border, whose opposite sides are neighbours, has no cosine transforms but Hartley's.
+    """
+
+    rows: Waves | None
+    columns: Waves | None
     weights: jax.Array
 
 
@@ -92,6 +95,26 @@ def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any]
     return Basis(_waves(shape[0], rows), _waves(shape[1], columns), weights)
 
 
+def make_circular_basis(shape: tuple[int, int], exponent: float) -> Basis:
+    """As `make_basis`, for an image whose opposite sides are neighbours.
+
+    Hartley's transform of each axis (real, orthonormal, its own inverse): waves that go round, all of whose shifts have
+    the same weight, so that no place of the image is preferred.
+    """
+    down, across = (np.abs(np.fft.fftfreq(length)) for length in shape)
+    frequency = np.maximum(np.hypot(down[:, None], across[None, :]), LOWEST)
+    weights = frequency**-exponent
+    return Basis(None, None, jnp.asarray(weights / np.sqrt(np.mean(np.square(weights))), jnp.float32))
+
+
+def _hartley(x: Image) -> Image:
+    """Σ x[n] (cos + sin)(2πkn/N) / √N along the height and the width of each channel."""
+    for axis in (0, 1):
+        waves = jnp.fft.fft(x, axis=axis, norm="ortho")
+        x = waves.real - waves.imag
+    return x
+
+
 def _multiply(matrix: jax.Array, x: jax.Array, axis: int) -> jax.Array:
     formula = "ki,ijc->kjc" if axis == 0 else "lj,ijc->ilc"
     return jnp.einsum(formula, matrix, x, precision=lax.Precision.HIGHEST)
@@ -123,6 +146,8 @@ def _to_pixels(z: Image, waves: Waves, axis: int) -> Image:
 
 
 def _along_both(transform: Callable[[Image, Waves, int], Image], x: Image, basis: Basis) -> Image:
+    if basis.rows is None or basis.columns is None:
+        return _hartley(x)
     x = transform(x, basis.columns, 1)
     parts = row_parts()
     if parts == 1:

@@ -14,6 +14,7 @@ from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
+from jnst.transfer.colors import PREPARED
 from jnst.transfer.driver import Result, describe_end, has_fallen
 from jnst.transfer.record import Job
 from jnst.transfer.scales import smallest_scale
@@ -35,6 +36,9 @@ def check_job(job: Job) -> None:
     asked = {
         "--tolerance": run.tolerance > 0,
         "--save-every": run.save_every > 0,
+        "--animate": job.film is not None,
+        "a mask": job.regions is not None,
+        f"--colors {run.colors}": run.colors in PREPARED,
         "--resume": job.resume,
         "--split-rows": job.split_rows,
     }

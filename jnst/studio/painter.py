@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,8 @@ from jnst.arrays import Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.resizing import fit, to_unit
-from jnst.loss.targets import blend_grams, content_targets, loss_weights, style_grams
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
 from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
 from jnst.transfer.restart import restart
@@ -23,6 +24,10 @@ from jnst.transfer.stopping import MAX_REJECTED
 # What the curves show; the names are those of the trace.
 CURVES = ("total", "content", "style", "total_variation")
 _MOST_SMOOTHNESS = 1000.0
+
+
+# Ways with colours that are put on at the end, and so can be changed while a picture is painted.
+_COLORS = ("style", "content")
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Knobs:
                 raise ConfigError(f"{name} is {value}; expected a number from 0 to {most:g}")
         if not all(math.isfinite(weight) and weight >= 0 for weight in self.blend) or not sum(self.blend) > 0:
             raise ConfigError(f"blend is {list(self.blend)}; expected weights of zero or more, not all zero")
-        if self.colors not in get_args(Colors):
-            raise ConfigError(describe_unknown("colors", str(self.colors), get_args(Colors)))
+        if self.colors not in _COLORS:  # the other ways with colours prepare the style before the first step
+            raise ConfigError(describe_unknown("colors of the studio", str(self.colors), _COLORS))
 
 
 def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:

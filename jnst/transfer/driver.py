@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,18 +19,22 @@ from jnst.arrays import Params
 from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
-from jnst.images.inputs import as_list, as_picture, as_pixels, as_styles, visible_pixels
+from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.resizing import finish
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
 from jnst.runtime import cache_compiled
+from jnst.transfer.animation import Animation, make_animation
 from jnst.transfer.callbacks import DeferredImage, Silent, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
+from jnst.transfer.colors import canvas_of, prepare_styles
 from jnst.transfer.display import card, outcome_line, settings_line
+from jnst.transfer.guiding import check_regions, guide
 from jnst.transfer.indicator import Indicator, make_indicator
 from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
+from jnst.transfer.regions import Region, RegionMasks, choose_styles, prepare_regions
 from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale, first_image, prepare_content, styles_at_scale
@@ -120,7 +125,9 @@ class _Single(NamedTuple):
     params: Params
     config: Config
     full: np.ndarray
+    canvas: np.ndarray
     styles: list[Any]
+    masks: RegionMasks | None
     style_weights: Sequence[float] | None
     initial: Any
     seed: int
@@ -130,12 +137,14 @@ class _Single(NamedTuple):
     callback: Callback | None
     checkpoint: Checkpoint | None
     indicator: Indicator
+    animation: Animation | None = None
 
     def begin(self, scale: ScaleRun, before: np.ndarray | None) -> tuple[Targets, TransferState]:
         """Targets and a fresh state of one scale; `before` is the result of the coarser one."""
         size, config = scale.size, at_scale(self.config, scale.index)
-        content = content_at_scale(self.full, size)
+        content = content_at_scale(self.canvas, size)
         styles = styles_at_scale(self.styles, self.config, self.full.shape[:2], size)
+        guidance, style_masks = guide(self.masks, size, styles, self.config, self.extra_terms)
         self.indicator.compiling(size)
         targets = make_targets(
             self.params,
@@ -145,6 +154,8 @@ class _Single(NamedTuple):
             style_weights=self.style_weights,
             extra_terms=self.extra_terms,
             mesh=self.mesh,
+            guidance=guidance,
+            style_masks=style_masks,
         )
         image = first_image(self.config, content, self.styles[0], before=before, initial=self.initial, seed=self.seed)
         if self.mesh is not None:
@@ -153,7 +164,15 @@ class _Single(NamedTuple):
 
     def picture(self, state: TransferState, scale: ScaleRun) -> np.ndarray:
         """The picture to show or keep, without the rows that devices were filled up with."""
-        return crop(current_picture(state, self.config, best=scale.run.keep == "best"), scale.size[0])
+        picture = crop(current_picture(state, self.config, best=scale.run.keep == "best"), scale.size[0])
+        if self.masks is None or self.masks.keep is None:
+            return picture
+        return self.masks.hold(picture, content_at_scale(self.canvas, scale.size))
+
+    def coloured(self, picture: np.ndarray) -> np.ndarray:
+        """The picture in the colours that the result will have; of any size where those are the picture's own."""
+        colors = self.config.run.colors
+        return picture if colors in ("style", "match") else finish(picture, self.full, colors)
 
     def descend(
         self, targets: Targets, state: TransferState, scale: ScaleRun, clock: dict[str, float]
@@ -171,6 +190,8 @@ class _Single(NamedTuple):
         pace = 0.0
         while True:
             turns = next_turns(scale.run, scale.turns, pace)
+            if self.animation is not None:
+                turns = min(turns, self.animation.steps_ahead)
             begin = time.monotonic()
             state, trace = go_on(state, num_steps=turns)
             scale.record(jax.block_until_ready(trace).columns())
@@ -179,6 +200,8 @@ class _Single(NamedTuple):
             image = DeferredImage(functools.partial(self.picture, state, scale))
             snapshot = Snapshot(scale.progress(float(state.best_value)), image)
             self.indicator(snapshot)
+            if self.animation is not None:
+                self.animation.add(self.coloured(image()))
             if self.callback is not None and self.callback(snapshot) and reason == "running":
                 reason = "callback"
             image.close()
@@ -204,6 +227,9 @@ def stylize(
     mesh: Mesh | None = None,
     extra_terms: Sequence[Term] = (),
     progress: bool | Silent | None = None,
+    animate: str | os.PathLike[str] | Animation | None = None,
+    regions: Sequence[Region] | None = None,
+    keep: Any = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
 
@@ -212,7 +238,8 @@ def stylize(
         content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`. Or a
             path, Pillow's image, or what `read_image` returned; of these `config.color_profile` says whether the colour
             profile is applied, and hidden pixels are replaced by what is visible around them.
-        style: the same, of any size; or a list of several, whose Gram matrices are averaged.
+        style: the same, of any size; or a list of several, whose Gram matrices are averaged; None where there are
+            regions, which bring their own.
         config: a preset or a variant of one.
         seed: of the random initial image.
         callback: called with a `Snapshot` about once a second; the run stops when it returns something true.
@@ -226,6 +253,11 @@ def stylize(
             progress under their names.
         progress: whether to show a bar, and in a notebook the picture as it grows; by default in notebooks and
             terminals. Or a printer of records of one's own.
+        animate: a film of the run: a path that ends in .mp4, .gif or .webp, written at the end; or a
+            `jnst.Animation`, which is then there to be written. The callback is called more often then.
+        regions: parts of the content image, each with a style of its own (`jnst.Region`); what none of them covers is
+            moved by the content term alone.
+        keep: mask of what stays the content image, height × width, white where it does.
 
     Ctrl-C, or a notebook's stop button, ends the run with the best picture so far; a second one raises
     KeyboardInterrupt at once. Compiled programs are kept on disk from run to run, unless JAX has been given another
@@ -236,7 +268,10 @@ def stylize(
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
-        ImageError: where an image is not RGB, holds numbers that are no colours, or cannot be read.
+            Regions and a style, or a region that covers nothing at a layer.
+        ImageError: where an image is not RGB, holds numbers that are no colours, or cannot be read, or a mask is none,
+            or a film cannot be written.
+        JnstError: for a film in MP4 where imageio-ffmpeg is not installed.
 
     >>> import jnst, numpy as np
     >>> params, config = jnst.load_preset("default", steps=2, size=32)
@@ -249,22 +284,45 @@ def stylize(
     check_config(config)
     check_callback(callback)
     cache_compiled()
-    styles, seed = as_list(style), check_seed(seed)
+    styles, seed = choose_styles(style, regions, style_weights), check_seed(seed)
     with make_indicator(progress) as indicator:
         indicator.doing("preparing the pictures")
         if mesh is not None:
             if optimizer is not None:
                 raise ConfigError("an image divided among devices cannot be given an optimiser of its own")
+            if config.network.padding == "circular":
+                raise ConfigError(
+                    "an image divided among devices cannot tile; use one device, and tiles to save memory"
+                )
             params = spread_params(params, mesh)
         picture = as_picture(content, "content", color_profile=config.color_profile)
-        styles = as_styles(styles, color_profile=config.color_profile)
+        pixels, styles = visible_pixels(picture), as_styles(styles, color_profile=config.color_profile)
         if initial is not None:
             initial = as_pixels(initial, "initial", color_profile=config.color_profile)
-        full, sizes = prepare_content(visible_pixels(picture), config)
-        shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator)
-        result = _run(_Single(params, config, full, styles, style_weights, initial, seed, *shared), sizes)
+        masks = prepare_regions(pixels, styles, regions, keep)
+        full, sizes = prepare_content(pixels, config)
+        check_regions(masks, sizes, config, extra_terms)
+        for text in () if masks is None else masks.notes:
+            indicator.note(text)
+        styles, canvas = prepare_styles(styles, full, config.run.colors, masks), canvas_of(full, config.run.colors)
+        animation = make_animation(animate, (full.shape[0], full.shape[1]))
+        shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator, animation)
+        one = _Single(params, config, full, canvas, styles, masks, style_weights, initial, seed, *shared)
+        result = _run(one, sizes)
+        if animation is not None:
+            animation.add(result.image)
+            if animation is not animate:
+                _write_film(animation)
     height, width = result.image.shape[:2]
     return result._replace(alpha=fit_alpha(picture.alpha, height, width))
+
+
+def _write_film(animation: Animation) -> None:
+    """Writes the film; one that cannot be written after all does not cost the result."""
+    try:
+        animation.write()
+    except JnstError as error:
+        warnings.warn(f"the film was not written: {error}", stacklevel=3)
 
 
 def _run(one: _Single, sizes: Sequence[tuple[int, int]]) -> Result:

@@ -37,6 +37,10 @@ class Indicator:
         """The loop is about to be compiled for an image of that height and width."""
         self._printer.compiling(size)
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self._printer.note(text)
+
     def __call__(self, snapshot: Snapshot) -> None:
         """A chunk of steps is done."""
         if isinstance(self._printer, NotebookBar):

@@ -20,12 +20,16 @@ from jnst.images.resizing import fit_size
 from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_writable, write_image
 from jnst.runtime import Interruptions
+from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
 from jnst.transfer.driver import Result, stylize
+from jnst.transfer.frames import FrameWriter, make_film
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
+from jnst.transfer.region_files import read_regions
 from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
+from jnst.transfer.texture import blank
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights
 
@@ -43,6 +47,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     _check_inputs_stay(job)
     if job.plot:
         check_matplotlib()
+    make_film(job)
     if may_replace(job, weights):
         job = dataclasses.replace(job, overwrite=True)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
@@ -54,7 +59,8 @@ def check_outputs(job: Job, weights: Weights) -> Job:
 def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
     inputs = [Path(path) for path in (job.content, *job.styles, job.initial, job.weights_source) if path]
-    outputs = [job.output, *_companions(job), state_path(job.output)]
+    inputs += [] if job.regions is None else map(Path, job.regions.paths())
+    outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
     check_keeps_inputs(outputs, inputs)
@@ -97,8 +103,10 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         allow_damaged=job.allow_damaged,
         color_profile=job.config.color_profile,
     )
-    content, styles = read(job.content), [read(style) for style in job.styles]
+    content, styles = read_content(job, read), [read(style) for style in job.styles]
     initial = None if job.initial is None else read(job.initial)
+    read_mask = functools.partial(read_image, allow_large=job.allow_large)
+    regions, keep = read_regions(job.regions, styles, read_mask)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
@@ -108,7 +116,10 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
     checkpoint = make_checkpoint(job, weights, printer.problem)
-    frames = _FrameWriter(job, printer)
+    frames = FrameWriter(job, content, printer)
+    animation = make_film(job)
+    if animation is not None and job.resume and state_path(job.output).exists():
+        printer.note("the film begins where this run goes on; what was before is not in the state")
     printer.doing("preparing the network")
     with Interruptions() as interruptions:
 
@@ -124,7 +135,7 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
             result = stylize(
                 prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
                 content,
-                styles,
+                styles if regions is None else None,
                 job.config,
                 seed=job.seed,
                 callback=callback,
@@ -133,16 +144,26 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
                 checkpoint=checkpoint,
                 mesh=row_mesh() if job.split_rows else None,
                 progress=printer,
+                animate=animation,
+                regions=regions,
+                keep=keep,
             )
         printer.close()
         printer.doing(f"writing {job.output.name}")
         record = make_record(job, weights, result, interrupted=bool(interruptions.signal)) | more
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
-        _write_outputs(job, result, record, content, styles)
+        _write_outputs(job, result, record, content, styles, animation)
         if result.stopped not in RESUMABLE:
             checkpoint.remove()
     return record, interruptions.signal
+
+
+def read_content(job: Job, read: Callable[[Any], Picture]) -> Picture:
+    """The content picture by `read`; a blank one for a texture."""
+    if job.canvas is not None:
+        return Picture(blank(job.canvas), None, "none", ())
+    return read(job.content)
 
 
 def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
@@ -155,7 +176,9 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     from jnst.transfer.planning import plan_run
 
     devices = jax.local_device_count() if job.split_rows else 1
-    plan = plan_run(fit_size(shape[0], shape[1], job.config.size), job.config, available=job.memory, devices=devices)
+    size = fit_size(shape[0], shape[1], job.config.size)
+    regions = 0 if job.regions is None else max(1, len(job.regions.masks))
+    plan = plan_run(size, job.config, available=job.memory, devices=devices, regions=regions)
     if not plan.fits:
         raise ConfigError(
             f"{plan.size[1]} × {plan.size[0]} pixels need {format_bytes(plan.memory.total)} even in tiles, and "
@@ -173,25 +196,14 @@ def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
     return dataclasses.replace(job, config=plan.config)
 
 
-class _FrameWriter:
-    """Writes OUT-0025.png and so on where frames are asked for."""
-
-    def __init__(self, job: Job, printer: Silent) -> None:
-        self.job, self.printer = job, printer
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        every, step = self.job.config.run.save_every, snapshot.progress.step
-        if not every or step % every:
-            return
-        path = self.job.output.with_name(f"{self.job.output.stem}-{step:05d}{self.job.output.suffix}")
-        try:
-            write_image(path, snapshot.image(), rounding=self.job.config.run.rounding, overwrite=True)
-        except ImageError as error:
-            # A frame is not worth the run.
-            self.printer.note(f"frame left out: {error}")
-
-
-def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]) -> None:
+def _write_outputs(
+    job: Job,
+    result: Result,
+    record: dict[str, Any],
+    content: Picture,
+    styles: list[Picture],
+    animation: Animation | None,
+) -> None:
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
         write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding
@@ -202,6 +214,8 @@ def _write_outputs(job: Job, result: Result, record: dict[str, Any], content: Pi
         raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
     try:
         _write_companions(job, result, record, content, styles)
+        if animation is not None:
+            animation.write()
     except (JnstError, OSError) as error:
         reason = error if isinstance(error, JnstError) else error.strerror or error
         raise ImageError(

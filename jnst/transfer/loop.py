@@ -15,12 +15,13 @@ from jnst.arrays import Image, LossTerms, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, PixelSpace, compile_key, require
 from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets, Term
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.kinds import make_optimizer
 from jnst.optim.optimizers import Evaluation, Optimizer
-from jnst.optim.preconditioner import Basis, analyze, make_basis, synthesize
+from jnst.optim.preconditioner import Basis, analyze, make_basis, make_circular_basis, synthesize
 from jnst.vgg.valid_region import Extent
 
 # Steps that one call of the compiled loop can record; longer runs call it again.
@@ -132,9 +133,10 @@ def _init_state(
 ) -> TransferState:
     point, start, basis = encode(image, config.variable), None, None
     if config.optimizer.frequency_exponent:
-        size = None if extent is None else extent.size
-        start = point
-        basis = make_basis((point.shape[0], point.shape[1]), config.optimizer.frequency_exponent, size=size)
+        size, exponent, start = None if extent is None else extent.size, config.optimizer.frequency_exponent, point
+        shape = (point.shape[0], point.shape[1])
+        circular = config.network.padding == "circular"
+        basis = make_circular_basis(shape, exponent) if circular else make_basis(shape, exponent, size=size)
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
     evaluation = Evaluation(unknown, {name: unknown for name in names}, jnp.zeros_like(point))
@@ -201,7 +203,8 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
 
     def evaluate_point(point: Image) -> Evaluation:
         compute = evaluate_tiled if config.tile else evaluate
-        (value, terms), gradient = compute(params, to_image(point, start, basis), led, config)
+        (value, terms), gradient = compute(params, hold(to_image(point, start, basis), targets.kept), led, config)
+        gradient = gradient if targets.kept is None else (1 - targets.kept.mask) * gradient
         value = weigh(terms, targets.weights) if lead > 1 else value
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 

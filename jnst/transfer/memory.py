@@ -76,9 +76,9 @@ def _free_memory() -> int:
         return 4 << 30
 
 
-def lanes_that_fit(config: Config, height: int, width: int, *, available: int, platform: str) -> int:
+def lanes_that_fit(config: Config, height: int, width: int, *, available: int, platform: str, regions: int = 0) -> int:
     """Images of that size in one batch on one device: a power of two, at least one."""
-    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width)
+    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width, regions)
     lanes = 1
     while 2 * lanes <= min(room, LARGEST.get(platform, LARGEST["gpu"])):
         lanes *= 2
@@ -136,7 +136,9 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1, images: int = 1) -> Memory:
+def estimate_memory(
+    size: tuple[int, int], config: Config, *, devices: int = 1, images: int = 1, regions: int = 0
+) -> Memory:
     """Memory of a run on each device.
 
     Args:
@@ -144,6 +146,7 @@ def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1, 
         config: whole or tiled, as it says.
         devices: among which the rows of one image are divided.
         images: in one batch on a device; one is a run of a single image.
+        regions: with masks, of each image.
     """
     height, width = size[0] if devices == 1 else band_height(size[0], config, devices), size[1]
     pixels, grid = height * width, tile_grid(size, config, devices=devices)
@@ -155,13 +158,17 @@ def estimate_memory(size: tuple[int, int], config: Config, *, devices: int = 1, 
     working_maps = _COPIES * largest
     if grid is None:
         working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
-    grams = sum(_channels(layer, config) ** 2 for layer, _ in config.loss.style_layers)
+    # Each region keeps the maps of the style layers once more, under its mask.
+    kept += regions * _map_channels(config.loss.style_layers, config)
+    grams = max(1, regions) * sum(_channels(layer, config) ** 2 for layer, _ in config.loss.style_layers)
+    masks = regions * sum(1 / layer_stride(layer, config.network) ** 2 for layer, _ in config.loss.style_layers)
+    masks += 4 if regions else 0  # what is kept, and of which picture
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
     on_host = (jax.default_backend() == "cpu") / devices
     return Memory(
         fixed=round(_BASE * on_host) + params_bytes(config),
         features=round(images * value * (kept + working_maps) * area),
-        targets=round(images * (_content_channels(config) * value * pixels + _GRAM * grams)),
+        targets=round(images * ((_content_channels(config) * value + 4 * masks) * pixels + _GRAM * grams)),
         optimizer=round(images * _state_bytes(height, width, config, devices)),
         pictures=round(images * _HOST * devices * pixels * on_host),
     )
@@ -177,9 +184,9 @@ def _state_bytes(height: int, width: int, config: Config, devices: int) -> float
     return _IMAGE * height * width * (images + _WAVES) + 2 * ((devices * height) ** 2 + width**2)
 
 
-def lane_bytes(config: Config, height: int, width: int) -> int:
+def lane_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
     """Bytes that each image of a batch takes on its device."""
-    memory = estimate_memory((height, width), config)
+    memory = estimate_memory((height, width), config, regions=regions)
     return memory.features + memory.targets + memory.optimizer
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -55,6 +55,7 @@ def plan_run(
     tile: int | None = None,
     available: int | None = None,
     devices: int = 1,
+    regions: int = 0,
 ) -> Plan:
     """The fastest way to run an image of that size in the memory there is.
 
@@ -65,6 +66,7 @@ def plan_run(
             tile that does, and content targets computed anew where nothing else helps.
         available: bytes on each device; by default what is free.
         devices: among which the image's rows are divided.
+        regions: of the image, with a mask each.
 
     Returns:
         The plan; where even the smallest tile does not fit, `fits` is false and `advice` says what would.
@@ -72,12 +74,12 @@ def plan_run(
     available = available_bytes() if available is None else available
     whole = dataclasses.replace(config, tile=0, tiled_content="keep")
     candidates = [whole, *_tiled(config)] if tile is None else [dataclasses.replace(config, tile=tile)]
-    estimate = functools.partial(estimate_memory, devices=devices)
+    estimate = functools.partial(estimate_memory, devices=devices, regions=regions)
     chosen = next((one for one in candidates if estimate(size, one).total <= available), None)
     if chosen is None:
         chosen = min(candidates, key=lambda one: estimate(size, one).total)
     memory, grid = estimate(size, chosen), tile_grid(size, chosen, devices=devices)
-    advice = () if memory.total <= available else _advise(size, config, available, devices)
+    advice = () if memory.total <= available else _advise(size, config, available, estimate)
     return Plan(size, chosen, grid, memory, estimate(size, whole), available, advice, devices)
 
 
@@ -89,11 +91,13 @@ def _tiled(config: Config) -> list[Config]:
     ]
 
 
-def _advise(size: tuple[int, int], config: Config, available: int, devices: int) -> tuple[str, ...]:
+def _advise(
+    size: tuple[int, int], config: Config, available: int, estimate: Callable[[tuple[int, int], Config], Memory]
+) -> tuple[str, ...]:
     """Changes of the settings with which some tile fits, each by itself, then a smaller picture."""
 
     def need(size: tuple[int, int], config: Config) -> int:
-        return min(estimate_memory(size, one, devices=devices).total for one in _tiled(config))
+        return min(estimate(size, one).total for one in _tiled(config))
 
     optimizer = config.optimizer
     advice = []
@@ -102,7 +106,7 @@ def _advise(size: tuple[int, int], config: Config, available: int, devices: int)
         if total <= available:
             advice.append(f"{_flags(change, config)} ({format_bytes(total)})")
     # Nearly everything grows with the number of pixels.
-    fixed = estimate_memory((1, 1), config, devices=devices).fixed
+    fixed = estimate((1, 1), config).fixed
     factor = math.sqrt(max(0.0, available - fixed) / max(1, need(size, config) - fixed))
     long = int(max(size) * min(1.0, factor)) // 16 * 16
     while long > 0 and need((max(1, size[0] * long // max(size)), max(1, size[1] * long // max(size))), config) > (

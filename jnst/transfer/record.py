@@ -17,6 +17,8 @@ from jnst.files import NamedFile
 from jnst.images.writing import Bits
 from jnst.runtime import versions
 from jnst.transfer.driver import Result
+from jnst.transfer.film import Film
+from jnst.transfer.region_files import RegionFiles, checked_regions, describe_regions
 from jnst.weights.store import Weights
 
 _MOST_STYLES = 1000
@@ -47,6 +49,10 @@ class Job:
     checkpoint_every: float = 0.0
     resume: bool = False
     split_rows: bool = False
+    # A texture's height and width: it is painted on a blank picture in place of the content.
+    canvas: tuple[int, int] | None = None
+    film: Film | None = None
+    regions: RegionFiles | None = None
 
 
 def record_path(output: Path) -> Path:
@@ -122,6 +128,7 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
             "styles": [_file(style, f"inputs.styles[{index}]") for index, style in enumerate(styles)],
             "style_weights": blend,
             "initial": _file(inputs.get("initial"), "inputs.initial"),
+            "regions": checked_regions(inputs.get("regions"), _file),
         },
         "weights": {name: _text(weights.get(name), f"weights.{name}") for name in ("name", "source", "sha256")},
         "seed": check_seed(record.get("seed", 0)),
@@ -161,9 +168,11 @@ def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool
             "styles": [describe_file(style) for style in job.styles],
             "style_weights": None if job.style_weights is None else list(job.style_weights),
             "initial": None if job.initial is None else describe_file(job.initial),
+            "regions": describe_regions(job.regions, describe_file),
         },
         "weights": {"name": weights.info.name, "source": job.weights_source, "sha256": weights.info.sha256},
         "seed": job.seed,
+        **({} if job.canvas is None else {"canvas": list(job.canvas)}),
         "size": {"height": result.image.shape[0], "width": result.image.shape[1]},
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
         "stopped": "interrupted" if interrupted else result.stopped,

@@ -11,7 +11,9 @@ from jnst.errors import JnstError
 from jnst.images.writing import read_metadata
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
+from jnst.transfer.colors import PREPARED
 from jnst.transfer.record import Job, describe_file, read_record, record_path
+from jnst.transfer.region_files import describe_regions
 from jnst.transfer.state_file import read_about
 from jnst.weights.store import Weights
 
@@ -30,6 +32,7 @@ def make_checkpoint(job: Job, weights: Weights, report: Any) -> Checkpoint:
     """The place of the job's state, with all that its result depends on."""
     identity = {
         **_identity(job, weights),
+        **({} if job.canvas is None else {"canvas": list(job.canvas)}),
         "device": jax.devices()[0].device_kind,
         "devices": jax.local_device_count() if job.split_rows else 1,
         "versions": {name: value for name, value in versions().items() if name in ("jnst", "jax", "jaxlib", "jaxopt")},
@@ -44,14 +47,25 @@ def _identity(job: Job, weights: Weights) -> dict[str, Any]:
         "styles": [describe_file(style)["sha256"] for style in job.styles],
         "style_weights": None if job.style_weights is None else list(job.style_weights),
         "initial": None if job.initial is None else describe_file(job.initial)["sha256"],
+        "regions": _without_paths(describe_regions(job.regions, describe_file)),
         "weights": weights.info.sha256,
         "seed": job.seed,
     }
 
 
+def _without_paths(regions: Any) -> Any:
+    """What is told of regions, by what is in the files alone."""
+    if isinstance(regions, dict):
+        return {name: _without_paths(value) for name, value in regions.items() if name != "path" and value is not None}
+    return [_without_paths(one) for one in regions] if isinstance(regions, list) else regions
+
+
 def _lasting_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that a state belongs to: steps, stopping rules and what is done at the end may change."""
-    return config | {"run": {"scales": config["run"]["scales"]}}
+    run = {"scales": config["run"]["scales"]}
+    if config["run"].get("colors") in PREPARED:
+        run["colors"] = config["run"]["colors"]
+    return config | {"run": run}
 
 
 def with_stored_tiles(job: Job) -> Config:
@@ -93,6 +107,7 @@ def _is_unfinished(record: dict[str, Any], job: Job, weights: Weights) -> bool:
             "styles": [style["sha256"] for style in inputs["styles"]],
             "style_weights": inputs["style_weights"],
             "initial": None if inputs["initial"] is None else inputs["initial"]["sha256"],
+            "regions": _without_paths(inputs.get("regions")),
             "weights": record["weights"]["sha256"],
             "seed": record["seed"],
         }

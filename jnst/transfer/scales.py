@@ -11,6 +11,7 @@ import numpy as np
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.images.resizing import fit, fit_style, resize, scale_sizes, to_unit
+from jnst.loss.tiling import layer_stride
 from jnst.transfer.initial import initial_image
 from jnst.vgg.layers import deepest, layer_names, minimum_size
 
@@ -66,13 +67,45 @@ def prepare_content(content: Any, config: Config) -> tuple[np.ndarray, tuple[tup
         The image, float32 in [0, 1], and (height, width) of each scale; the last is the image's.
 
     Raises:
-        ConfigError: where the image is too small for the deepest layer.
+        ConfigError: where the image is too small for the deepest layer, or is to tile and cannot.
     """
     full = np.asarray(to_unit(fit(np.asarray(content), config.size)))
     sizes = scale_sizes(full.shape[0], full.shape[1], config.run.scales, minimum=smallest_scale(config))
     for size in sizes:
         check_size(size, config, "content")
+    if config.network.padding == "circular":
+        check_tileable((full.shape[0], full.shape[1]), config)
+        unit = tileable_unit(config)
+        sizes = [(round(height / unit) * unit, round(width / unit) * unit) for height, width in sizes]
     return full, tuple(sizes)
+
+
+def tileable_unit(config: Config) -> int:
+    """What the sides of an image that tiles are multiples of: every pool has to halve it without rest."""
+    return max(layer_stride(layer, config.network) for layer in config.loss.layers)
+
+
+def check_tileable(size: tuple[int, int], config: Config) -> None:
+    """Raises ConfigError unless the pools of the network halve an image of that height and width without rest."""
+    unit = tileable_unit(config)
+    if any(side % unit for side in size):
+        height, width = (max(1, round(side / unit)) * unit for side in size)
+        raise ConfigError(
+            f"a picture of {size[1]} × {size[0]} pixels cannot tile; expected sides that are multiples of {unit}, as "
+            f"the network halves them, such as {width} × {height}"
+        )
+
+
+def enlarge(picture: np.ndarray, size: tuple[int, int], config: Config) -> np.ndarray:
+    """The result of a coarser scale at the next one's height and width; across the border where the image tiles."""
+    if config.network.padding == "zero":
+        return to_unit(resize(picture, *size, "pillow-bicubic"))
+    # Margins of as many pixels before and after as both sizes have multiples of the unit, cut off again.
+    unit = tileable_unit(config)
+    before, after = ([side // unit for side in sides] for sides in (picture.shape[:2], size))
+    padded = np.pad(picture, [*((margin, margin) for margin in before), (0, 0)], mode="wrap")
+    larger = resize(padded, size[0] + 2 * after[0], size[1] + 2 * after[1], "pillow-bicubic")
+    return to_unit(larger[after[0] : after[0] + size[0], after[1] : after[1] + size[1]])
 
 
 def content_at_scale(full: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -112,8 +145,7 @@ def first_image(
     """
     height, width = content.shape[:2]
     if before is not None:
-        same = before.shape[:2] == (height, width)
-        return before if same else to_unit(resize(before, height, width, "pillow-bicubic"))
+        return before if before.shape[:2] == (height, width) else enlarge(before, (height, width), config)
     if initial is not None:
         return to_unit(resize(np.asarray(initial), height, width, config.size.kernel))
     if config.init == "content":

@@ -24,8 +24,10 @@ from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.loss.builtin import TERMS
-from jnst.loss.targets import blend_grams, style_grams
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
+from jnst.transfer.colors import PREPARED
 from jnst.transfer.display import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
@@ -64,7 +66,8 @@ def style_settings(config: Config) -> dict[str, Any]:
     """The settings that Gram matrices depend on, apart from the size of the style picture."""
     data = to_dict(config)
     return {
-        "network": data["network"],
+        # As files from before there was a choice of padding have it.
+        "network": {name: value for name, value in data["network"].items() if (name, value) != ("padding", "zero")},
         "network_input": data["network_input"],
         "precision": data["precision"],
         "gram_divisor": data["loss"]["gram_divisor"],
@@ -73,6 +76,11 @@ def style_settings(config: Config) -> dict[str, Any]:
 
 def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256: str = "") -> None:
     """Raises TargetsError unless the prepared style fits a run with that config and those weights."""
+    if config.run.colors in PREPARED:
+        raise TargetsError(
+            f"a saved style keeps its colours, and colors {config.run.colors} changes them for each content image; "
+            "give the style picture instead, or set colors to style or content"
+        )
     wanted = style_settings(config)
     for name, value in targets.settings.items():
         if wanted.get(name) != value:
@@ -117,9 +125,16 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_te
 
 
 def picture_grams(
-    params: Params, picture: np.ndarray, config: Config, *, extra_terms: tuple[Term, ...] = ()
+    params: Params,
+    picture: np.ndarray,
+    config: Config,
+    *,
+    extra_terms: tuple[Term, ...] = (),
+    mask: np.ndarray | None = None,
 ) -> dict[str, Gram]:
     """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
+
+    `mask`, height × width × 1, is the part of it that is looked at.
 
     Computed whole, on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
@@ -128,7 +143,8 @@ def picture_grams(
     extent = None if bucket == size else Extent((0, 0), size)
     padded = jnp.asarray(pad_image(picture, bucket))
     key = dataclasses.replace(compile_key(config), tile=0)
-    return style_grams(params, padded, extent, config=key, extra_terms=extra_terms)
+    seen = None if mask is None else jnp.asarray(pad_image(mask, bucket))
+    return style_grams(params, padded, extent, seen, config=key, extra_terms=extra_terms)
 
 
 def prepare_style(
@@ -159,6 +175,11 @@ def prepare_style(
         raise ConfigError(
             f"preset {config.preset} stretches the style to each content image's size, so it cannot be prepared "
             "beforehand; set size.style to own"
+        )
+    if config.run.colors in PREPARED:
+        raise ConfigError(
+            f"colors {config.run.colors} prepares the style for each content image, so it cannot be prepared "
+            "beforehand; set colors to style or content"
         )
     several = as_styles(styles, color_profile=config.color_profile)
     pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]

@@ -83,13 +83,13 @@ def plain_params(params: Params) -> Params:
 
 def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
     if kernel.ndim == 3:
-        return winograd_convolution(x, kernel)
+        return winograd_convolution(x, kernel, padding)
     if kernel.shape[1] > 3:
         return convolve_columns(x, kernel, padding)
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     on_one_cpu = jax.default_backend() == "cpu" and row_parts() == 1
-    if dtype == jnp.bfloat16 and padding == 1 and on_one_cpu and products_pay(*kernel.shape[2:]):
-        return convolve_by_products(x.astype(dtype), kernel.astype(dtype))
+    if dtype == jnp.bfloat16 and on_one_cpu and products_pay(*kernel.shape[2:]):
+        return convolve_by_products(x.astype(dtype), kernel.astype(dtype), padding)
     return lax.conv_general_dilated(
         x[None].astype(dtype),
         kernel.astype(dtype),
@@ -126,7 +126,7 @@ def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: i
     kernel, flipped = frozen["kernel"], frozen["kernel_flipped"]
     if precision == "float32":
         kernel, flipped = frozen.get("columns", kernel), frozen.get("columns_flipped", flipped)
-        if "winograd" in frozen and padding == 1:
+        if "winograd" in frozen:
             kernel, flipped = frozen["winograd"], frozen["winograd_flipped"]
     return _frozen_convolution(x, kernel, flipped, frozen["bias"], padding, precision)
 

@@ -56,7 +56,9 @@ class VGG(nn.Module):
         shape = (3, 3, x.shape[-1], channels)
         layer = _ConvolutionParams(shape, name=name)()
         padding = 1
-        if name == "conv1_1" and self.network.first_padding == "replicate":
+        if self.network.padding == "circular":
+            x, padding = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="wrap"), 0
+        elif name == "conv1_1" and self.network.first_padding == "replicate":
             if row_parts() > 1:
                 y = frozen_convolution(x, layer, padding, self.precision)
                 return y + beyond_the_border(x, layer["kernel"]).astype(y.dtype)
@@ -113,7 +115,8 @@ def extract_features(
         For each name a map height × width × channels, float32, or bfloat16 where that is the precision.
 
     Raises:
-        ConfigError: for an unknown layer or precision, or an image too small for the deepest layer.
+        ConfigError: for an unknown layer or precision, an image too small for the deepest layer, or an extent where
+            padding is circular.
         ArrayError: for an image of another rank, or of whole numbers.
         WeightsError: where the parameters lack a layer or belong to a network of another width.
     """
@@ -122,6 +125,11 @@ def extract_features(
     if not isinstance(network, NetworkConfig):
         raise ConfigError(f"network is {type(network).__name__}; expected a NetworkConfig, such as config.network")
     check_choice("precision", precision, get_args(Precision))
+    if extent is not None and network.padding == "circular":
+        raise ConfigError(
+            "an image of which a part is padding has no opposite side; with network padding circular give the whole "
+            "image, alone and on one device"
+        )
     wanted = check_names("layers", layers)
     x = check_array("the image", x, axes="height × width × 3").astype(jnp.float32)
     check_params(params, wanted, network)

@@ -21,8 +21,8 @@ def products_pay(inputs: int, outputs: int) -> bool:
     return low >= 48 and high >= 64
 
 
-def convolve_by_products(x: FeatureMap, kernel: Any) -> FeatureMap:
-    """3×3 convolution with zero padding one and stride one; sums in float32, the result in the dtype of `x`.
+def convolve_by_products(x: FeatureMap, kernel: Any, padding: int = 1) -> FeatureMap:
+    """3×3 convolution with zero padding and stride one; sums in float32, the result in the dtype of `x`.
 
     One product over three neighbouring columns at once gives what each row of pixels adds to the row above it, to its
     own and to the one below. Nine times the map in memory (all taps at once), a product for each row of the kernel, or
@@ -32,11 +32,12 @@ def convolve_by_products(x: FeatureMap, kernel: Any) -> FeatureMap:
     Args:
         x: height × width × inputs.
         kernel: 3 × 3 × inputs × outputs, of the same dtype.
+        padding: zeros on all four sides.
     """
-    height, width, inputs = x.shape
+    height, width, inputs = x.shape[0] + 2 * padding - 2, x.shape[1] + 2 * padding - 2, x.shape[2]
     count = -(-height * width // _STRIP_PIXELS)
     rows = -(-height // count)
-    x = jnp.pad(x, ((1, 1 + rows * count - height), (1, 1), (0, 0)))
+    x = jnp.pad(x, ((padding, padding + rows * count - height), (padding, padding), (0, 0)))
     taps = kernel.transpose(1, 2, 0, 3).reshape(3 * inputs, -1)
 
     def strip(x: FeatureMap) -> FeatureMap:

@@ -5,6 +5,7 @@ between them 36 plain matrix products over the channels take the place of 144. R
 of the plain sum (3·10⁻⁶ of the result's spread in float32, against 3·10⁻⁷).
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,17 +69,19 @@ def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> l
     ]
 
 
-@jax.jit  # traced once per shape and not for every layer
-def winograd_convolution(x: FeatureMap, kernel: Any) -> FeatureMap:
-    """3×3 convolution with zero padding one and stride one, in float32.
+@functools.partial(jax.jit, static_argnames="padding")  # traced once per shape and not for every layer
+def winograd_convolution(x: FeatureMap, kernel: Any, padding: int = 1) -> FeatureMap:
+    """3×3 convolution with zero padding and stride one, in float32.
 
     Args:
         x: height × width × inputs.
         kernel: from `transform_kernel`.
+        padding: zeros on all four sides.
     """
-    height, width, channels = x.shape
+    height, width, channels = x.shape[0] + 2 * padding - 2, x.shape[1] + 2 * padding - 2, x.shape[2]
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
-    x = jnp.pad(x, ((1, _BLOCK * rows - height + 1), (1, _BLOCK * columns - width + 1), (0, 0)))
+    below, right = _BLOCK * rows - height + padding, _BLOCK * columns - width + padding
+    x = jnp.pad(x, ((padding, below), (padding, right), (0, 0)))
     down = [x[i : i + _BLOCK * (rows - 1) + 1 : _BLOCK] for i in range(_WINDOW)]
     # One axis at a time, and the barrier keeps XLA from computing the first inside the second six times over.
     half = lax.optimization_barrier(jnp.stack(_combine(_INPUT, down)))

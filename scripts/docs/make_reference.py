@@ -62,7 +62,11 @@ def _flag_row(action: argparse.Action) -> tuple[str, str]:
 def _parser_tables(parser: argparse.ArgumentParser) -> Iterator[str]:
     """A table for each group of flags, and for each action of a command that has actions."""
     for group in parser._action_groups:
-        actions = [action for action in group._group_actions if action.dest != "help" and action.help]
+        actions = [
+            action
+            for action in group._group_actions
+            if action.dest != "help" and action.help not in (None, argparse.SUPPRESS)
+        ]
         rows = [_flag_row(action) for action in actions if not isinstance(action, argparse._SubParsersAction)]
         if rows:
             title = group.title if group.title not in ("positional arguments", "options") else ""

@@ -40,6 +40,9 @@ from jnst.weights.store import describe_weights, random_weights, write_weights
 SIDE = 32
 # What the runs compute: enough for both terms and a pool, and compiled quickly.
 LAYERS = {"--content-layers": "relu2_1", "--style-layers": "relu1_1,relu2_1"}
+# Commands that make one picture, and all that are made small.
+SINGLE = ("stylize", "texture", "reconstruct")
+PAINTING = (*SINGLE, "batch", "plan", "targets", "inspect")
 PARSED_ONLY = {
     r"\b(s3|gs)://": "other storage",
     r"--engine ray": "a Ray cluster; scripts/test_ray runs one",
@@ -76,6 +79,11 @@ def example_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with what the examples read: pictures, folders of them, lists, a foreign weights file."""
     for name, subject in (("photo", "hills"), ("painting", "weave"), ("other", "marble")):
         Image.fromarray((paint(subject, 32, 40) * 255).astype(np.uint8)).save(tmp_path / f"{name}.jpg")
+    for name, rows in (("sky", slice(0, 12)), ("face", slice(8, 20)), ("swirl", slice(16, 32)), ("map", slice(0, 20))):
+        mask = np.zeros((32, 40, 3), np.uint8)
+        mask[rows] = (255, 0, 0) if name == "map" else 255
+        mask[20:, :, 2] |= np.uint8(255 * (name == "map"))
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
     for folder, names in (("photos", ("photo.jpg", "other.jpg")), ("styles", ("painting.jpg",))):
         (tmp_path / folder).mkdir()
         for name in names:
@@ -107,23 +115,28 @@ def _value(words: list[str], flag: str) -> str:
 def _made_small(words: list[str], tiny_weights: dict[str, Path]) -> list[str]:
     """The same command on a tiny network of few layers, a small picture and one step."""
     command, *rest = words
+    # Writing MP4 needs a program that may not be installed; tests/images/test_film.py has it.
+    rest = [re.sub(r"\.mp4$", ".webp", word) for word in rest]
+    if "--animate" in rest and "--animate-seconds" not in rest:
+        rest += ["--animate-seconds", "0.2"]
     network = _value(rest, "--network").partition("-")[0]
     architecture = network or PRESETS[_value(rest, "--preset") or "default"].network.architecture
     kept: list[str] = []
     skip = False
     for word in rest:
         # A run of one step leaves no state to resume from.
-        if not skip and word not in ("--size", "--height", "--full-size", *(("--resume",) * (command == "stylize"))):
+        if not skip and word not in ("--size", "--height", "--full-size", *(("--resume",) * (command in SINGLE))):
             kept.append(word)
         skip = word in ("--size", "--height")
     small = ["--size", str(SIDE)]
     if "--config" not in rest:
         small += ["--weights", str(tiny_weights[architecture])]
         for flag, layers in LAYERS.items():
-            small += [] if flag in rest else [flag, layers]
-    if command in ("stylize", "batch"):
+            without = {"texture": "--content-layers", "reconstruct": "--", "inspect": "--"}.get(command, " ")
+            small += [] if flag in rest or flag.startswith(without) else [flag, layers]
+    if command in (*SINGLE, "batch"):
         small += ["--iterations", "1", "--scales", "2" if "--scales" in rest else "1"]
-    if command in ("stylize", "batch", "targets"):
+    if command in (*SINGLE, "batch", "targets", "inspect"):
         small += ["--overwrite", "--quiet"]
     return [command, *kept, *small]
 
@@ -155,13 +168,13 @@ def _run_jnst(words: list[str], tiny_weights: dict[str, Path], monkeypatch: pyte
 
 
 def _run_words(words: list[str], tiny_weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> int:
-    if words[0] in ("stylize", "batch", "plan", "targets") and _value(words, "--weights") != "FILE":
+    if words[0] in PAINTING and _value(words, "--weights") != "FILE":
         preset, network = _value(words, "--preset") or "default", _value(words, "--network") or None
         _resolves(preset, network, _value(words, "--weights") or "auto")
     line = shlex.join(["jnst", *words])
     if (status := _parse(words, monkeypatch)) or any(re.search(pattern, line) for pattern in PARSED_ONLY):
         return status
-    if words[0] in ("stylize", "batch", "plan", "targets") and "--help" not in words:
+    if words[0] in PAINTING and "--help" not in words:
         words = _made_small(words, tiny_weights)
     return jnst.cli.main.main(words)
 

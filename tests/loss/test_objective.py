@@ -18,7 +18,8 @@ from jnst.config import LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, 
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import compute_terms, evaluate, loss_terms, weigh
-from jnst.loss.targets import blend_grams, content_targets, loss_weights, make_targets, style_grams
+from jnst.loss.region_targets import blend_grams
+from jnst.loss.targets import content_targets, loss_weights, make_targets, style_grams
 from jnst.presets.recipes import PRESETS
 from jnst.vgg.valid_region import Extent
 

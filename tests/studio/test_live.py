@@ -4,6 +4,7 @@ import http.client
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from jnst.studio.painter import Painter
 from jnst.studio.server import listen, serving
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
+from jnst.transfer.film import Film
 from jnst.transfer.job import run_job
 from jnst.transfer.record import Job
+from jnst.transfer.region_files import RegionFiles
 
 
 class Listener(Silent):
@@ -186,6 +189,9 @@ def test_its_page_paints_nothing_else(studio, job, slow):
         ("--save-every", {"run": {"save_every": 5}}),
         ("--resume", {"resume": True}),
         ("--split-rows", {"split_rows": True}),
+        ("--animate", {"film": Film(Path("film.webp"))}),
+        ("a mask", {"regions": RegionFiles(keep="face.png")}),
+        ("--colors match", {"run": {"colors": "match"}}),
     ],
 )
 def test_what_the_studio_does_not_do_is_refused(job, flag, changes):

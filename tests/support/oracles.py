@@ -28,7 +28,9 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, *, padding: st
     """3×3 cross-correlation, stride 1, one pixel of padding: y[i, j, o] = b[o] + Σ x[i+a−1, j+b−1, c] k[a, b, c, o]."""
     height, width, _ = x.shape
     border = ((1, 1), (1, 1), (0, 0))
-    padded = np.pad(x.astype(np.float64), border, mode={"zero": "constant", "replicate": "edge"}[padding])
+    padded = np.pad(
+        x.astype(np.float64), border, mode={"zero": "constant", "replicate": "edge", "circular": "wrap"}[padding]
+    )
     result = np.zeros((height, width, kernel.shape[-1])) + bias.astype(np.float64)
     for row in range(3):
         for column in range(3):
@@ -60,6 +62,7 @@ def extract_features(
     pooling: str = "max",
     rounding: str = "floor",
     first_padding: str = "zero",
+    padding: str = "zero",
 ) -> dict[str, np.ndarray]:
     """Feature maps by layer name (all of them unless told), from an image already in the network's pixel space."""
     wanted = layer_names(architecture) if layers is None else list(layers)
@@ -69,8 +72,8 @@ def extract_features(
         if len(features) == len(wanted):
             break
         if name.startswith("conv"):
-            padding = first_padding if name == "conv1_1" else "zero"
-            x = convolve(x, params[name]["kernel"], params[name]["bias"], padding=padding)
+            here = first_padding if name == "conv1_1" and padding == "zero" else padding
+            x = convolve(x, params[name]["kernel"], params[name]["bias"], padding=here)
         elif name.startswith("relu"):
             x = np.where(x > 0, x, 0.0)
         else:
@@ -88,6 +91,29 @@ def gram_matrix(features: np.ndarray, *, divisor: str) -> np.ndarray:
     height, width, channels = features.shape
     flat = features.astype(np.float64).reshape(height * width, channels)
     return flat.T @ flat / {"none": 1, "pixels": height * width, "pixels_channels": height * width * channels}[divisor]
+
+
+def carry_mask(mask: np.ndarray, architecture: str, layer: str, *, rounding: str) -> np.ndarray:
+    """A mask, height × width, at the size of a layer's map: the mean of each pooling window, pool after pool."""
+    carried = mask.astype(np.float64)[..., None]
+    for name in layer_names(architecture):
+        if name.startswith("pool"):
+            carried = pool(carried, pooling="average", rounding=rounding)
+        if name == layer:
+            break
+    return carried[..., 0]
+
+
+def guided_gram(features: np.ndarray, mask: np.ndarray, *, divisor: str) -> np.ndarray:
+    """G[c, d] = Σ_pixels T F[c] · T F[d], divided as by `gram_matrix`; T² is the mask over its mean."""
+    height, width, channels = features.shape
+    channel = np.sqrt(mask / mask.mean())
+    gram = np.zeros((channels, channels))
+    for row in range(height):
+        for column in range(width):
+            guided = channel[row, column] * features[row, column].astype(np.float64)
+            gram += np.outer(guided, guided)
+    return gram / {"none": 1, "pixels": height * width, "pixels_channels": height * width * channels}[divisor]
 
 
 def content_loss(features: np.ndarray, target: np.ndarray, *, reduction: str) -> float:

@@ -1,0 +1,146 @@
+"""What `jnst texture` and `jnst reconstruct` share: the flags of a run that makes one picture, and the run."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from jnst.cli.film import add_film_flags, read_film
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.terminal import open_printer
+from jnst.config import Config, Method, check_seed
+from jnst.errors import ConfigError, describe_unknown
+from jnst.transfer.callbacks import Silent
+
+_OPTIMIZERS = get_args(Method)
+
+
+def add_run_flags(parser: argparse.ArgumentParser, *, sizes: bool, without: tuple[str, ...]) -> None:
+    """Recipe, settings, memory, film and files.
+
+    Args:
+        parser: of the command.
+        sizes: whether the flags of the content image's size are wanted.
+        without: paths of settings that mean nothing here.
+    """
+    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
+    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
+    parser.add_argument("--seed", type=parse_whole, default=0, metavar="N", help="of the noise to begin with (0)")
+    add_memory_flags(parser)
+    add_config_flags(parser, sizes=sizes, without=without)
+    add_film_flags(parser)
+    files = parser.add_argument_group("files")
+    files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
+    files.add_argument(
+        "--checkpoint-every", type=float, default=10.0, metavar="MINUTES", help="write OUT.state so often; 0 never (10)"
+    )
+    files.add_argument("--overwrite", action="store_true", help="replace what is there")
+    files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
+    files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
+    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    files.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def read_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings by path that the flags replace; every flag is checked, and nothing is imported that is heavy.
+
+    Raises:
+        ConfigError: for a value of the wrong kind.
+    """
+    settings, tile = read_settings(arguments), read_tile(arguments.tile)
+    if tile is not None:
+        settings["tile"] = tile
+    if not 1 <= arguments.quality <= 100:
+        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
+    if not 0 <= arguments.checkpoint_every < 1e6:
+        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
+        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    check_seed(arguments.seed, "--seed")
+    read_memory(arguments.memory)
+    read_film(arguments)
+    return settings
+
+
+def run_single(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    pictures: list[str],
+    output: Path,
+    adapt: Callable[[Config], Config],
+    **fields: Any,
+) -> int:
+    """Makes the picture and writes it; returns the exit code.
+
+    Args:
+        arguments: of the command.
+        settings: from `read_run`.
+        pictures: what is read: the content picture, and the styles, which may be the same.
+        output: the picture to write.
+        adapt: makes the command's config out of the preset's.
+        fields: of `jnst.transfer.record.Job`: canvas, style_weights.
+    """
+    with open_printer(quiet=arguments.quiet) as printer:
+        record, signal = _paint(arguments, settings, pictures, output, adapt, fields, printer)
+    if not arguments.quiet:
+        from jnst.cli.stylize import report
+        from jnst.transfer.record import record_path
+
+        report(output, record, record_path(output))
+    return 128 + signal if signal else 0
+
+
+def _paint(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    pictures: list[str],
+    output: Path,
+    adapt: Callable[[Config], Config],
+    fields: dict[str, Any],
+    printer: Silent,
+) -> tuple[dict[str, Any], int]:
+    """Makes the picture. Returns its record, and the signal that ended the run early, or 0."""
+    from jnst.batch.discovery import check_path
+    from jnst.presets.resolve import resolve_run
+    from jnst.runtime import configure_jax
+    from jnst.transfer.job import check_outputs, run_job
+    from jnst.transfer.record import Job
+
+    for path in (*pictures, str(output)):
+        check_path(path)
+    cache = configure_jax()
+    printer.doing("reading the weights")
+    resolved = resolve_run(
+        arguments.preset,
+        weights=arguments.weights,
+        network=arguments.network,
+        optimizer=arguments.optimizer,
+        settings=settings,
+    )
+    job = Job(
+        content=Path(pictures[0]),
+        styles=tuple(Path(picture) for picture in pictures),
+        output=output,
+        config=adapt(resolved.config),
+        seed=arguments.seed,
+        weights_source=resolved.source,
+        overwrite=arguments.overwrite,
+        plot=arguments.plot,
+        bits=arguments.bits,
+        quality=arguments.quality,
+        allow_large=arguments.allow_large,
+        notices=(*filter(None, [cache]), *resolved.notices),
+        memory=read_memory(arguments.memory),
+        checkpoint_every=60 * arguments.checkpoint_every,
+        resume=arguments.resume,
+        split_rows=arguments.split_rows,
+        film=read_film(arguments),
+        choose_tile="tile" not in settings,
+        **fields,
+    )
+    job = check_outputs(job, resolved.weights)
+    return run_job(job, resolved.weights, printer)

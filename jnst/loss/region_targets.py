@@ -1,0 +1,96 @@
+"""Gram matrices as targets: of styles that are blended, of the regions of an image, and how distances are scaled."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jnst.arrays import Gram, Image, Scalar
+from jnst.config import Config
+from jnst.errors import ConfigError, quote
+from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import Guidance, carry_masks, fillings, shares
+from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
+from jnst.loss.terms import style_loss
+
+
+def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
+    """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
+
+    Raises:
+        ConfigError: where the weights do not fit the styles.
+    """
+    if weights is None:
+        weights = [1.0] * len(grams)
+    try:
+        values = [float(weight) for weight in weights]
+    except (TypeError, ValueError, OverflowError):
+        values = None
+    if values is None or isinstance(weights, bytes):
+        raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
+    weights = values
+    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0
+    if not grams or len(weights) != len(grams) or not usable:
+        raise ConfigError(
+            f"{len(grams)} styles with weights {quote(weights)}; expected one finite weight of zero or more per "
+            "style, not all zero"
+        )
+    if len(grams) == 1:
+        return grams[0]
+    total = sum(weights)
+    return {
+        layer: sum((weight / total) * one[layer] for weight, one in zip(weights, grams, strict=True))  # pyright: ignore
+        for layer in grams[0]
+    }
+
+
+def region_grams(
+    grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None, guidance: Guidance | None
+) -> dict[str, Gram] | tuple[dict[str, Gram], ...]:
+    """What `content_targets` is given: the blend of all styles, for each region where there are some.
+
+    Raises:
+        ConfigError: where the weights, or several regions, do not fit the styles.
+    """
+    if guidance is None:
+        return blend_grams(grams, weights)
+    regions = guidance.masks.shape[2]
+    if regions == 1:
+        return (blend_grams(grams, weights),)
+    if regions != len(grams):
+        raise ConfigError(f"{regions} regions and {len(grams)} styles; expected one style for each region")
+    return tuple(grams)
+
+
+def with_regions(targets: Targets, image: Image, grams: Any, guidance: Guidance, config: Config) -> Targets:
+    """The targets with those of each region, and with what stays of the content image (in variable space)."""
+    extent = targets.extent
+    size = (image.shape[0], image.shape[1]) if extent is None else extent.size
+    layers = layers_seen((*TERMS, *targets.extra_terms.terms), config, "grams")
+    masks = carry_masks(guidance.masks, layers, config.network, extent)
+    factors = guidance.weights * shares(guidance.masks, extent)
+    each = zip(grams, fillings(masks, size, config.network), strict=True)
+    regions = tuple(
+        RegionTargets(one, style_scales(one, config), factors[index], filling)
+        for index, (one, filling) in enumerate(each)
+    )
+    kept = None if guidance.keep is None else Kept(guidance.keep, image)
+    return targets._replace(regions=regions, masks=masks, kept=kept)
+
+
+def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
+    """What the distance of each layer's Gram matrix is multiplied by, as `Targets.style_scale`."""
+    loss = config.loss
+    if loss.style_normalization != "target_norm":
+        return {layer: jnp.float32(1.0) for layer in grams}
+    return {
+        layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
+        for layer, gram in grams.items()
+    }
+
+
+def inverse_or_one(value: Scalar) -> Scalar:
+    """1 / value, and one where the target is empty, so that a black image gives numbers and not NaN."""
+    usable = value > 1e-20
+    return jnp.where(usable, 1.0 / jnp.where(usable, value, 1.0), 1.0)

@@ -1,0 +1,90 @@
+"""Regions at one scale of a run: the arrays that targets are made with, and whether every layer sees each region."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jnst.config import Config, NetworkConfig
+from jnst.errors import ConfigError
+from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import Guidance
+from jnst.loss.term import Term, layers_seen
+from jnst.transfer.regions import RegionMasks
+from jnst.vgg.layers import deepest, layer_names
+
+# Positions of a feature map that a region must cover, soft ones counted by their share.
+_FEWEST = 0.5
+
+
+def guide(
+    masks: RegionMasks | None,
+    size: tuple[int, int],
+    styles: Sequence[np.ndarray],
+    config: Config,
+    extra_terms: Sequence[Term] = (),
+) -> tuple[Guidance | None, list[np.ndarray | None] | None]:
+    """The regions at one scale, and the masks of its style images; None and None where there are none.
+
+    Raises:
+        ConfigError: where the mask of a style image has no pixels at a layer.
+    """
+    if masks is None:
+        return None, None
+    fitted = masks.style_masks_at([style.shape[:2] for style in styles])
+    layers = layers_seen((*TERMS, *extra_terms), config, "grams")
+    for index, mask in enumerate(fitted):
+        if mask is not None:
+            _check_area(
+                mask[..., 0], f"the style mask of {masks.names[index]} has", "style image", layers, config.network
+            )
+    return masks.at_size(size), fitted
+
+
+def check_regions(
+    masks: RegionMasks | None, sizes: Sequence[tuple[int, int]], config: Config, extra_terms: Sequence[Term] = ()
+) -> None:
+    """Raises ConfigError where a region has no pixels at a layer, at any scale, or no layer sees the style.
+
+    Args:
+        masks: from `prepare_regions`.
+        sizes: height and width of each scale.
+        config: of the run.
+        extra_terms: of the run.
+    """
+    if masks is None:
+        return
+    layers = layers_seen((*TERMS, *extra_terms), config, "grams")
+    if not layers:
+        raise ConfigError("regions need a style layer, and this run has none; leave the regions out, or add a layer")
+    for size in sizes:
+        stacked = np.asarray(masks.at_size(size).masks)
+        for index, name in enumerate(masks.names):
+            subject = f"{name} has" if masks.keep is None else f"{name}, without what is kept, has"
+            _check_area(stacked[..., index], subject, "content image", layers, config.network)
+
+
+def _check_area(mask: np.ndarray, subject: str, owner: str, layers: Sequence[str], network: NetworkConfig) -> None:
+    height, width = mask.shape
+    if not mask.any():
+        raise ConfigError(f"{subject} no pixels on the {owner} at {width} × {height}; make its mask white somewhere")
+    for layer, area in _areas(mask, layers, network).items():
+        if area < _FEWEST:
+            raise ConfigError(
+                f"{subject} no pixels left at {layer} of a {owner} of {width} × {height} (it covers {area:.2g} of a "
+                "position there); make the region or the picture larger, take fewer scales, or leave out that layer"
+            )
+
+
+def _areas(mask: np.ndarray, layers: Sequence[str], network: NetworkConfig) -> dict[str, float]:
+    """Positions of each layer's map that a mask covers. On the host: `carry_masks` would compile for every size."""
+    areas, carried = {}, mask.astype(np.float64)
+    for name in layer_names(network.architecture)[: deepest(layers, network.architecture) + 1]:
+        if name.startswith("pool"):
+            odd = [(0, side % 2 if network.pool_rounding == "ceil" else 0) for side in carried.shape]
+            # A border pixel once more leaves the mean of a cut window as it is.
+            carried = np.pad(carried, odd, mode="edge")
+            rows, columns = (side // 2 for side in carried.shape)
+            carried = carried[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).mean((1, 3))
+        if name in layers:
+            areas[name] = float(carried.sum())
+    return areas

@@ -1,0 +1,257 @@
+"""What a network makes of a picture: feature maps and Gram matrices to look at, and their statistics."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jnst.arrays import Params
+from jnst.config import Config
+from jnst.errors import ImageError
+from jnst.images.inputs import as_pixels
+from jnst.images.montage import montage
+from jnst.images.resizing import fit, to_unit
+from jnst.images.writing import SUFFIXES, check_writable, write_image
+from jnst.loss.features import features
+from jnst.loss.terms import gram_matrix
+from jnst.transfer.scales import check_size
+
+# Colours from nothing to the largest value.
+_COLORS = np.array([[0, 0, 0], [32, 44, 112], [176, 56, 96], [248, 168, 64], [255, 250, 225]], np.float32) / 255
+# Maps on a sheet of all layers, and on a layer's own.
+ON_A_SHEET, ON_ITS_OWN = 7, 36
+
+
+@dataclass(frozen=True, eq=False)
+class LayerView:
+    """One layer's view of a picture.
+
+    map: height × width × channels, float32.
+    gram: channels × channels, divided as the config says.
+    """
+
+    name: str
+    map: np.ndarray
+    gram: np.ndarray
+
+    def statistics(self) -> dict[str, Any]:
+        """Plain numbers.
+
+        - height, width, channels: of the map.
+        - mean, std, largest: of its entries; zeros is the share of those that are exactly zero.
+        - silent: channels that are zero everywhere.
+        - energy: mean of the Gram matrix's diagonal.
+        - coupling: mean of its other entries in units of the diagonal's, from 0 (channels that never answer together)
+          to 1 (always).
+        - dimensions: (trace G)² / trace G², how many channels the matrix is as good as: 1 where all are alike, as many
+          as there are where all are equally strong and never answer together.
+        """
+        map_, gram = self.map.astype(np.float64), self.gram.astype(np.float64)
+        diagonal, count = np.diag(gram), gram.shape[0]
+        energy, squares = float(diagonal.mean()), float(np.square(gram).sum())
+        others = (float(gram.sum()) - float(diagonal.sum())) / max(1, count * (count - 1))
+        return {
+            "height": map_.shape[0],
+            "width": map_.shape[1],
+            "channels": map_.shape[2],
+            "mean": float(map_.mean()),
+            "std": float(map_.std()),
+            "largest": float(map_.max()),
+            "zeros": float(np.mean(map_ == 0)),
+            "silent": int(np.sum(~map_.any((0, 1)))),
+            "energy": energy,
+            "coupling": others / energy if energy > 0 else 0.0,
+            "dimensions": float(diagonal.sum()) ** 2 / squares if squares > 0 else 0.0,
+        }
+
+    def strongest(self, count: int) -> list[int]:
+        """The channels with the largest sums of squares, strongest first."""
+        energy = np.square(self.map.astype(np.float64)).sum((0, 1))
+        return [int(channel) for channel in np.argsort(-energy, kind="stable")[:count]]
+
+    def maps(self, count: int, height: int) -> tuple[list[np.ndarray], list[str]]:
+        """Pictures of the strongest channels, each to its own largest value, and a label for each."""
+        pictures, labels = [], []
+        for channel in self.strongest(count):
+            values = np.abs(self.map[..., channel].astype(np.float32))
+            pictures.append(_enlarged(_paint(values), height))
+            labels.append(f"{self.name} #{channel}: {self.map[..., channel].max():.3g}")
+        return pictures, labels
+
+    def gram_picture(self, height: int) -> np.ndarray:
+        """The Gram matrix: the root of each entry's size, to the largest."""
+        return _enlarged(_paint(np.sqrt(np.abs(self.gram.astype(np.float32)))), height)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What the layers of a network make of a picture, from `jnst.inspect`.
+
+    picture: at the size that it was seen, float32 RGB in [0, 1].
+    layers: by name, in the order asked for.
+    """
+
+    picture: np.ndarray
+    layers: dict[str, LayerView]
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """`LayerView.statistics` by layer."""
+        return {name: layer.statistics() for name, layer in self.layers.items()}
+
+    def __repr__(self) -> str:
+        return describe_statistics(self.statistics())
+
+    def sheet(self, *, channels: int = ON_A_SHEET, height: int = 128) -> np.ndarray:
+        """All layers on one sheet, a row each: the strongest channels, and the Gram matrix; uint8, RGB."""
+        pictures, labels = [], []
+        for layer in self.layers.values():
+            maps, names = layer.maps(channels, height)
+            blank = [np.ones((height, 1, 3), np.float32)] * (channels - len(maps))  # a row of few channels
+            pictures += [*maps, *blank, layer.gram_picture(height)]
+            labels += [*names, *[""] * len(blank), f"{layer.name} Gram matrix"]
+        return montage(pictures, labels=labels, height=height, columns=channels + 1)
+
+    def save(self, path: str | os.PathLike[str], *, channels: int | None = None, overwrite: bool = False) -> list[Path]:
+        """Writes the sheet, or for a folder LAYER-features.png and LAYER-gram.png of every layer; the folder is made.
+
+        Args:
+            path: a picture's name by its suffix, else a folder.
+            channels: how many of each layer are shown, the strongest; 7 on a sheet of all, 36 on one of a layer.
+            overwrite: whether to replace files that are there.
+
+        Returns:
+            What was written.
+
+        Raises:
+            ImageError: for a file that exists without `overwrite`, or a place that is not writable.
+        """
+        targets = check_place(path, self.layers, overwrite=overwrite)
+        if Path(path).suffix.lower() in SUFFIXES:
+            write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
+            return targets
+        Path(path).mkdir(exist_ok=True)
+        for layer, features_at, gram_at in zip(self.layers.values(), targets[::2], targets[1::2], strict=True):
+            maps, labels = layer.maps(channels or ON_ITS_OWN, 160)
+            write_image(features_at, montage(maps, labels=labels, height=160), overwrite=overwrite)
+            label = f"{layer.name}: Gram matrix of {layer.gram.shape[0]} channels"
+            write_image(gram_at, montage([layer.gram_picture(512)], labels=[label], height=512), overwrite=overwrite)
+        return targets
+
+
+def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[str] = ()) -> Inspection:
+    """Feature maps and Gram matrices of a picture, as a run with that config sees them.
+
+    Args:
+        params: from `prepare_params` or `load_params`.
+        picture: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]. Resized by `config.size`.
+        config: whose network, sizes and divisor of Gram matrices are used.
+        layers: names from `layer_names`; by default all that the config's loss looks at, from shallow to deep.
+
+    Raises:
+        ConfigError: for an unknown layer, or a picture too small for it.
+        ImageError: where the picture is not RGB, or holds numbers that are no colours.
+
+    >>> import jnst
+    >>> params, config = jnst.load_preset("default", weights="vgg16-small", size=32)
+    >>> seen = jnst.inspect(params, np.zeros((32, 48, 3), np.uint8), config, layers=["relu1_1", "pool2"])
+    >>> [layer.map.shape[:2] for layer in seen.layers.values()]
+    [(21, 32), (5, 8)]
+    """
+    names = tuple(dict.fromkeys(layers or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
+    image = to_unit(fit(np.asarray(as_pixels(picture, "RGB", color_profile=config.color_profile)), config.size))
+    check_layers(names, (image.shape[0], image.shape[1]), config)
+    maps = features(params, image, names, config)
+    divisor = config.loss.gram_divisor
+    return Inspection(
+        image,
+        {
+            name: LayerView(
+                name, np.asarray(maps[name], np.float32), np.asarray(gram_matrix(maps[name], divisor=divisor))
+            )
+            for name in names
+        },
+    )
+
+
+def check_layers(names: Sequence[str], size: tuple[int, int], config: Config) -> None:
+    """Raises ConfigError for an unknown layer, or a picture of that height and width that is too small for one."""
+    loss = dataclasses.replace(config.loss, content_layers=tuple((name, 1.0) for name in names), style_layers=())
+    check_size(size, dataclasses.replace(config, loss=loss), "inspected")
+
+
+def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, Any], *, overwrite: bool) -> list[Path]:
+    """The files that `Inspection.save` would write for those layers.
+
+    Raises:
+        ImageError: for one that exists without `overwrite`, or a place that is not writable.
+    """
+    target = Path(path)
+    if target.suffix.lower() in SUFFIXES:
+        check_writable(target, overwrite=overwrite)
+        return [target]
+    if target.suffix:
+        raise ImageError(
+            f"{target} is neither a folder's name nor a picture's; expected a name without a suffix, or one of "
+            f"{', '.join(SUFFIXES)}"
+        )
+    if target.exists() and not target.is_dir():
+        raise ImageError(f"{target} is a file; expected the name of a folder")
+    if not target.exists() and not target.parent.is_dir():
+        raise ImageError(f"cannot make {target}: {target.parent} does not exist; make it first")
+    files = [target / f"{name}-{kind}.png" for name in layers for kind in ("features", "gram")]
+    for file in files if target.exists() else ():
+        check_writable(file, overwrite=overwrite)
+    return files
+
+
+def describe_statistics(statistics: dict[str, dict[str, Any]]) -> str:
+    """A table in plain text, a line for each layer."""
+    head = (
+        "layer",
+        "size",
+        "channels",
+        "mean",
+        "std",
+        "largest",
+        "zeros",
+        "silent",
+        "energy",
+        "coupling",
+        "dimensions",
+    )
+    rows = [
+        (
+            name,
+            f"{one['width']} × {one['height']}",
+            str(one["channels"]),
+            *(f"{one[key]:.3g}" for key in ("mean", "std", "largest")),
+            f"{one['zeros']:.0%}",
+            str(one["silent"]),
+            *(f"{one[key]:.3g}" for key in ("energy", "coupling", "dimensions")),
+        )
+        for name, one in statistics.items()
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def _paint(values: np.ndarray) -> np.ndarray:
+    """Values of zero or more as colours, the largest the lightest: height × width × 3 in [0, 1]."""
+    largest = float(values.max())
+    places = values / largest * (len(_COLORS) - 1) if largest > 0 else np.zeros_like(values)
+    stops = np.arange(len(_COLORS))
+    return np.stack([np.interp(places, stops, _COLORS[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
+
+
+def _enlarged(picture: np.ndarray, height: int) -> np.ndarray:
+    """A small picture with every pixel repeated, so that its pixels stay visible."""
+    factor = max(1, height // picture.shape[0])
+    return picture.repeat(factor, 0).repeat(factor, 1)
