@@ -214,7 +214,7 @@ def _row_regions(row: dict[str, Any], base: str) -> RegionFiles:
     keep, given = files("keep"), row.get("region_weights")
     if len(keep) > 1:
         raise ConfigError(f"keep names {len(keep)} masks; expected one, drawn together")
-    parts = given.split("|") if isinstance(given, str) else given if isinstance(given, list) else [given]
+    parts: list[Any] = given.split("|") if isinstance(given, str) else given if isinstance(given, list) else [given]
     try:
         weights = None if given is None else tuple(float(part) for part in parts)
     except (ValueError, TypeError, OverflowError):
@@ -225,7 +225,7 @@ def _row_regions(row: dict[str, Any], base: str) -> RegionFiles:
 def _row_weights(given: Any, count: int) -> tuple[float, ...] | None:
     if given is None:
         return None
-    parts = given.split("|") if isinstance(given, str) else given if isinstance(given, list) else [given]
+    parts: list[Any] = given.split("|") if isinstance(given, str) else given if isinstance(given, list) else [given]
     try:
         weights = tuple(float(part) for part in parts)
     except (ValueError, TypeError, OverflowError):

@@ -92,8 +92,9 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
     """
     config, initial = task.config, task.initial
     content = as_picture(task.content, "content", color_profile=config.color_profile)
-    stored = isinstance(task.styles, StyleTargets)
-    styles = (task.styles.picture,) if stored else tuple(as_styles(task.styles, color_profile=config.color_profile))
+    stored = task.styles if isinstance(task.styles, StyleTargets) else None
+    several = task.styles if stored is None else [stored.picture]
+    styles = tuple(as_styles(several, color_profile=config.color_profile))
     if initial is not None:
         initial = as_pixels(initial, "initial", color_profile=config.color_profile)
     pixels, colors = visible_pixels(content), config.run.colors
@@ -101,8 +102,8 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
     masks = prepare_regions(pixels, styles, task.regions, task.keep)
     check_regions(masks, sizes, config, extra_terms)
     changes: dict[str, Any] = {}
-    if stored:
-        check_style_targets(task.styles, config)
+    if stored is not None:
+        check_style_targets(stored, config)
     elif colors in PREPARED:  # they depend on the content then
         changes = {"styles": tuple(prepare_styles(styles, full, colors, masks)), "style_key": None}
     else:

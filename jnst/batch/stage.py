@@ -110,8 +110,9 @@ class BatchScale:
         found = []
         for image, item, run in zip(images, self.items, self.runs, strict=False):
             picture = image[: run.size[0], : run.size[1]]
-            held = item.masks is not None and item.masks.keep is not None
-            found.append(item.masks.hold(picture, content_at_scale(item.canvas, run.size)) if held else picture)
+            if item.masks is not None and item.masks.keep is not None:
+                picture = item.masks.hold(picture, content_at_scale(item.canvas, run.size))
+            found.append(picture)
         return found
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:

@@ -174,9 +174,8 @@ def _even(frame: Frame) -> Frame:
 
 def as_frame(picture: npt.ArrayLike, size: tuple[int, int]) -> Frame:
     """A picture of any size as a frame of height × width: uint8."""
-    pixels = quantize(picture)
-    if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
+    deep = quantize(picture)
+    pixels = (deep >> 8).astype(np.uint8) if deep.dtype != np.uint8 else deep.astype(np.uint8, copy=False)
     if pixels.shape[:2] == size:
         return pixels
     resized = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -156,7 +156,7 @@ def describe_regions(files: RegionFiles | None, describe: Callable[[Path], Any])
     }
 
 
-def stored_regions(described: Any, find: Callable[[Any], Path]) -> RegionFiles:
+def stored_regions(described: Any, find: Callable[[Any], os.PathLike[str]]) -> RegionFiles:
     """The inverse of `describe_regions`.
 
     Args:
@@ -201,7 +201,7 @@ def checked_regions(value: Any, check_file: Callable[[Any, str], Any]) -> dict[s
         file = check_file(one, name)
         if file is None:
             raise ConfigError(f"{name} is None; expected an object with the path of a file")
-        color = one.get("color")
+        color = one.get("color") if isinstance(one, dict) else None
         if color is not None:
             if not isinstance(color, str):
                 raise ConfigError(f"{name}.color is {quote(color)}; expected text")
