@@ -37,6 +37,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 Rounding = Literal["round", "truncate"]
 Colors = Literal["style", "content", "match", "luminance"]
 Lineage = Literal["any", "torchvision", "caffe"]
+ColorProfile = Literal["apply", "ignore"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
@@ -333,6 +334,9 @@ class Config:
 
     preset: str = setting("default", "name of the recipe that this began as")
     lineage: Lineage = setting("any", "weights that the recipe was made for")
+    color_profile: ColorProfile = setting(
+        "apply", "of input pictures: apply brings them to sRGB, ignore takes the numbers in the file for sRGB"
+    )
     init: Init = setting("content", "picture to begin with")
     noise: float = setting(0.1, "standard deviation of a random initial picture, in units of the optimised variable")
     precision: Precision = setting("float32", "of the convolutions; losses are always float32")
@@ -424,6 +428,7 @@ def compile_key(config: Config) -> Config:
         config,
         preset=plain.preset,
         lineage=plain.lineage,
+        color_profile=plain.color_profile,
         init=plain.init,
         noise=plain.noise,
         size=plain.size,

@@ -16,6 +16,19 @@ from typing import BinaryIO
 from jnst.errors import ImageError, WeightsError
 
 
+class NamedFile(os.PathLike[str]):
+    """A file that messages call by the name that the user knows it by."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+    def __str__(self) -> str:
+        return self._name
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes the file whole or not at all; its mode follows the umask, and a link is written through.
 

@@ -93,6 +93,7 @@ REFUSED = [
     (RunConfig, {"rounding": "floor"}, "unknown rounding 'floor'"),
     (RunConfig, {"colors": "grey"}, "unknown colors 'grey'"),
     (Config, {"lineage": "keras"}, "unknown lineage 'keras'"),
+    (Config, {"color_profile": "drop"}, "unknown color profile 'drop'; known are: apply, ignore"),
     (Config, {"init": "noise"}, "unknown init 'noise'"),
     (Config, {"noise": -1.0}, "noise is -1.0"),
     (Config, {"precision": "float64"}, "unknown precision 'float64'; did you mean"),

@@ -4,7 +4,7 @@ An image's result does not depend on who shares its batch. With a fixed number o
 of different sizes are different programs, whose sums are rounded differently, so there it holds to float precision.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from jnst.arguments import check_callback, check_config, check_mapping
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
-from jnst.config import Config, check_seed
+from jnst.config import ColorProfile, Config, check_seed
 from jnst.errors import ConfigError
+from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term
 from jnst.transfer.driver import Result
 from jnst.transfer.regions import Region, choose_styles
@@ -43,7 +44,8 @@ def stylize_batch(
 
     Args:
         params: from `prepare_params` or `load_params`.
-        contents: one image or a list: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1].
+        contents: one image or a list: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]; or paths,
+            Pillow's images, what `read_image` returned, as in `jnst.stylize`.
         styles: one style or a list; each an image, a prepared style (`prepare_style`), or a tuple of images to blend.
         config: one config or a list of them. Those that differ only in loss weights share a batch.
         seeds: of the random initial images.
@@ -78,7 +80,7 @@ def stylize_batch(
     for one in configs:
         check_config(one)
     lists = {
-        "contents": list(contents) if isinstance(contents, tuple) else _as_list(contents),
+        "contents": as_list(contents) if isinstance(contents, tuple) else _as_list(contents),
         "styles": _as_list(styles),
         "configs": configs,
         "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
@@ -91,16 +93,29 @@ def stylize_batch(
         if len(values) not in (1, count):
             raise ConfigError(f"there are {len(values)} {name} for {count} images; expected one, or one each")
     rows = zip(*(values * count if len(values) == 1 else values for values in lists.values()), strict=True)
-    items = []
+    items, read = [], _style_reader()
     for content, style, one, seed, initial, own, keep in rows:
-        several = style if isinstance(style, tuple | StyleTargets) else (style,)
         if own is not None:
-            several = tuple(choose_styles(None, own))
+            style = choose_styles(None, own)
+        several = style if isinstance(style, StyleTargets) else read(style, one.color_profile)
         # The arrays themselves stay alive in the task, so their identities are good names for as long as this runs.
         key = None if isinstance(several, StyleTargets) or own is not None else tuple(map(id, several))
         task = Task(content, several, one, check_seed(seed), None, initial, key, own, keep)
         items.append(prepare(task, extra_terms=extra_terms))
     return BatchScheduler(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
+
+
+def _style_reader() -> Callable[[Any, ColorProfile], tuple[Any, ...]]:
+    """What turns a style, or a blend of several, into arrays: the same ones when the same style is asked for again."""
+    known: dict[Any, tuple[Any, Any]] = {}
+
+    def read(style: Any, color_profile: ColorProfile) -> tuple[Any, ...]:
+        key = (style if isinstance(style, str) else id(style), color_profile)
+        if key not in known:  # the style is kept as well: its identity must not go to another one
+            known[key] = style, tuple(as_styles(style, color_profile=color_profile))
+        return known[key][1]
+
+    return read
 
 
 def _region_list(regions: Sequence[Any] | None) -> list[Any]:

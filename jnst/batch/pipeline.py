@@ -20,10 +20,10 @@ from jnst.batch.records import Record, finite, make_failure
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
-from jnst.config import to_dict
+from jnst.config import ColorProfile, to_dict
 from jnst.errors import ImageError, JnstError
+from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
-from jnst.images.resizing import resize, to_unit
 from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.transfer.driver import Result
 from jnst.transfer.region_files import read_regions
@@ -57,6 +57,7 @@ class Options:
     bits: int = 8
     quality: int = 95
     allow_large: bool = False
+    allow_damaged: bool = False
     lanes: int | None = None
     threads: int = 2
 
@@ -64,7 +65,6 @@ class Options:
 class _Ready(NamedTuple):
     entry: Entry
     item: Item
-    alpha: np.ndarray | None
     notes: tuple[str, ...]
     inputs: dict[str, Any]
 
@@ -156,10 +156,11 @@ class Workshop:
 
     def _read(self, entry: Entry) -> _Ready:
         """In a thread: from the files to an item at working size."""
-        read = [self._style(path) for path in entry.styles]
+        profile = entry.config.color_profile
+        read = [self._style(path, profile) for path in entry.styles]
         styles = [style for style, _ in read]
         hashes = {path: sha256 for path, (_, sha256) in zip(entry.styles, read, strict=True)}
-        picture, hashes[entry.content] = remote.read_picture(entry.content, allow_large=self.options.allow_large)
+        picture, hashes[entry.content] = self._read_picture(entry.content, profile)
         chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
         prepared = [style for style in styles if isinstance(style, StyleTargets)]
         if prepared and len(styles) > 1:
@@ -174,7 +175,7 @@ class Workshop:
         regions, keep = read_regions(entry.regions, chosen, read_mask)
         inputs = describe_inputs(entry.content, entry.styles, hashes, entry.masks)
         task = Task(
-            picture.pixels,
+            picture,
             prepared[0] if prepared else chosen,
             entry.config,
             entry.seed,
@@ -184,18 +185,29 @@ class Workshop:
             keep=keep,
         )
         item = prepare(task)
-        alpha = None if picture.alpha is None else _fit_alpha(picture.alpha, item.sizes[-1])
-        notes = picture.notes if item.masks is None else (*picture.notes, *item.masks.notes)
-        return _Ready(entry, item, alpha, notes, inputs)
+        notes = [note for style in styles if isinstance(style, Picture) for note in style.notes]
+        notes += [] if item.masks is None else item.masks.notes
+        return _Ready(entry, item, (*picture.notes, *notes), inputs)
 
-    def _read_style(self, path: str) -> tuple[Picture | StyleTargets, str]:
-        """The style, and the hash of its file."""
+    def _read_style(self, path: str, color_profile: ColorProfile) -> tuple[Picture | StyleTargets, str]:
+        """The style, and the hash of its file. A picture is without alpha: what it hides is filled once, and not for
+        every content."""
         if is_style_file(path):
             return read_style(path), hash_bytes(Path(path).read_bytes())
         try:
-            return remote.read_picture(path, allow_large=self.options.allow_large)
+            picture, sha256 = self._read_picture(path, color_profile)
+            return picture._replace(pixels=visible_pixels(picture, "style"), alpha=None), sha256
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
+
+    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, str]:
+        options = self.options
+        return remote.read_picture(
+            path,
+            allow_large=options.allow_large,
+            allow_damaged=options.allow_damaged,
+            color_profile=color_profile,
+        )
 
     def _paint(
         self, batch: list[_Ready], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None
@@ -244,7 +256,7 @@ class Workshop:
                 remote.join(self.options.output, entry.name),
                 result.image,
                 overwrite=self.options.overwrite or entry.replace,
-                alpha=ready.alpha,
+                alpha=result.alpha,
                 metadata=record | {"config": to_dict(entry.config), "inputs": without_stamps(ready.inputs)},
                 rounding=entry.config.run.rounding,
                 quality=self.options.quality,
@@ -271,8 +283,3 @@ def _ahead(
         if len(pending) > _READ_AHEAD:
             yield pending.popleft()
     yield from pending
-
-
-def _fit_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    planes = resize(np.repeat(to_unit(alpha[..., None]), 3, axis=2), *size, "pillow-bilinear")
-    return np.clip(planes[..., 0], 0, 1)

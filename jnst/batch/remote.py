@@ -15,7 +15,7 @@ from typing import Any
 from jnst.errors import ConfigError, ImageError
 from jnst.files import write_atomically
 from jnst.images.opening import read_bytes as read_local
-from jnst.images.reading import Picture, decode_picture
+from jnst.images.reading import Picture, read_picture_bytes
 from jnst.images.writing import read_metadata, write_image
 
 
@@ -29,10 +29,12 @@ def open_filesystem(path: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise ConfigError(f"{path} needs fsspec: pip install fsspec") from error
+        raise ConfigError(f"{path} needs fsspec: pip install 'jnst[urls]'") from error
     try:
         return fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
+        raise ConfigError(f"cannot open {path}: {error}; for web addresses: pip install 'jnst[urls]'") from error
+    except ValueError as error:
         raise ConfigError(f"cannot open {path}: {error}") from error
 
 
@@ -99,6 +101,23 @@ def read_bytes(path: str) -> bytes:
         return filesystem.cat_file(inner)
 
 
+def check_writable_url(path: str, *, overwrite: bool = False) -> None:
+    """Finds out before the work starts whether a URL can be written, by writing an empty file beside it for a moment.
+
+    Raises:
+        ImageError: it exists and may not be overwritten, or the other side does not let us write.
+    """
+    filesystem, inner = open_filesystem(path)
+    if not overwrite and exists(path):
+        raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+    try:
+        _upload(f"{path}.part", b"")
+        filesystem.rm_file(f"{inner}.part")
+    except (ImageError, OSError, NotImplementedError) as error:
+        reason = str(error.__cause__ or error) or "it can be read alone"
+        raise ImageError(f"cannot write {path}: {reason}") from error
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a file whole or not at all. Raises ImageError where it cannot be written."""
     if is_remote(path):
@@ -137,10 +156,10 @@ def _temporary(path: str, data: bytes | None) -> Iterator[Path]:
             raise ImageError(str(error).replace(str(local), path)) from error.__cause__
 
 
-def read_picture(path: str, *, allow_large: bool = False) -> tuple[Picture, str]:
-    """`jnst.read_image` of a path or URL, and the SHA-256 of the bytes that were read."""
+def read_picture(path: str, **options: Any) -> tuple[Picture, str]:
+    """`jnst.read_image` of a path or URL, with its options, and the SHA-256 of the bytes that were read."""
     data = read_bytes(path) if is_remote(path) else read_local(path)
-    return decode_picture(path, data, allow_large=allow_large), hashlib.sha256(data).hexdigest()
+    return read_picture_bytes(path, data, **options), hashlib.sha256(data).hexdigest()
 
 
 def read_picture_metadata(path: str) -> dict[str, Any] | None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from jnst.config import Config, compile_key
+from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.padding import bucket_size
-from jnst.images.validate import validate_images
+from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
 from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
 from jnst.transfer.guiding import check_regions
@@ -22,7 +23,8 @@ from jnst.transfer.style_targets import StyleTargets, check_style_targets
 class Task:
     """One image to paint.
 
-    content: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1].
+    content: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]; or another form of a picture that
+        `jnst.images.inputs.as_picture` takes.
     styles: the same, several of them blended; or a prepared style.
     config, seed, style_weights, initial: as in `jnst.stylize`.
     style_key: what the styles are remembered under from batch to batch, such as their path; None to forget them.
@@ -45,7 +47,7 @@ class Item:
     """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
 
     `canvas` is the picture in the colours that the run works in, and so are the task's styles; `masks` are those of its
-    regions.
+    regions; `alpha` is the picture's opacity in [0, 1], or None.
 
     The task's own `content` is gone by then.
     """
@@ -55,6 +57,7 @@ class Item:
     sizes: tuple[tuple[int, int], ...]
     canvas: np.ndarray
     masks: RegionMasks | None = None
+    alpha: np.ndarray | None = None
 
     @property
     def regions(self) -> int:
@@ -87,19 +90,26 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
         ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
         TargetsError: where a prepared style does not fit the config.
     """
-    config = task.config
-    styles = (task.styles.picture,) if isinstance(task.styles, StyleTargets) else task.styles
-    validate_images(task.content, styles, task.initial)
-    full, sizes = prepare_content(task.content, config)
-    masks = prepare_regions(task.content, styles, task.regions, task.keep)
+    config, initial = task.config, task.initial
+    content = as_picture(task.content, "content", color_profile=config.color_profile)
+    stored = isinstance(task.styles, StyleTargets)
+    styles = (task.styles.picture,) if stored else tuple(as_styles(task.styles, color_profile=config.color_profile))
+    if initial is not None:
+        initial = as_pixels(initial, "initial", color_profile=config.color_profile)
+    pixels, colors = visible_pixels(content), config.run.colors
+    full, sizes = prepare_content(pixels, config)
+    masks = prepare_regions(pixels, styles, task.regions, task.keep)
     check_regions(masks, sizes, config, extra_terms)
-    colors = config.run.colors
-    if isinstance(task.styles, StyleTargets):
+    changes: dict[str, Any] = {}
+    if stored:
         check_style_targets(task.styles, config)
     elif colors in PREPARED:  # they depend on the content then
-        task = dataclasses.replace(task, styles=tuple(prepare_styles(styles, full, colors, masks)), style_key=None)
+        changes = {"styles": tuple(prepare_styles(styles, full, colors, masks)), "style_key": None}
+    else:
+        changes = {"styles": styles}
     # The picture as it was read may be large, and is not needed any more.
-    return Item(dataclasses.replace(task, content=None), full, sizes, canvas_of(full, colors), masks)
+    task = dataclasses.replace(task, content=None, initial=initial, **changes)
+    return Item(task, full, sizes, canvas_of(full, colors), masks, fit_alpha(content.alpha, *sizes[-1]))
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:

@@ -120,4 +120,5 @@ class BatchScale:
         trace = self.runs[lane].trace
         # Where there was a scale before this one, the picture is better than the first already.
         stopped = describe_end(self.words[lane], trace["total"], self.index > 0 or has_fallen(trace["total"]))
-        return Result(image, trace, int(self.best_steps[lane]), stopped, dict(seconds))
+        alpha = self.items[lane].alpha
+        return Result(image, trace, int(self.best_steps[lane]), stopped, dict(seconds), alpha=alpha)

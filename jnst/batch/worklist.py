@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from jnst.batch import remote
 from jnst.config import Config, to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.images.writing import SUFFIXES
+from jnst.images.encoding import SUFFIXES
 from jnst.transfer.region_files import RegionFiles
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")

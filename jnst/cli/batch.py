@@ -53,8 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace what is there")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument(
+        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
+    )
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors and failures")
     files.add_argument("--animate", metavar="OUT", help=argparse.SUPPRESS)  # refused, with the place where it is
     files.add_argument("--json", action="store_true", help="print the summary, or the plan of --dry-run, as JSON")
@@ -124,6 +127,7 @@ def _paint(
         bits=arguments.bits,
         quality=arguments.quality,
         allow_large=arguments.allow_large,
+        allow_damaged=arguments.allow_damaged,
         lanes=lanes,
     )
     job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))

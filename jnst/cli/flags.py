@@ -146,10 +146,10 @@ def add_config_flags(
         keeps_masks: whether --keep takes a mask as well (`take_keep_mask`).
     """
     if sizes:
-        group = parser.add_argument_group("size").add_mutually_exclusive_group()
-        group.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
-        group.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
-        group.add_argument("--full-size", action="store_true", help="keep the content image's size")
+        ways = parser.add_argument_group("size").add_mutually_exclusive_group()
+        ways.add_argument("--height", type=parse_whole, metavar="N", help="height of the result, in pixels")
+        ways.add_argument("--size", type=parse_whole, metavar="N", help="longer side of the result, in pixels")
+        ways.add_argument("--full-size", action="store_true", help="keep the content image's size")
     parser.set_defaults(has_sizes=sizes)
     preset = getattr(parser, "preset", "default")
     preset = preset if preset in PRESETS else "default"

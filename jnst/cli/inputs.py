@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.batch.discovery import check_path
+from jnst.batch.remote import is_remote
+from jnst.cli.streams import Streams
 from jnst.errors import ConfigError, JnstError, quote
+from jnst.files import NamedFile
 from jnst.transfer.record import find_input
 from jnst.transfer.region_files import RegionFiles, check_region_files, stored_regions
 
@@ -14,46 +17,54 @@ from jnst.transfer.region_files import RegionFiles, check_region_files, stored_r
 class Inputs(NamedTuple):
     """What a run is made of, and what the user should know of it."""
 
-    content: Path
-    styles: tuple[Path, ...]
+    content: Path | NamedFile
+    styles: tuple[Path | NamedFile, ...]
     style_weights: tuple[float, ...] | None
-    initial: Path | None
+    initial: Path | NamedFile | None
     notices: tuple[str, ...]
     regions: RegionFiles | None = None
 
 
-def choose_inputs(arguments: argparse.Namespace, record: dict[str, Any] | None, initial: Path | None) -> Inputs:
+def choose_inputs(
+    arguments: argparse.Namespace, record: dict[str, Any] | None, initial: str | None, streams: Streams
+) -> Inputs:
     """The inputs of the command line, filled up from the record.
 
     Args:
         arguments: content, styles, style_blend, init, config and the masks are read.
         record: from `read_record`, where there is --config.
         initial: the file given as --init.
+        streams: where what is not a file here is kept for the run.
 
     Raises:
         ConfigError: weights of another number than styles, or a path that no file can have.
+        ImageError: a URL or standard input that cannot be read.
         JnstError: something is missing, or what the record names is nowhere.
     """
     stored: dict[str, Any] = (record or {}).get("inputs", {})
     notices: list[str] = []
 
-    def find(described: Any) -> Path:
-        path, notice = find_input(described, Path(arguments.config))
+    def find(described: Any) -> Path | NamedFile:
+        if is_remote(described["path"]):
+            path, notice = streams.fetch_again(described["path"], described["sha256"])
+        else:
+            path, notice = find_input(described, Path(arguments.config))
         notices.append(notice)
         return path
 
     for path in (arguments.content, *arguments.styles, arguments.output, initial):
         if path is not None:
-            check_path(str(path))
-    content = Path(arguments.content) if arguments.content else None
+            check_path(path)
+    content = streams.fetch(arguments.content) if arguments.content else None
     if content is None and stored.get("content"):
         content = find(stored["content"])
-    styles = [Path(style) for style in arguments.styles] or [find(style) for style in stored.get("styles", [])]
+    styles = [streams.fetch(style) for style in arguments.styles] or [find(style) for style in stored.get("styles", [])]
     if content is None or not styles:
         missing = "CONTENT and STYLE are" if content is None else "STYLE is"
         raise JnstError(f"{missing} missing; expected `jnst stylize CONTENT STYLE`, or --config with an earlier run")
+    start = None if initial is None else streams.fetch(initial)
     if initial is None and arguments.init is None and stored.get("initial"):
-        initial = find(stored["initial"])
+        start = find(stored["initial"])
     blend = stored.get("style_weights") if not arguments.styles else None
     if arguments.style_blend:
         blend = parse_blend(arguments.style_blend)
@@ -64,7 +75,7 @@ def choose_inputs(arguments: argparse.Namespace, record: dict[str, Any] | None, 
     for path in () if checked is None else checked.paths():
         check_path(path)
     told = tuple(filter(None, notices))
-    return Inputs(content, tuple(styles), None if blend is None else tuple(blend), initial, told, checked)
+    return Inputs(content, tuple(styles), None if blend is None else tuple(blend), start, told, checked)
 
 
 def _choose_regions(arguments: argparse.Namespace, stored: RegionFiles) -> RegionFiles:

@@ -1,7 +1,6 @@
 """`jnst plan`: what a run would need, before any of it is done."""
 
 import argparse
-from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, read_settings
@@ -53,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
     parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     parser.add_argument("--no-probe", action="store_true", help="leave out the measurement of speed")
     add_memory_flags(parser)
     add_config_flags(parser)
@@ -73,7 +73,7 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     import jax
 
     from jnst.batch.discovery import check_path
-    from jnst.images.reading import read_image
+    from jnst.batch.remote import read_picture
     from jnst.images.resizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
@@ -83,7 +83,10 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     cache = configure_jax()
     printer.doing("reading the weights")
     params, config, notice = _recipe(arguments, settings)
-    height, width = read_image(Path(arguments.content), allow_large=arguments.allow_large).pixels.shape[:2]
+    picture, _ = read_picture(
+        arguments.content, allow_large=arguments.allow_large, allow_damaged=arguments.allow_damaged
+    )
+    height, width = picture.pixels.shape[:2]
     size = fit_size(height, width, config.size)
     devices = jax.local_device_count() if arguments.split_rows else 1
     plan = plan_run(size, config, tile=tile, available=available, devices=devices)

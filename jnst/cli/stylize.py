@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,9 +20,17 @@ _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command; nothing heavy is imported for them."""
-    parser.add_argument("content", nargs="?", metavar="CONTENT", help="picture to repaint")
-    parser.add_argument("styles", nargs="*", metavar="STYLE", help="picture whose style to take; several are blended")
-    parser.add_argument("-o", "--output", metavar="OUT", help="result; its suffix is its format (CONTENT-STYLE.png)")
+    parser.add_argument(
+        "content", nargs="?", metavar="CONTENT", help="picture to repaint: a file, a URL, or - for standard input"
+    )
+    parser.add_argument(
+        "styles", nargs="*", metavar="STYLE", help="picture whose style to take, likewise; several are blended"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT",
+        help="result: a file, a URL, or - for standard output; its suffix is its format (CONTENT-STYLE.png)",
+    )  # fmt: skip
+    parser.add_argument("--format", metavar="{png,jpg,webp,avif,tif}", help="of standard output (png)")
     parser.add_argument("--preset", metavar="NAME", help="recipe; `jnst presets` lists them (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
@@ -46,8 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
     files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
     files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
+    files.add_argument(
+        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
+    )
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -84,13 +96,35 @@ def run(arguments: argparse.Namespace) -> int:
     check_port(arguments.port)
     seed = None if arguments.seed is None else check_seed(arguments.seed, "--seed")
     initial = _initial_file(arguments.init)
+    from jnst.cli.streams import FORMATS, Streams, check_elsewhere
+
+    if arguments.format is not None and arguments.format not in FORMATS:
+        raise ConfigError(describe_unknown("format", arguments.format, FORMATS))
+    with Streams(arguments.output, arguments.format) as streams:
+        beside = {"--plot": arguments.plot, "--sheet": arguments.sheet}
+        check_elsewhere(streams, settings, resume=arguments.resume, beside=beside)
+        return _run(arguments, settings, memory, initial, seed, streams)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    settings: dict[str, Any],
+    memory: int | None,
+    initial: str | None,
+    seed: int | None,
+    streams: Any,
+) -> int:
     # From here on JAX is needed; bad flags have been refused by now.
     with open_printer(quiet=arguments.quiet) as printer:
-        output, record, signal = _paint(arguments, settings, memory, seed, initial, printer)
+        output, record, signal = _paint(arguments, settings, memory, seed, initial, streams, printer)
+    streams.deliver(output)
     if not arguments.quiet:
-        from jnst.transfer.record import record_path
+        if streams.elsewhere:
+            _report_elsewhere(arguments.output, record, streams)
+        else:
+            from jnst.transfer.record import record_path
 
-        report(output, record, record_path(output), resumable=not arguments.live)
+            report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
 
 
@@ -99,11 +133,13 @@ def _paint(
     settings: dict[str, Any],
     memory: int | None,
     seed: int | None,
-    initial: Path | None,
+    initial: str | None,
+    streams: Any,
     printer: Silent,
 ) -> tuple[Path, dict[str, Any], int]:
     """Makes the picture. Returns where it is, its record, and the signal that ended the run early, or 0."""
     from jnst.cli.inputs import choose_inputs
+    from jnst.cli.streams import stem_of
     from jnst.runtime import configure_jax
     from jnst.transfer.job import check_outputs, run_job
     from jnst.transfer.record import Job, read_record
@@ -111,9 +147,10 @@ def _paint(
     record = read_record(Path(arguments.config)) if arguments.config else None
     if record is not None and record.get("canvas"):
         raise ConfigError(f"{arguments.config} is the record of a texture, which `jnst texture` makes")
-    chosen = choose_inputs(arguments, record, initial)
+    chosen = choose_inputs(arguments, record, initial, streams)
     content, styles = chosen.content, chosen.styles
-    output = Path(arguments.output) if arguments.output else Path(f"{content.stem}-{styles[0].stem}.png")
+    default = f"{stem_of(str(content))}-{stem_of(str(styles[0]))}.png"
+    output = streams.place(default, overwrite=arguments.overwrite)
     cache = configure_jax()
     init = None if chosen.initial else arguments.init
     printer.doing("reading the weights")
@@ -124,7 +161,7 @@ def _paint(
         styles=styles,
         output=output,
         config=resolved.config,
-        seed=seed,
+        seed=seed or 0,
         style_weights=chosen.style_weights,
         weights_source=resolved.source,
         initial=chosen.initial,
@@ -134,11 +171,12 @@ def _paint(
         bits=arguments.bits,
         quality=arguments.quality,
         allow_large=arguments.allow_large,
+        allow_damaged=arguments.allow_damaged,
         notices=(*filter(None, [cache]), *chosen.notices, *resolved.notices),
         # A run that is repeated keeps its tiles, and what `--set tile=N` says is what the user wants.
         choose_tile=arguments.config is None and "tile" not in settings,
         memory=memory,
-        checkpoint_every=60 * arguments.checkpoint_every,
+        checkpoint_every=0.0 if streams.elsewhere else 60 * arguments.checkpoint_every,
         resume=arguments.resume,
         split_rows=arguments.split_rows,
         film=read_film(arguments),
@@ -151,29 +189,42 @@ def _paint(
 
 def report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool = True) -> None:
     """Prints in a line what came of a run, and how to go on with one that ended early."""
-    seconds, size = record["seconds"], record["size"]
     onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
-    what = {
-        "interrupted": f"interrupted; best so far ({onward})",
-        "time": f"out of time; best so far ({onward})",
+    print(f"{_outcome(record, onward)}: {output} ({_size_and_time(record)}), record in {beside}")
+
+
+def _report_elsewhere(output: str, record: dict[str, Any], streams: Any) -> None:
+    """The same where no state is left to resume from; on standard error where the picture is on standard output."""
+    where = f"a {streams.form} picture on standard output" if streams.standard_output else output
+    out = sys.stderr if streams.standard_output else sys.stdout
+    print(f"{_outcome(record, '')}: {where} ({_size_and_time(record)})", file=out)
+
+
+def _outcome(record: dict[str, Any], onward: str) -> str:
+    """How the run ended, and how to go on where there is a way."""
+    onward = f" ({onward})" if onward else ""
+    return {
+        "interrupted": f"interrupted; best so far{onward}",
+        "time": f"out of time; best so far{onward}",
         "callback": "stopped on the page; best so far",
-        "no step": f"out of time before the first step; the initial picture ({onward})",
+        "no step": f"out of time before the first step; the initial picture{onward}",
         "no descent": "no better than its start: the loss never fell below that of the initial picture",
         "stuck": "stuck: the loss could not be lowered any further; best so far",
     }.get(record["stopped"], "done")
-    print(
-        f"{what}: {output} ({size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s "
-        f"to compile), record in {beside}"
-    )
 
 
-def _initial_file(init: str | None) -> Path | None:
+def _size_and_time(record: dict[str, Any]) -> str:
+    seconds, size = record["seconds"], record["size"]
+    return f"{size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s to compile"
+
+
+def _initial_file(init: str | None) -> str | None:
     """The file given as --init, or None where it is one of the words."""
     if init is None or init in _INITS:
         return None
-    if not os.path.exists(init):
+    if init != "-" and "://" not in init and not os.path.exists(init):
         raise ConfigError(describe_unknown("initial picture", init, (*_INITS, "a file that exists")))
-    return Path(init)
+    return init
 
 
 def _resolve(

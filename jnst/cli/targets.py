@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_flags(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -59,7 +60,9 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Pa
     for notice in filter(None, (cache, *resolved.notices)):
         printer.note(notice)
     printer.doing("reading the pictures")
-    pictures = [read_picture(style, allow_large=arguments.allow_large)[0].pixels for style in arguments.styles]
+    options = {"allow_large": arguments.allow_large, "allow_damaged": arguments.allow_damaged}
+    options["color_profile"] = resolved.config.color_profile
+    pictures = [read_picture(style, **options)[0] for style in arguments.styles]
     printer.doing("computing Gram matrices")
     targets = prepare_style(
         prepare_params(resolved.weights.params),

@@ -75,6 +75,6 @@ def _read_styles(arguments: argparse.Namespace, config: Config, note: Callable[[
         if found.left_out:
             note(found.note(pattern))
         for path, _ in found.pictures:
-            read_picture(path, allow_large=arguments.allow_large)
+            read_picture(path, allow_large=arguments.allow_large, allow_damaged=arguments.allow_damaged)
             styles.append(path)
     return styles

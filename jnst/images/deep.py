@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
+from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.images import libtiff
 from jnst.images.opening import open_picture
@@ -36,13 +37,21 @@ class Collector:
         mode: "L" or "RGB".
         transparent: whether there is alpha.
         profile: ICC, or None.
+        color_profile: whether it is applied or ignored.
         orientation: of Exif.
     """
 
     def __init__(
-        self, size: tuple[int, int], mode: str, *, transparent: bool, profile: bytes | None, orientation: int = 1
+        self,
+        size: tuple[int, int],
+        mode: str,
+        *,
+        transparent: bool,
+        profile: bytes | None,
+        color_profile: ColorProfile,
+        orientation: int = 1,
     ) -> None:
-        self._convert, self._notes = make_converter(mode, profile)
+        self._convert, self._notes = make_converter(mode, profile, color_profile)
         self._mode, self._orientation = mode, orientation
         upright = size[::-1] if orientation in (5, 6, 7, 8) else size
         dtype = np.uint16 if self._convert is None else np.uint8
@@ -82,21 +91,34 @@ def _as_stored(upright: Pixels, orientation: int) -> Pixels:
     return upright.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else upright
 
 
-def raw_mode(image: ImageFile.ImageFile) -> str:
+def raw_mode(image: Image.Image) -> str:
     """How colour is packed in the file, in Pillow's words, such as 'RGB;16B'; empty for grey and for most formats."""
     if image.mode not in ("RGB", "RGBA"):
         return ""
-    modes = {tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in image.tile}
+    modes = {
+        tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in getattr(image, "tile", ())
+    }
     return modes.pop() if len(modes) == 1 else ""
 
 
-def is_deep(image: ImageFile.ImageFile) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Whether an opened picture has 16 bits a channel, in colour or grey."""
     raw = raw_mode(image)
     return image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N") or (";16" in raw and raw[:3] != "BGR")
 
 
-def decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
+def load_samples(image: Image.Image) -> None:
+    """Decodes the image; where damaged files may be read (`jnst.images.damaged`), as far as it goes."""
+    try:
+        image.load()
+    except OSError:
+        if not ImageFile.LOAD_TRUNCATED_IMAGES or getattr(image, "tile", None):
+            raise
+
+
+def decode_deep(
+    path: str | os.PathLike[str], image: Image.Image, data: bytes, color_profile: ColorProfile = "apply"
+) -> Decoded:
     """What `decode_samples` promises, for 16 bits a channel.
 
     Raises:
@@ -109,8 +131,9 @@ def decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: 
             "pixels each way"
         )
     raw, profile = raw_mode(image), image.info.get("icc_profile")
-    if not raw and image.format != "PNG":
-        return _decode_grey(path, image, profile)
+    strict = image.format == "PNG" and bool(data) and not ImageFile.LOAD_TRUNCATED_IMAGES
+    if (not raw and not strict) or not isinstance(image, ImageFile.ImageFile):
+        return _decode_grey(path, image, profile, color_profile)
     if raw and raw != "LA;16B" and raw[:-1] not in ("RGB;16", "RGBA;16", "RGBX;16"):
         raise ImageError(
             f"{path} stores 16-bit colour as {quote(raw)}, which is not supported; save it with plain alpha"
@@ -118,14 +141,16 @@ def decode_deep(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: 
     mode, has_alpha, key = "RGB" if raw[:3] == "RGB" else "L", raw[:2] == "LA" or raw[:4] == "RGBA", _key(image)
     size, orientation, pieces = _open_pieces(image, data, raw)
     transparent = has_alpha or key is not None
-    collector = Collector(size, mode, transparent=transparent, profile=profile, orientation=orientation)
+    collector = Collector(
+        size, mode, transparent=transparent, profile=profile, color_profile=color_profile, orientation=orientation
+    )
     for rows, columns, values in pieces:
         colour = values[..., : 3 if mode == "RGB" else 1]
         opacity = values[..., -1] if has_alpha else None
         if key is not None:
             opacity = np.where((colour == key).all(axis=2), 0, 65_535).astype(np.uint16)
         collector.put((rows, columns), colour, opacity)
-    return collector.stored() if image.format == "PNG" else collector.upright()
+    return collector.stored() if strict else collector.upright()
 
 
 def _key(image: Image.Image) -> npt.NDArray[np.uint16] | None:
@@ -138,6 +163,8 @@ def _open_pieces(image: ImageFile.ImageFile, data: bytes, raw: str) -> tuple[tup
     """Size in the order of what comes, its orientation, and the pieces."""
     orientation = find_orientation(image, data)
     if image.format == "PNG":
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
+            return (image.height, image.width), 1, _read_twice(data, raw)
         return (image.height, image.width), orientation, read_deep_png(data)
     channels = 3 if raw[:4] == "RGB;" else 4
     tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
@@ -155,7 +182,14 @@ def find_orientation(image: ImageFile.ImageFile, data: bytes) -> int:
     with contextlib.suppress(Exception):  # whatever is wrong with the tags, the pixels are there
         if image.format == "PNG":  # what stands behind the picture is read too, which would decode the picture
             with open_picture(around_one_pixel(data)) as small:
-                return int(small.getexif().get(ExifTags.Base.Orientation, 1))
+                return read_orientation(small)
+        return read_orientation(image)
+    return 1
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Exif's number for how the stored picture lies, 1 where nothing is said of it."""
+    with contextlib.suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
 
@@ -182,6 +216,14 @@ def _read_plain(image: ImageFile.ImageFile, data: bytes, raw: str, channels: int
 
 def _read_twice(data: bytes, raw: str) -> Iterator[Piece]:
     """Pillow keeps one byte of two, and the byte order that it is told decides which; it turns the picture as well."""
+    if raw == "LA;16B":  # four bytes a pixel, taken as they are
+        whole = open_picture(data)
+        whole.tile = [tile._replace(args="RGBA") for tile in whole.tile]
+        load_samples(whole)
+        for rows in bands(whole):
+            values = np.asarray(crop(whole, rows)).astype(np.uint16)
+            yield rows, slice(None), (values[..., 0::2] << 8 | values[..., 1::2]).astype(np.uint16)
+        return
     halves = []
     for order in (_order(raw), "L" if _order(raw) == "B" else "B"):
         half = open_picture(data)
@@ -189,18 +231,21 @@ def _read_twice(data: bytes, raw: str) -> Iterator[Piece]:
             tile._replace(args=(raw[:-1] + order, *tile.args[1:]) if isinstance(tile.args, tuple) else raw[:-1] + order)
             for tile in half.tile
         ]
-        half.load()
+        load_samples(half)
         halves.append(half)
     for rows in bands(halves[0]):
         upper, lower = (np.asarray(crop(half, rows)).astype(np.uint16) for half in halves)
-        yield rows, slice(None), upper << 8 | lower
+        yield rows, slice(None), (upper << 8 | lower).astype(np.uint16)
 
 
-def _decode_grey(path: str | os.PathLike[str], image: ImageFile.ImageFile, profile: bytes | None) -> Decoded:
+def _decode_grey(
+    path: str | os.PathLike[str], image: Image.Image, profile: bytes | None, color_profile: ColorProfile
+) -> Decoded:
     tags = getattr(image, "tag_v2", {})
     inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # Pillow turns only 8 bits round
-    image.load()
-    collector = Collector((image.height, image.width), "L", transparent=False, profile=profile)
+    load_samples(image)
+    size = image.height, image.width
+    collector = Collector(size, "L", transparent=False, profile=profile, color_profile=color_profile)
     for rows in bands(image):
         values = np.asarray(crop(image, rows))
         if values.min() < 0 or values.max() > 65_535:

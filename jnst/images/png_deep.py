@@ -74,10 +74,10 @@ def _decode(filtered: bytes, width: int, height: int, kind: int) -> npt.NDArray[
             return np.asarray(image).astype(np.uint16)[..., None]
     if kind == 4:
         halves = _decode_as(png, "RGBA")  # four bytes a pixel, taken as they are
-        return halves[..., 0::2] << 8 | halves[..., 1::2]
+        return (halves[..., 0::2] << 8 | halves[..., 1::2]).astype(np.uint16)
     name = "RGB;16" if kind == 2 else "RGBA;16"
     values = _decode_as(png, name + "B") << 8 | _decode_as(png, name + "L")
-    return values[..., : _CHANNELS[kind]]
+    return values[..., : _CHANNELS[kind]].astype(np.uint16)
 
 
 def _decode_as(png: bytes, mode: str) -> npt.NDArray[np.uint16]:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageCms
 
+from jnst.config import ColorProfile
+from jnst.errors import quote
+
 # Makes RGB of some rows of a picture.
 Converter = Callable[[Image.Image], Image.Image]
 
@@ -19,21 +22,33 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def make_converter(mode: str, profile: bytes | None) -> tuple[Converter | None, tuple[str, ...]]:
+def make_converter(
+    mode: str, profile: bytes | None, use: ColorProfile = "apply"
+) -> tuple[Converter | None, tuple[str, ...]]:
     """What brings pictures of that mode and profile to sRGB with perceptual intent, and notes for the user.
 
     None where nothing but the mode has to be changed: without a profile, with one that moves no colour by more than two
-    levels, and with one that cannot be used (which a note says).
+    levels, with one that cannot be used, and with one that is to be ignored (a note says so of the last two).
     """
     notes: tuple[str, ...] = ()
     if profile and profile != srgb_profile():
         try:
-            return _build(mode, profile), ()
+            convert = _build(mode, profile)
+            if convert is None or use == "apply":
+                return convert, ()
+            notes = (f"colour profile {_describe(profile)} ignored, as the setting color_profile asks",)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             notes = (f"colour profile ignored ({error})",)
     if mode == "CMYK":
         notes = (*notes, "CMYK without a usable profile; colours are approximate")
     return None, notes
+
+
+def _describe(profile: bytes) -> str:
+    try:
+        return quote(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip())
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return "without a name"
 
 
 def _build(mode: str, profile: bytes) -> Converter | None:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from jnst.errors import one_line
+from jnst.config import ColorProfile
+from jnst.errors import ImageError, one_line
 from jnst.images.deep import find_orientation
 from jnst.images.libtiff import tiff_notes
-from jnst.images.opening import check_size, decoding, open_picture, read_bytes
+from jnst.images.opening import DamagedError, check_size, decoding, open_picture, read_bytes
 from jnst.images.opening import readable_suffixes as readable_suffixes
 from jnst.images.png_chunks import SIGNATURE, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
@@ -23,7 +24,8 @@ class Picture(NamedTuple):
     """A picture as read: sRGB, upright.
 
     Attributes:
-        pixels: height × width × 3, uint8, or uint16 where the file holds more than 8 bits.
+        pixels: height × width × 3, uint8, or uint16 where the file holds more than 8 bits; under alpha what the file
+            holds there.
         alpha: height × width of the same type, or None where everything is opaque.
         format: name of the file's format.
         notes: sentences about what could not be taken over as it was, for the user to read.
@@ -58,28 +60,75 @@ class Picture(NamedTuple):
         show(self.pixels)
 
 
-def read_image(path: str | os.PathLike[str], *, allow_large: bool = False) -> Picture:
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    allow_large: bool = False,
+    allow_damaged: bool = False,
+    color_profile: ColorProfile = "apply",
+) -> Picture:
     """The picture in a file, upright and in sRGB; of an animation, the first frame.
 
     Colour profiles are converted with perceptual intent, at 8 bits. A profile that moves no colour by more than two
     levels counts as sRGB and changes nothing; one that is broken is ignored, with a note.
 
+    Args:
+        path: of the file.
+        allow_large: whether to read it above Pillow's limit on pixels.
+        allow_damaged: whether to read what is there of a file that is damaged or cut off, as viewers do. The picture
+            has its full size; what is missing is transparent, and a note says how much is there.
+        color_profile: "ignore" takes the numbers in the file for sRGB, as programs do that read by OpenCV, TensorFlow
+            or plain Pillow; a note says where that changes something.
+
     Raises:
-        ImageError: missing, a folder, empty, not a picture, damaged or cut off, of a kind that is not supported, or
-            above Pillow's limit on pixels (a guard against decompression bombs) unless `allow_large`.
+        ImageError: missing, a folder, empty, not a picture, of a kind that is not supported, or
+            above Pillow's limit on pixels (a guard against decompression bombs) unless `allow_large`; damaged or cut
+            off unless `allow_damaged`, and with it where nothing of it can be read.
     """
-    return decode_picture(path, read_bytes(path), allow_large=allow_large)
+    return read_picture_bytes(
+        path, read_bytes(path), allow_large=allow_large, allow_damaged=allow_damaged, color_profile=color_profile
+    )
+
+
+def read_picture_bytes(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    allow_large: bool = False,
+    allow_damaged: bool = False,
+    color_profile: ColorProfile = "apply",
+) -> Picture:
+    """`read_image` of a file's bytes; `path` is for messages."""
+    try:
+        return decode_picture(path, data, allow_large=allow_large, color_profile=color_profile)
+    except DamagedError:
+        if not allow_damaged:
+            raise
+    from jnst.images.tiff_process import decode_apart
+
+    # Pillow's leave to read damaged files is the whole process's; and these are the ones that decoders fail in.
+    options = {"allow_large": allow_large, "color_profile": color_profile, "damaged": True}
+    try:
+        return Picture(*decode_apart(path, data, 10 * len(data), **options))
+    except DamagedError as error:
+        raise ImageError(f"{path} is damaged or cut off, and nothing of it can be read") from error
 
 
 def decode_picture(
-    path: str | os.PathLike[str], data: bytes, *, allow_large: bool = False, isolated: bool = False
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    allow_large: bool = False,
+    color_profile: ColorProfile = "apply",
+    isolated: bool = False,
 ) -> Picture:
     """`read_image` of bytes that have been read already.
 
     Args:
         path: for messages.
         data: the file's bytes.
-        allow_large: whether to read it above Pillow's limit on pixels.
+        allow_large: as for `read_image`.
+        color_profile: as for `read_image`.
         isolated: whether this is the process of its own that libtiff needs.
     """
     repaired: tuple[str, ...] = ()
@@ -92,16 +141,25 @@ def decode_picture(
             if not isolated and any(tile[0] == "libtiff" for tile in image.tile):
                 from jnst.images.tiff_process import decode_apart
 
-                return Picture(*decode_apart(path, data, image.width * image.height, allow_large=allow_large))
+                size = image.width * image.height
+                return Picture(*decode_apart(path, data, size, allow_large=allow_large, color_profile=color_profile))
             notes = (*repaired, *_note_frames(image), *(tiff_notes(image, data) if isolated else ()))
-            decoded = decode_samples(path, image, data)
+            decoded = decode_samples(path, image, data, color_profile)
             # Pillow turns TIFF files itself while loading; whether the tag is still there afterwards says nothing.
             orientation = 1 if name == "TIFF" else find_orientation(image, data)
         del image  # and Pillow's copy of the samples with it
-    return _finish(decoded, orientation, name, notes)
+    return finish_picture(decoded, orientation, name, notes)
 
 
-def _finish(decoded: Decoded, orientation: int, name: str, notes: tuple[str, ...]) -> Picture:
+def finish_picture(decoded: Decoded, orientation: int, name: str, notes: tuple[str, ...]) -> Picture:
+    """The picture turned upright, without an alpha that hides nothing.
+
+    Args:
+        decoded: from `decode_samples`.
+        orientation: Exif's number, 1 to 8.
+        name: of the format.
+        notes: to which those of `decoded` are added.
+    """
     pixels, alpha, more = decoded
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
         alpha = None

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
+from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.images.avif import decode_avif
 from jnst.images.deep import Decoded as Decoded
 from jnst.images.deep import Pixels as Pixels
-from jnst.images.deep import bands, crop, decode_deep, is_deep
+from jnst.images.deep import bands, crop, decode_deep, is_deep, load_samples
 from jnst.images.profiles import make_converter
 from jnst.images.webp import decode_webp
 
@@ -23,23 +24,34 @@ _SAMPLE_FORMAT = 339
 _BAND = 1 << 20  # pixels that are converted at a time
 
 
-def decode_samples(path: str | os.PathLike[str], image: ImageFile.ImageFile, data: bytes) -> Decoded:
+def decode_samples(
+    path: str | os.PathLike[str], image: Image.Image, data: bytes, color_profile: ColorProfile = "apply"
+) -> Decoded:
     """Pixels (height × width × 3), alpha (height × width, or None), and notes for the user.
 
     uint8, or uint16 where the file holds more than 8 bits.
+
+    Args:
+        path: for messages.
+        image: as opened from `data`, or any image of Pillow's whose samples are in memory.
+        data: the file's bytes; empty where there is no file.
+        color_profile: whether the image's profile is applied.
 
     Raises:
         ImageError: for samples of a kind that is not supported.
         Exception: whatever a decoder raises.
     """
     if is_deep(image):
-        return decode_deep(path, image, data)
-    _refuse_odd_tiff(path, image)
-    values = _decode_directly(image, data)
+        return decode_deep(path, image, data, color_profile)
+    if data and isinstance(image, ImageFile.ImageFile):
+        _refuse_odd_tiff(path, image)
+        values = _decode_directly(image, data)
+    else:
+        values = None
     if values is not None:
-        return _decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]))
-    image.load()
-    return _decode_bytes(path, image, lambda rows: crop(image, rows))
+        return decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]), color_profile)
+    load_samples(image)
+    return decode_bytes(path, image, lambda rows: crop(image, rows), color_profile)
 
 
 def _decode_directly(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8] | None:
@@ -51,14 +63,19 @@ def _decode_directly(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.
     return None
 
 
-def _decode_bytes(path: str | os.PathLike[str], image: Image.Image, take: Callable[[slice], Image.Image]) -> Decoded:
+def decode_bytes(
+    path: str | os.PathLike[str],
+    image: Image.Image,
+    take: Callable[[slice], Image.Image],
+    color_profile: ColorProfile,
+) -> Decoded:
     """8 bits; `take` gives some rows of the picture."""
     transparent = image.has_transparency_data
     mode = _split(take(slice(0, 1)), transparent)[0].mode
     if mode not in _COLOUR_MODES:
         known = "grey, RGB, palette and CMYK of 8 or 16 bits"
         raise ImageError(f"{path} holds pixels of kind {quote(mode)}, which is not supported; supported are {known}")
-    convert, notes = make_converter(mode, image.info.get("icc_profile"))
+    convert, notes = make_converter(mode, image.info.get("icc_profile"), color_profile)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if transparent else None
     for rows in bands(image, _BAND):

@@ -1,4 +1,6 @@
-"""Compressed TIFF in a process of its own: `python -m jnst.images.tiff_process PATH LARGE SECONDS`, bytes on stdin.
+"""Compressed TIFF, and what is damaged, in a process of its own.
+
+    python -m jnst.images.tiff_process PATH OPTIONS SECONDS        reads the file's bytes from stdin
 
 libtiff writes to the terminal by itself, and no library promises to end for every file. The process has a time limit;
 what it says on stderr tells which pages are damaged.
@@ -6,6 +8,7 @@ what it says on stderr tells which pages are damaged.
 
 import contextlib
 import ctypes
+import functools
 import json
 import mmap
 import os
@@ -20,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jnst.errors import ImageError
+from jnst.images.opening import DamagedError
 from jnst.images.samples import Pixels
 
 # Seconds of a processor for one picture, besides one for each two million pixels.
@@ -32,7 +36,7 @@ _DAMAGE = re.compile(r"^(\w*Decode\w*|JPEGLib): (?:Warning, )?(.*)", re.MULTILIN
 
 
 def decode_apart(
-    path: str | os.PathLike[str], data: bytes, size: int, *, allow_large: bool
+    path: str | os.PathLike[str], data: bytes, size: int, **options: Any
 ) -> tuple[Pixels, Pixels | None, str, tuple[str, ...]]:
     """The fields of the `Picture` in a TIFF file, decoded by another process.
 
@@ -40,14 +44,14 @@ def decode_apart(
         path: for messages.
         data: the file's bytes.
         size: number of pixels that the file announces.
-        allow_large: as for `read_image`.
+        options: as for `decode_picture`; or with `damaged` as for `decode_damaged`.
 
     Raises:
         ImageError: as `read_image` does, and when the decoder does not end in time or crashes.
     """
     limit = TIME_LIMIT + size / 2e6
     command = [sys.executable, "-P", "-m", "jnst.images.tiff_process"]
-    command += [os.fspath(path), str(int(allow_large)), str(int(limit) + 1)]
+    command += [os.fspath(path), json.dumps(options), str(int(limit) + 1)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
@@ -75,7 +79,7 @@ def decode_apart(
         raise ImageError(f"{path} is damaged: the TIFF library fails in it (exit code {process.returncode})")
     about, pixels, alpha = answer
     if "error" in about:
-        raise ImageError(about["error"])
+        raise (DamagedError if about["damaged"] else ImageError)(about["error"])
     what = ": ".join(said[0]).strip()[:120].rstrip(".") if said else ""
     damage = (f"it is damaged ({what}); what could be decoded is kept",) if said else ()
     return pixels, alpha, about["format"], (*about["notes"], *damage)
@@ -99,7 +103,7 @@ def _receive(pipe: BinaryIO) -> tuple[dict[str, Any], Any, Any] | None:
     return about, pixels, alpha
 
 
-def _send(array: np.ndarray) -> None:
+def _send(array: Any) -> None:
     """Writes the array to stdout, and gives up its memory piece by piece, since the other process has it by then."""
     view = memoryview(array).cast("B")
     for start in range(0, len(view), _PIECE):
@@ -112,8 +116,9 @@ def _send(array: np.ndarray) -> None:
             forget(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), mmap.MADV_DONTNEED)
 
 
-def main(path: str, allow_large: str, seconds: str) -> None:
+def main(path: str, options: str, seconds: str) -> None:
     """Reads a file's bytes from stdin and writes its picture to stdout."""
+    from jnst.images.damaged import decode_damaged
     from jnst.images.reading import decode_picture
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -121,10 +126,12 @@ def main(path: str, allow_large: str, seconds: str) -> None:
 
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
     arrays: list[np.ndarray] = []
+    settings = json.loads(options)
+    decode = decode_damaged if settings.pop("damaged", False) else functools.partial(decode_picture, isolated=True)
     try:
-        picture = decode_picture(path, sys.stdin.buffer.read(), allow_large=allow_large == "1", isolated=True)
+        picture = decode(path, sys.stdin.buffer.read(), **settings)
     except ImageError as error:
-        about = {"error": str(error), "arrays": []}
+        about = {"error": str(error), "damaged": isinstance(error, DamagedError), "arrays": []}
     else:
         arrays = [array for array in (picture.pixels, picture.alpha) if array is not None]
         about = {"format": picture.format, "notes": picture.notes}

@@ -1,6 +1,5 @@
-"""Whether an array is a picture: the one check that every function makes which takes pictures as arrays."""
+"""Whether an array is a picture: the one check of every array that is given as a picture (`jnst.images.inputs`)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jnst.arrays import MASKED
-from jnst.errors import ConfigError, ImageError
+from jnst.errors import ImageError
 
 # Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
 LOWEST, HIGHEST = -1.0, 2.0
@@ -28,8 +27,6 @@ def validate_image(image: Any, kind: str) -> None:
         image: uint8, uint16, or floating point in [0, 1].
         kind: what the picture is to the caller, such as "content".
     """
-    if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
-        raise ImageError(f"the {kind} image is a path or text, not an array; read the file with jnst.read_image")
     if isinstance(image, np.ma.MaskedArray):
         raise ImageError(f"the {kind} image {MASKED}")
     traced = isinstance(image, Tracer)
@@ -52,17 +49,6 @@ def validate_image(image: Any, kind: str) -> None:
         raise ImageError(
             f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
         )
-
-
-def validate_images(content: Any, styles: Sequence[Any], initial: Any = None) -> None:
-    """`validate_image` for all pictures of one run; `initial` may be None. Raises ConfigError where no style is."""
-    validate_image(content, "content")
-    if not styles:
-        raise ConfigError("there are 0 styles; expected one or more style images")
-    for style in styles:
-        validate_image(style, "style")
-    if initial is not None:
-        validate_image(initial, "initial")
 
 
 def _advice(array: Any) -> str:

@@ -20,7 +20,7 @@ def decode_webp(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8
     Raises:
         ValueError: for data that cannot be decoded.
     """
-    library = _libwebp()
+    library = libwebp()
     if library is None:
         return None
     channels = 4 if image.mode == "RGBA" else 3
@@ -71,7 +71,7 @@ def _size(library: ctypes.CDLL, data: bytes) -> tuple[int, int]:
 
 
 @functools.cache
-def _libwebp() -> ctypes.CDLL | None:
+def libwebp() -> ctypes.CDLL | None:
     """The library behind Pillow's WebP, where it can be called."""
     try:
         from PIL import _webp

@@ -4,7 +4,6 @@ Inside jnst a picture is RGB in the sRGB colour space, upright, height × width 
 """
 
 import contextlib
-import io
 import json
 import math
 import os
@@ -14,24 +13,21 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
+import PIL.Image
+from PIL import ExifTags
 
 from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
 from jnst.files import check_writable_file, write_atomically
 from jnst.images.bigtiff import LARGE, write_bigtiff
+from jnst.images.encoding import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES, check_encoder, encode
+from jnst.images.inputs import as_picture
 from jnst.images.opening import decoding, open_picture, read_bytes
-from jnst.images.png16 import encode_png16
 from jnst.images.profiles import srgb_profile
+from jnst.images.reading import Picture
 from jnst.images.samples import Pixels
 
 Bits = Literal[8, 16]
-
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
-# A JPEG segment ends at 65,535 bytes; Pillow refuses to read PNG texts above a mebibyte.
-_LONGEST_TEXT = {"PNG": 1_000_000, "JPEG": 60_000, "WEBP": 60_000}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -57,7 +53,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def write_image(
     path: str | os.PathLike[str],
-    image: npt.ArrayLike,
+    image: npt.ArrayLike | PIL.Image.Image | Picture,
     *,
     alpha: npt.ArrayLike | None = None,
     metadata: dict[str, Any] | None = None,
@@ -66,20 +62,25 @@ def write_image(
     overwrite: bool = False,
     bits: Bits = 8,
 ) -> None:
-    """Writes a picture as PNG, JPEG (4:4:4), WebP or TIFF by the path's suffix, atomically, declared as sRGB.
+    """Writes a picture as PNG, JPEG, WebP, AVIF or TIFF by the path's suffix, atomically, declared as sRGB.
 
-    JPEG has no alpha: there the picture is laid on white. WebP is lossless at quality 100.
+    JPEG has no alpha: there the picture is laid on white. WebP is lossless at quality 100. JPEG and AVIF keep colour
+    at full resolution (4:4:4).
 
     Args:
-        image: height × width × 3, floating point in [0, 1] (clipped) or already uint8 or uint16.
+        image: height × width × 3, floating point in [0, 1] (clipped) or already uint8 or uint16; or Pillow's image or
+            what `read_image` returned, whose alpha is written too.
         alpha: height × width, likewise.
         metadata: JSON object to embed; `read_metadata` gives it back. Left out above 60,000 bytes in JPEG and
-            WebP, a million in PNG.
+            WebP, a million in PNG and AVIF.
         bits: per channel; 16 in PNG and TIFF only, and TIFF then needs the extra jnst[tiff].
 
     Raises:
         ImageError: everything that `check_writable` finds, shapes that do not fit, NaN, or a disk that is full.
     """
+    if isinstance(image, PIL.Image.Image | Picture):
+        image, found, *_ = as_picture(image, "written")
+        alpha = found if alpha is None else alpha
     if Path(path).suffix.lower() in (".tif", ".tiff") and math.prod(np.shape(image)[:2]) >= LARGE:
         _write_large(path, np.asarray(image), alpha, metadata, rounding, overwrite, bits)
         return
@@ -95,11 +96,11 @@ def write_image(
         pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
     form = SUFFIXES[Path(path).suffix.lower()]
     text = json.dumps({"jnst": metadata}) if metadata is not None else ""
-    if len(text) > _LONGEST_TEXT.get(form, sys.maxsize):
+    if len(text) > LONGEST_TEXT.get(form, sys.maxsize):
         text = ""
     try:
-        write_atomically(path, _encode(form, pixels, text, quality))
-    except (OSError, ValueError) as error:
+        write_atomically(path, encode(form, pixels, text, quality))
+    except (OSError, ValueError, RuntimeError) as error:  # libavif's are RuntimeErrors
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot write {path}: {reason}") from error
 
@@ -141,8 +142,8 @@ def check_writable(
             cannot hold that many bits or pixels.
     """
     form = check_format(path, bits)
-    if size and max(size) > _LONGEST_SIDE.get(form, sys.maxsize):
-        raise ImageError(f"cannot write {path}: {form} ends at {_LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
+    if size and max(size) > LONGEST_SIDE.get(form, sys.maxsize):
+        raise ImageError(f"cannot write {path}: {form} ends at {LONGEST_SIDE[form]} pixels a side; use .png or .tiff")
     check_writable_file(path, overwrite=overwrite)
 
 
@@ -159,8 +160,7 @@ def check_format(path: str | os.PathLike[str], bits: Bits = 8) -> str:
     form = SUFFIXES[suffix]
     if bits == 16 and form not in ("PNG", "TIFF"):
         raise ImageError(f"cannot write {path}: {form} holds 8 bits per channel; 16 need .png or .tiff")
-    if bits == 16 and form == "TIFF":
-        _tifffile()
+    check_encoder(form, bits)
     return form
 
 
@@ -192,59 +192,3 @@ def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8)
     if rounding == "truncate":
         return np.minimum(np.floor(levels * np.float32(1 + 2**-22)), np.iinfo(dtype).max).astype(dtype)
     return np.rint(levels).astype(dtype)
-
-
-def _encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
-    if pixels.dtype == np.uint16:
-        if form == "PNG":
-            return encode_png16(pixels, profile=srgb_profile(), text={"jnst": text} if text else None)
-        return _encode_tiff16(pixels, text)
-    image = Image.fromarray(pixels)
-    options: dict[str, Any] = {}
-    if form == "PNG":
-        info = PngInfo()
-        if text:
-            info.add_itxt("jnst", text, zip=True)
-        options = {"pnginfo": info}
-    elif form == "TIFF":
-        options = {"compression": "tiff_adobe_deflate", "tiffinfo": {ExifTags.Base.ImageDescription: text}}
-    else:
-        if form == "JPEG":
-            if image.mode == "RGBA":
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image).convert("RGB")
-            # Not optimize=True: Pillow then needs a buffer for the whole file, and guesses it too small for noise.
-            options = {"quality": quality, "subsampling": 0}
-        else:
-            options = {"quality": quality, "lossless": quality >= 100, "exact": True}
-        if text:
-            exif = Image.Exif()
-            exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"ASCII\0\0\0" + text.encode("ascii")}
-            options["exif"] = exif
-    buffer = io.BytesIO()
-    image.save(buffer, form, icc_profile=srgb_profile(), **options)
-    return buffer.getvalue()
-
-
-def _encode_tiff16(pixels: Pixels, text: str) -> bytes:
-    buffer = io.BytesIO()
-    _tifffile().imwrite(
-        buffer,
-        pixels,
-        photometric="rgb",
-        compression="zlib",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-        description=text or None,
-        metadata=None,
-        software=False,
-        iccprofile=srgb_profile(),
-    )
-    return buffer.getvalue()
-
-
-def _tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ImageError("16-bit TIFF needs tifffile: pip install 'jnst[tiff]', or choose .png") from error
-    return tifffile

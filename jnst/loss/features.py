@@ -7,12 +7,14 @@ import numpy as np
 from jnst.arguments import check_config
 from jnst.arrays import FeatureMap, Image, Params
 from jnst.config import Config
+from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate
-from jnst.images.validate import validate_image
 from jnst.vgg.features import extract_features
 
 
-def features(params: Params, rgb: Image | np.ndarray, layers: Sequence[str], config: Config) -> dict[str, FeatureMap]:
+def features(
+    params: Params, rgb: Image | np.ndarray | PictureForm, layers: Sequence[str], config: Config
+) -> dict[str, FeatureMap]:
     """Feature maps of an RGB picture at the named layers: what the losses of a run with that config look at.
 
     The picture is brought to the pixel space of the network's input, `config.network_input`. `extract_features` alone
@@ -21,7 +23,8 @@ def features(params: Params, rgb: Image | np.ndarray, layers: Sequence[str], con
 
     Args:
         params: from `prepare_params`, `load_params` or `load_preset`.
-        rgb: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Taken at the size that it has.
+        rgb: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]; or another form of a picture
+            that `jnst.stylize` takes. Taken at the size that it has.
         layers: names from `layer_names`, such as relu4_2.
         config: whose network, pixel spaces and precision are used.
 
@@ -41,6 +44,6 @@ def features(params: Params, rgb: Image | np.ndarray, layers: Sequence[str], con
     (32, 48, 64)
     """
     check_config(config)
-    validate_image(rgb, "RGB")
+    rgb = as_pixels(rgb, "RGB", color_profile=config.color_profile)
     x = translate(encode(as_unit(rgb), config.variable), config.variable, config.network_input)
     return dict(extract_features(params, x, layers, config.network, precision=config.precision))

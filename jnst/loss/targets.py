@@ -15,9 +15,9 @@ from jnst.arguments import check_config, check_mapping
 from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
+from jnst.images.inputs import PictureForm, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
-from jnst.images.validate import validate_images
 from jnst.loss.borderless import borderless_grams
 from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import Guidance, carry_masks, fillings, region_products, to_grams
@@ -35,8 +35,8 @@ STRENGTH_RANGE = 1024.0
 
 def make_targets(
     params: Params,
-    content: Image | np.ndarray,
-    styles: StyleImage | np.ndarray | Sequence[StyleImage | np.ndarray],
+    content: Image | np.ndarray | PictureForm,
+    styles: StyleImage | np.ndarray | PictureForm | Sequence[StyleImage | np.ndarray | PictureForm],
     config: Config,
     *,
     style_weights: Sequence[float] | None = None,
@@ -49,7 +49,8 @@ def make_targets(
 
     Args:
         params: from `prepare_params`.
-        content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size.
+        content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size; or another form of
+            a picture that `jnst.stylize` takes.
         styles: one style image, of any size, or several whose Gram matrices are averaged.
         config: layers, normalisation, spaces. With tiles everything is computed tile by tile, and the content's maps
             are kept or (`tiled_content` "recompute") computed anew from the content image at every evaluation: slower
@@ -67,8 +68,8 @@ def make_targets(
     """
     check_mapping(params)
     check_config(config)
-    several = list(styles) if isinstance(styles, list | tuple) else [styles]
-    validate_images(content, several)
+    content = as_pixels(content, "content", color_profile=config.color_profile)
+    several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)
     key, extra = compile_key(config), compiled_terms(extra_terms)
 

@@ -34,6 +34,7 @@ _FIRST_OF_BLOCK = _evenly("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _GORDIC = Config(
     preset="gordic",
     lineage="torchvision",
+    color_profile="ignore",
     noise=90.0,
     variable=_GORDIC_SPACE,
     network_input=_GORDIC_SPACE,
@@ -65,6 +66,7 @@ def _with_layers(config: Config, name: str, architecture: str, content: LayerWei
 _TF_TUTORIAL = Config(
     preset="tf-tutorial",
     lineage="caffe",
+    color_profile="ignore",
     network_input=CAFFE,
     size=SizeConfig(rule="long", pixels=512, kernel="tensorflow-bilinear"),
     loss=LossConfig(
@@ -85,6 +87,7 @@ _GATYS_SPACE = PixelSpace(scale=255.0, mean=_GATYS_MEAN)
 _GATYS = Config(
     preset="gatys",
     lineage="caffe",
+    color_profile="ignore",
     variable=_GATYS_SPACE,
     network_input=dataclasses.replace(_GATYS_SPACE, order="bgr"),
     size=SizeConfig(rule="short", pixels=512, kernel="pillow-bilinear"),
@@ -219,6 +222,8 @@ _GORDIC_REFERENCE = "H. Martin, N_S_T; A. Gordić, pytorch-neural-style-transfer
 _GORDIC_QUIRKS = (
     "The network sees 0–255 minus the mean although it was trained on values about 57 times smaller; on purpose.",
     "Content and style are brought to the same height by OpenCV's cubic kernel on 8-bit numbers, without antialiasing.",
+    "Colour profiles of pictures are ignored, as OpenCV does; `--set color_profile=apply` applies them. Both turn "
+    "pictures upright by their Exif orientation.",
     "Weights are the author's for each optimiser and initial image; giving one by hand replaces it.",
     "L-BFGS takes a fixed step where the original searches by strong Wolfe conditions, at equal or lower final loss.",
     "8-bit numbers are truncated, not rounded.",
@@ -227,6 +232,8 @@ _TF_REFERENCE = "TensorFlow tutorial 'Neural style transfer' (style_transfer.ipy
 _TF_QUIRKS = (
     "Adam's epsilon of 0.1 is added before bias correction, as Keras does; other libraries' Adam differs.",
     "The picture is clipped to [0, 1] after every step, and the last one is the result.",
+    "Colour profiles of pictures are ignored, as TensorFlow's decoder does; `--set color_profile=apply` applies them.",
+    "Pictures are turned upright by their Exif orientation, which TensorFlow's decoder does not do.",
     "Pictures are resized bilinearly without antialiasing and enlarged to 512 where they are smaller.",
     "8-bit numbers are truncated, not rounded.",
 )
@@ -257,6 +264,8 @@ NOTES: dict[str, Notes] = {
         (
             "Style layers weigh 1000 / channels², which turns the mean over a Gram matrix into S/C⁴.",
             "The shorter side is brought to 512 pixels.",
+            "Colour profiles are ignored, as Pillow alone does; `--set color_profile=apply` applies them. Pictures are "
+            "turned upright by their Exif orientation, which Pillow alone does not do.",
             "8-bit numbers are truncated, not rounded.",
         ),
     ),

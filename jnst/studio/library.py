@@ -1,7 +1,6 @@
 """The pictures that the studio works with: bundled ones, and those that were handed in, kept in a temporary folder."""
 
 import importlib.resources
-import os
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -9,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
+from jnst.files import NamedFile as NamedFile
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
 from jnst.images.resizing import resize
+from jnst.images.transparency import lay_on_white
 
 # What one picture may have, and how many the studio holds.
 MAX_BYTES, MAX_PIXELS, MAX_PICTURES = 64 * 2**20, 50_000_000, 100
@@ -33,22 +35,9 @@ class Entry:
     notes: tuple[str, ...]
     thumbnail: bytes
 
-    def read(self) -> Picture:
+    def read(self, color_profile: ColorProfile = "apply") -> Picture:
         """The picture decoded from its file, again each time: large pictures do not stay in memory."""
-        return read_image(NamedFile(self.path, self.name))
-
-
-class NamedFile(os.PathLike[str]):
-    """A file that messages call by the name that the user knows it by."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-
-    def __fspath__(self) -> str:
-        return str(self._path)
-
-    def __str__(self) -> str:
-        return self._name
+        return read_image(NamedFile(self.path, self.name), color_profile=color_profile)
 
 
 class Library:
@@ -98,22 +87,23 @@ class Library:
                 path.unlink()
                 raise
 
-    def refer(self, path: Path) -> Entry:
+    def refer(self, path: Path | NamedFile) -> Entry:
         """Takes in a file that stays where it is.
 
         Raises:
             ImageError: as `add`.
         """
         with self._lock:
-            return self._enter(path, tidy_name(path.name), bundled=False)
+            return self._enter(Path(path), tidy_name(Path(str(path)).name), bundled=False)
 
     def _enter(self, path: Path, name: str, *, bundled: bool) -> Entry:
         file = NamedFile(path, name)
         check_pixels(file)
         picture = read_image(file)
         height, width = picture.pixels.shape[:2]
+        shown = lay_on_white(picture.pixels, picture.alpha)
         id = f"p{len(self._entries)}"
-        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(picture.pixels)))
+        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(shown)))
         self._entries[id] = entry
         return entry
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jnst.errors import JnstError
+from jnst.images.inputs import visible_pixels
 from jnst.images.resizing import to_unit
 from jnst.presets.resolve import Run
 from jnst.studio.board import Board
@@ -47,7 +48,9 @@ class Worker(threading.Thread):
         """Paints scale after scale, from the present one to the full size or to whatever ends it before."""
         if self._params is None:
             self._params = prepare_params(self._run.weights.params)
-        content, styles = painting.content.read().pixels, [style.read().pixels for style in painting.styles]
+        profile = painting.config.color_profile
+        content = visible_pixels(painting.content.read(profile))
+        styles = [visible_pixels(style.read(profile), "style") for style in painting.styles]
         initial = None if painting.start is None else painting.start.pixels
         while True:
             scale = painting.scale

@@ -19,8 +19,9 @@ from jnst.arrays import Params
 from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
+from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.resizing import finish
-from jnst.images.validate import validate_images
+from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
@@ -50,6 +51,7 @@ class Result(NamedTuple):
         the first step, "no descent" where the loss never fell below that of the initial picture.
     seconds: "compile" and "run".
     config: what it was made with, where that is known.
+    alpha: opacity in [0, 1], height × width, float32; None where the content picture has none.
     """
 
     image: np.ndarray
@@ -58,6 +60,7 @@ class Result(NamedTuple):
     stopped: str
     seconds: dict[str, float]
     config: Config | None = None
+    alpha: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"Result({outcome_line(self.image, self.trace, self.stopped, self.seconds)})"
@@ -85,7 +88,7 @@ class Result(NamedTuple):
         if self.config is not None:
             record["config"] = to_dict(self.config)
         rounding = "round" if self.config is None else self.config.run.rounding
-        write_image(path, self.image, metadata=record, rounding=rounding, overwrite=overwrite)
+        write_image(path, self.image, alpha=self.alpha, metadata=record, rounding=rounding, overwrite=overwrite)
 
 
 Callback = Callable[[Snapshot], Any]
@@ -232,7 +235,9 @@ def stylize(
 
     Args:
         params: from `prepare_params` or `load_params`.
-        content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`.
+        content: height × width × 3, RGB; uint8, uint16, or floating point in [0, 1]. Resized by `config.size`. Or a
+            path, Pillow's image, or what `read_image` returned; of these `config.color_profile` says whether the colour
+            profile is applied, and hidden pixels are replaced by what is visible around them.
         style: the same, of any size; or a list of several, whose Gram matrices are averaged; None where there are
             regions, which bring their own.
         config: a preset or a variant of one.
@@ -264,8 +269,8 @@ def stylize(
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
             Regions and a style, or a region that covers nothing at a layer.
-        ImageError: where an image is not RGB, or holds numbers that are no colours, or a mask is none, or a film cannot
-            be written.
+        ImageError: where an image is not RGB, holds numbers that are no colours, or cannot be read, or a mask is none,
+            or a film cannot be written.
         JnstError: for a film in MP4 where imageio-ffmpeg is not installed.
 
     >>> import jnst, numpy as np
@@ -290,9 +295,12 @@ def stylize(
                     "an image divided among devices cannot tile; use one device, and tiles to save memory"
                 )
             params = spread_params(params, mesh)
-        validate_images(content, styles, initial)
-        masks = prepare_regions(content, styles, regions, keep)
-        full, sizes = prepare_content(content, config)
+        picture = as_picture(content, "content", color_profile=config.color_profile)
+        pixels, styles = visible_pixels(picture), as_styles(styles, color_profile=config.color_profile)
+        if initial is not None:
+            initial = as_pixels(initial, "initial", color_profile=config.color_profile)
+        masks = prepare_regions(pixels, styles, regions, keep)
+        full, sizes = prepare_content(pixels, config)
         check_regions(masks, sizes, config, extra_terms)
         for text in () if masks is None else masks.notes:
             indicator.note(text)
@@ -305,7 +313,8 @@ def stylize(
             animation.add(result.image)
             if animation is not animate:
                 _write_film(animation)
-        return result
+    height, width = result.image.shape[:2]
+    return result._replace(alpha=fit_alpha(picture.alpha, height, width))
 
 
 def _write_film(animation: Animation) -> None:

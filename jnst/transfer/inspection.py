@@ -12,9 +12,9 @@ import numpy as np
 from jnst.arrays import Params
 from jnst.config import Config
 from jnst.errors import ImageError
+from jnst.images.inputs import as_pixels
 from jnst.images.montage import montage
 from jnst.images.resizing import fit, to_unit
-from jnst.images.validate import validate_image
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.features import features
 from jnst.loss.terms import gram_matrix
@@ -162,8 +162,7 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     [(21, 32), (5, 8)]
     """
     names = tuple(dict.fromkeys(layers or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
-    validate_image(picture, "RGB")
-    image = to_unit(fit(np.asarray(picture), config.size))
+    image = to_unit(fit(np.asarray(as_pixels(picture, "RGB", color_profile=config.color_profile)), config.size))
     check_layers(names, (image.shape[0], image.shape[1]), config)
     maps = features(params, image, names, config)
     divisor = config.loss.gram_divisor

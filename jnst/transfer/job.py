@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
+from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_writable, write_image
 from jnst.runtime import Interruptions
 from jnst.transfer.animation import Animation
@@ -58,8 +58,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
 
 def _check_inputs_stay(job: Job) -> None:
     """Raises ImageError where something that the job writes would replace a file that it reads."""
-    inputs = [job.content, *job.styles]
-    inputs += [Path(path) for path in (job.initial, job.weights_source) if path]
+    inputs = [Path(path) for path in (job.content, *job.styles, job.initial, job.weights_source) if path]
     inputs += [] if job.regions is None else map(Path, job.regions.paths())
     outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
@@ -98,11 +97,16 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         ConfigError: for pictures too small for the layers.
     """
     printer.doing("reading the pictures")
-    content = read_content(job)
-    styles = [read_image(style, allow_large=job.allow_large) for style in job.styles]
-    initial = None if job.initial is None else read_image(job.initial, allow_large=job.allow_large)
-    read = functools.partial(read_image, allow_large=job.allow_large)
-    regions, keep = read_regions(job.regions, [style.pixels for style in styles], read)
+    read = functools.partial(
+        read_image,
+        allow_large=job.allow_large,
+        allow_damaged=job.allow_damaged,
+        color_profile=job.config.color_profile,
+    )
+    content, styles = read_content(job, read), [read(style) for style in job.styles]
+    initial = None if job.initial is None else read(job.initial)
+    read_mask = functools.partial(read_image, allow_large=job.allow_large)
+    regions, keep = read_regions(job.regions, styles, read_mask)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
@@ -130,13 +134,13 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         else:
             result = stylize(
                 prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),
-                content.pixels,
-                [style.pixels for style in styles] if regions is None else None,
+                content,
+                styles if regions is None else None,
                 job.config,
                 seed=job.seed,
                 callback=callback,
                 style_weights=job.style_weights,
-                initial=None if initial is None else initial.pixels,
+                initial=initial,
                 checkpoint=checkpoint,
                 mesh=row_mesh() if job.split_rows else None,
                 progress=printer,
@@ -155,11 +159,11 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
     return record, interruptions.signal
 
 
-def read_content(job: Job) -> Picture:
-    """The content picture; a blank one for a texture."""
+def read_content(job: Job, read: Callable[[Any], Picture]) -> Picture:
+    """The content picture by `read`; a blank one for a texture."""
     if job.canvas is not None:
         return Picture(blank(job.canvas), None, "none", ())
-    return read_image(job.content, allow_large=job.allow_large)
+    return read(job.content)
 
 
 def choose_tile(job: Job, shape: tuple[int, ...], printer: Silent) -> Job:
@@ -200,10 +204,9 @@ def _write_outputs(
     styles: list[Picture],
     animation: Animation | None,
 ) -> None:
-    alpha = None if content.alpha is None else _resized_alpha(content.alpha, result.image.shape[:2])
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
-        write_image, image=result.image, alpha=alpha, metadata=metadata, rounding=job.config.run.rounding
+        write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding
     )
     try:
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
@@ -250,13 +253,7 @@ def _write_companions(
     if job.plot:
         plot_losses(result.trace, _companions(job)[1], overwrite=True)
     if job.sheet:
-        pictures = [content.pixels, *(style.pixels for style in styles), result.image]
+        pictures = [*(lay_on_white(one.pixels, one.alpha) for one in (content, *styles))]
+        pictures.append(lay_on_white(result.image, result.alpha))
         labels = ["content", *["style"] * len(styles), "result"]
         write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
-
-
-def _resized_alpha(alpha: Any, size: tuple[int, ...]) -> np.ndarray:
-    from jnst.images.resizing import resize, to_unit
-
-    planes = np.repeat(to_unit(alpha[..., None]), 3, axis=2)
-    return np.clip(resize(planes, size[0], size[1], "pillow-bilinear")[..., 0], 0, 1)

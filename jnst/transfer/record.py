@@ -13,6 +13,7 @@ import numpy as np
 
 from jnst.config import Config, check_seed, from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
+from jnst.files import NamedFile
 from jnst.images.writing import Bits
 from jnst.runtime import versions
 from jnst.transfer.driver import Result
@@ -27,20 +28,21 @@ _MOST_STYLES = 1000
 class Job:
     """One picture to make: which files, with what, and what to write beside the result."""
 
-    content: Path
-    styles: tuple[Path, ...]
+    content: Path | NamedFile
+    styles: tuple[Path | NamedFile, ...]
     output: Path
     config: Config
     seed: int = 0
     style_weights: tuple[float, ...] | None = None
     weights_source: str = ""
-    initial: Path | None = None
+    initial: Path | NamedFile | None = None
     overwrite: bool = False
     plot: bool = False
     sheet: bool = False
     bits: Bits = 8
     quality: int = 95
     allow_large: bool = False
+    allow_damaged: bool = False
     notices: tuple[str, ...] = field(default=(), compare=False)
     choose_tile: bool = False
     memory: int | None = None
@@ -188,6 +190,6 @@ def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
     return {name: [value if np.isfinite(value) else None for value in values] for name, values in trace.items()}
 
 
-def describe_file(path: Path) -> dict[str, str]:
-    """Path and SHA-256 of an input."""
-    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+def describe_file(path: Path | NamedFile) -> dict[str, str]:
+    """Path and SHA-256 of an input; of one that is kept elsewhere its name."""
+    return {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}

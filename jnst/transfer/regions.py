@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import ConfigError, quote
+from jnst.images.inputs import as_list
 from jnst.images.masks import Mask, as_mask, fit_mask, same_aspect
 from jnst.loss.guidance import Guidance
 
@@ -141,7 +142,7 @@ def choose_styles(style: Any, regions: Sequence[Region] | None, style_weights: A
         ConfigError: for both, or weights to blend the styles of regions with.
     """
     if regions is None:
-        return list(style) if isinstance(style, list | tuple) else [style]
+        return as_list(style)
     if style is not None:
         raise ConfigError(
             "there are both a style and regions, which have a style each; give None in place of the style"

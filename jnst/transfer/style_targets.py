@@ -20,9 +20,9 @@ from jnst.arrays import Gram, Params
 from jnst.config import Config, compile_key, to_dict
 from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
+from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
-from jnst.images.validate import validate_image
 from jnst.loss.builtin import TERMS
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import style_grams
@@ -159,7 +159,8 @@ def prepare_style(
 
     Args:
         params: from `prepare_params`.
-        styles: height × width × 3, RGB, uint8, uint16 or floating point in [0, 1]; or a list of them.
+        styles: height × width × 3, RGB, uint8, uint16 or floating point in [0, 1]; or another form of a picture that
+            `jnst.stylize` takes; or a list of them.
         config: network, layers, sizes and scales. The style must not depend on the content's size.
         style_weights: one per style where there are several.
         weights_sha256: remembered, to recognise a run with other weights.
@@ -180,9 +181,7 @@ def prepare_style(
             f"colors {config.run.colors} prepares the style for each content image, so it cannot be prepared "
             "beforehand; set colors to style or content"
         )
-    several = list(styles) if isinstance(styles, list | tuple) else [styles]
-    for style in several:
-        validate_image(style, "style")
+    several = as_styles(styles, color_profile=config.color_profile)
     pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
     by_scale = []
     for power in range(config.run.scales):

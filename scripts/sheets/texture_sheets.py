@@ -27,7 +27,7 @@ def painting(name: str) -> np.ndarray:
 
 def save(name: str, sheet: np.ndarray) -> None:
     """Writes a sheet as JPEG, small enough to be read over a slow line."""
-    Image.fromarray(sheet).save(OUTPUT / name, quality=82)
+    Image.fromarray(sheet).save(OUTPUT / name, quality=76)
     print(f"{name}: {(OUTPUT / name).stat().st_size} bytes")
 
 
@@ -62,7 +62,7 @@ def layers() -> None:
 def film() -> None:
     """The way from one painting into the style of the other."""
     params, config = jnst.load_preset("default", size=200, steps=60)
-    animation = jnst.Animation(seconds=1.5, size=112)
+    animation = jnst.Animation(seconds=1.4, size=108)
     jnst.stylize(params, painting("woodcut_hills"), painting("night_road"), config, animate=animation)
     animation.write(OUTPUT / "film.webp", overwrite=True)
     print(f"film.webp: {(OUTPUT / 'film.webp').stat().st_size} bytes")

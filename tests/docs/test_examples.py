@@ -8,6 +8,7 @@ why.
 """
 
 import argparse
+import contextlib
 import functools
 import importlib
 import itertools
@@ -156,7 +157,17 @@ def _resolves(preset: str, network: str | None, weights: str) -> None:
 
 
 def _run_jnst(words: list[str], tiny_weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of a command, run small or only parsed."""
+    """The exit code of a command with its `< FILE` and `> FILE`, run small or only parsed."""
+    with contextlib.ExitStack() as opened, monkeypatch.context() as patch:
+        for sign, stream, mode in (("<", "stdin", "r"), (">", "stdout", "w")):
+            if sign in words:
+                place = words.index(sign)
+                patch.setattr(sys, stream, opened.enter_context(open(words[place + 1], mode)))
+                words = [*words[:place], *words[place + 2 :]]
+        return _run_words(words, tiny_weights, monkeypatch)
+
+
+def _run_words(words: list[str], tiny_weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> int:
     if words[0] in PAINTING and _value(words, "--weights") != "FILE":
         preset, network = _value(words, "--preset") or "default", _value(words, "--network") or None
         _resolves(preset, network, _value(words, "--weights") or "auto")

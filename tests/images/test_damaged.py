@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageDraw
 
 from jnst.errors import ImageError
@@ -124,6 +125,61 @@ def test_grey_of_sixteen_bits_honours_its_profile(tmp_path):
             assert "colour profile ignored (it is for Lab" in found.notes[0]
             assert "colour profile ignored (it is for Lab" in expected.notes[0]
             assert found.pixels.dtype == np.uint16
+
+
+@pytest.mark.parametrize("name", ["grey.png", "alpha.png", "grey.tif", "big-endian.tif", "packed.tif"])
+def test_every_kind_of_deep_grey_honours_its_profile(name, tmp_path):
+    """A grey profile of gamma one: a level of a half is much lighter in sRGB."""
+    levels = np.tile(np.linspace(0, 65_535, 17).astype(np.uint16), (13, 1))
+    profile = linear_grey_profile()
+    path = tmp_path / name
+    if name.endswith(".png"):
+        samples = np.stack([levels, np.full_like(levels, 65_535)], axis=-1) if name == "alpha.png" else levels
+        path.write_bytes(deep_png(samples, profile))
+    else:
+        order, compression = ">" if name == "big-endian.tif" else "<", "zlib" if name == "packed.tif" else None
+        tifffile.imwrite(
+            path, levels, photometric="minisblack", byteorder=order, compression=compression, iccprofile=profile
+        )
+    picture = read_image(path)
+    linear = levels / 65_535
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(
+        picture.pixels / np.iinfo(picture.pixels.dtype).max, expected[..., None] * np.ones(3), atol=0.012
+    )
+    assert not any("ignored" in note for note in picture.notes)
+    ignored = read_image(path, color_profile="ignore")
+    np.testing.assert_array_equal(ignored.pixels, np.repeat(levels[..., None], 3, axis=2))
+    assert "as the setting color_profile asks" in " ".join(ignored.notes)
+
+
+def linear_grey_profile():
+    """A grey profile whose curve is the identity, written by hand (ICC.1:2010: header, table of tags, three tags)."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">iii", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
+    curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
+    text = b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + bytes(79)
+    tags, start, table, body = [(b"wtpt", white), (b"kTRC", curve), (b"desc", text)], 128 + 4 + 36, b"", b""
+    for name, content in tags:
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    size = start + len(body)
+    header = struct.pack(">I", size) + bytes(4) + b"\x02\x10\0\0" + b"mntrGRAYXYZ " + bytes(12) + b"acsp"
+    header += bytes(28) + struct.pack(">iii", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249))) + bytes(48)
+    return header + struct.pack(">I", len(tags)) + table + body
+
+
+def deep_png(samples, profile):
+    """A PNG of 16 bits: grey, or grey and alpha where the samples have two channels."""
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, 4 if samples.ndim == 3 else 0, 0, 0, 0)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    parts = (
+        (b"IHDR", header),
+        (b"iCCP", b"linear\0\0" + zlib.compress(profile)),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    )
+    return PNG[:8] + b"".join(chunk(*part) for part in parts)
 
 
 def write_fax(path, compression, options):

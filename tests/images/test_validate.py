@@ -8,6 +8,7 @@ import pytest
 from small import shallow, small_params
 
 import jnst
+from jnst.images.inputs import as_picture
 from jnst.images.validate import validate_image
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
@@ -29,7 +30,7 @@ WRONG = {
     "empty": (GOOD[:0], "expected height × width × 3"),
     "whole numbers": ((255 * GOOD).astype(np.int32), "holds int32; expected uint8, uint16 or floating point"),
     "truth values": (GOOD > 0.5, "holds bool"),
-    "a path": ("photo.jpg", "is a path or text, not an array; read the file with jnst.read_image"),
+    "a path": ("nowhere.jpg", r"cannot be used: there is no picture at nowhere\.jpg"),
 }
 
 
@@ -52,7 +53,7 @@ def test_one_run_and_many_give_the_same_message(name: str) -> None:
         assert one == many
         assert one.startswith(f"the {kind} image ")
     with pytest.raises(jnst.ImageError, match=pattern):
-        validate_image(wrong, "content")
+        as_picture(wrong, "content")
 
 
 @pytest.mark.parametrize("wrong", [255 * GOOD, GOOD[..., 0], np.nan * GOOD], ids=["0 to 255", "grey", "NaN"])

@@ -277,7 +277,6 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path):
     [
         (b"", r"is empty \(0 bytes\)"),
         (b"just some text", "is not a picture jnst can read; it reads PNG, JPEG"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC must be converted first"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
         (png(8, 2, b""), "is damaged or cut off"),
     ],
@@ -407,7 +406,7 @@ def test_numbers_that_are_no_picture_are_refused():
 METADATA = {"config": {"preset": "gordic", "steps": 3}, "title": "naïve 日本", "loss": 0.25}
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jpeg", "a.webp", "a.tif", "a.tiff"])
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jpeg", "a.webp", "a.avif", "a.tif", "a.tiff"])
 def test_written_pictures_come_back_with_profile_and_metadata(tmp_path, name):
     path = tmp_path / name
     write_image(path, make_picture() / np.float32(255), metadata=METADATA)
@@ -464,6 +463,34 @@ def test_alpha_is_written_where_the_format_can(tmp_path, name):
     picture = read_image(tmp_path / name)
     np.testing.assert_array_equal(picture.alpha, alpha)
     np.testing.assert_array_equal(picture.pixels, make_picture())
+
+
+def test_avif_keeps_alpha_and_ends_where_it_can_be_read_again(tmp_path):
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    alpha[:8] = 255
+    write_image(tmp_path / "a.avif", make_picture(), alpha=alpha, quality=100)
+    picture = read_image(tmp_path / "a.avif")
+    np.testing.assert_array_equal(picture.alpha, alpha)
+    np.testing.assert_allclose(picture.pixels[:8].astype(int), make_picture()[:8], atol=3)
+    long = np.zeros((16, 32_768, 3), np.uint8)
+    write_image(tmp_path / "long.avif", long)
+    assert read_image(tmp_path / "long.avif").pixels.shape == long.shape
+
+
+def test_avif_without_its_encoder_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("jnst.images.encoding.features.check", lambda name: False)
+    with pytest.raises(ImageError, match=r"AVIF needs Pillow 11\.3 or later: pip install -U pillow"):
+        check_writable(tmp_path / "a.avif")
+
+
+def test_other_forms_of_pictures_are_written_with_their_alpha(tmp_path):
+    rgba = make_picture(channels=4)
+    write_image(tmp_path / "a.png", Image.fromarray(rgba))
+    picture = read_image(tmp_path / "a.png")
+    write_image(tmp_path / "b.png", picture)
+    for again in (picture, read_image(tmp_path / "b.png")):
+        np.testing.assert_array_equal(again.pixels, rgba[..., :3])
+        np.testing.assert_array_equal(again.alpha, rgba[..., 3])
 
 
 def test_metadata_too_long_for_the_format_is_left_out(tmp_path):
@@ -530,7 +557,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, failure):
     ("name", "options", "message"),
     [
         ("a.pgn", {}, "unknown picture format '.pgn'; did you mean '.png'"),
-        ("a.docx", {}, "known are: .png, .jpg, .jpeg, .webp, .tif, .tiff"),
+        ("a.docx", {}, "known are: .png, .jpg, .jpeg, .webp, .tif, .tiff, .avif"),
         ("noun", {}, "cannot tell the format of .*noun by its suffix: known are"),
         ("missing/a.png", {}, "missing does not exist; make it first"),
         ("file.txt/a.png", {}, r"file\.txt is not a folder"),
@@ -538,6 +565,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, failure):
         ("old.png", {}, "exists already"),
         ("a.jpg", {"bits": 16}, "JPEG holds 8 bits per channel; 16 need .png or .tiff"),
         ("a.webp", {"size": (100, 20_000)}, "WEBP ends at 16383 pixels a side"),
+        ("a.avif", {"size": (100, 40_000)}, "AVIF ends at 32768 pixels a side"),
+        ("a.avif", {"bits": 16}, "AVIF holds 8 bits per channel; 16 need .png or .tiff"),
     ],
 )
 def test_outputs_that_cannot_be_written_are_found_beforehand(tmp_path, name, options, message):

@@ -1,0 +1,99 @@
+"""Pictures as people have them, each turned into a `Picture`: a path, Pillow's image, a `Picture`, or an array.
+
+What comes out of a path and of Pillow's image of the same file is the same. An array is taken as sRGB.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from jnst.config import ColorProfile
+from jnst.errors import ConfigError, ImageError
+from jnst.images.deep import read_orientation
+from jnst.images.opening import decoding
+from jnst.images.reading import Picture, finish_picture, read_image
+from jnst.images.samples import decode_samples
+from jnst.images.transparency import fill_hidden
+from jnst.images.validate import validate_image
+
+# What a picture may be besides an array.
+PictureForm: TypeAlias = str | os.PathLike[str] | Image.Image | Picture
+
+
+def as_picture(image: Any, kind: str = "content", *, color_profile: ColorProfile = "apply") -> Picture:
+    """Any picture as a `Picture`; arrays, of NumPy, JAX or another library, are not copied.
+
+    Args:
+        image: a path (text or path-like), Pillow's image of any mode that `read_image` reads, what `read_image`
+            returned, or an array: height × width × 3, RGB, uint8, uint16, or floating point in [0, 1].
+        kind: what the picture is to the caller, such as "content"; for messages.
+        color_profile: whether the profile in a file, or in Pillow's image, is applied. An array has none.
+
+    Raises:
+        ImageError: it is none of these, or cannot be read; the message says of which picture.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, str | os.PathLike):
+        try:
+            return read_image(image, color_profile=color_profile)
+        except ImageError as error:
+            raise ImageError(f"the {kind} image cannot be used: {error}{_advice(image)}") from error
+    if isinstance(image, Image.Image):
+        return _from_pillow(image, kind, color_profile)
+    validate_image(image, kind)
+    return Picture(image if hasattr(image, "shape") else np.asarray(image), None, "array", ())
+
+
+def visible_pixels(picture: Picture, kind: str = "content") -> Any:
+    """The picture's pixels with what is hidden filled from what is visible (`fill_hidden`).
+
+    Raises:
+        ImageError: every pixel is transparent.
+    """
+    if picture.alpha is None:
+        return picture.pixels
+    try:
+        return fill_hidden(picture.pixels, picture.alpha)
+    except ImageError as error:
+        raise ImageError(f"the {kind} image cannot be used: {error}") from error
+
+
+def as_pixels(image: Any, kind: str = "content", *, color_profile: ColorProfile = "apply") -> Any:
+    """`visible_pixels` of `as_picture`: what a run is given."""
+    return visible_pixels(as_picture(image, kind, color_profile=color_profile), kind)
+
+
+def as_list(images: Any) -> list[Any]:
+    """One picture, or each of a list or tuple of them; a `Picture`, which is a tuple, is one."""
+    return list(images) if isinstance(images, list | tuple) and not isinstance(images, Picture) else [images]
+
+
+def as_styles(styles: Any, *, color_profile: ColorProfile = "apply") -> list[Any]:
+    """`as_pixels` of one style image or of each of several. Raises ConfigError where there is none."""
+    several: Sequence[Any] = as_list(styles)
+    if not several:
+        raise ConfigError("there are 0 styles; expected one or more style images")
+    return [as_pixels(style, "style", color_profile=color_profile) for style in several]
+
+
+def _from_pillow(image: Image.Image, kind: str, color_profile: ColorProfile) -> Picture:
+    name = f"the {kind} image"
+    if image.width * image.height == 0:
+        raise ImageError(f"{name} is {image.width} × {image.height} pixels; expected one or more each way")
+    with decoding(name, b""):
+        orientation = read_orientation(image)
+        image.load()
+        # Pillow turns TIFF files itself while loading, and then takes the tag away.
+        if isinstance(image, ImageFile.ImageFile) and image.format == "TIFF":
+            orientation = 1
+        return finish_picture(
+            decode_samples(name, image, b"", color_profile), orientation, image.format or "Pillow's image", ()
+        )
+
+
+def _advice(image: Any) -> str:
+    return "; a URL is read by `jnst stylize` and `jnst batch` alone" if "://" in str(image) else ""
