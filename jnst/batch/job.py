@@ -202,9 +202,8 @@ def find_state(
         if record.get("status") == "failed" and not job.retry_failed:
             return "failed", None
         if there and record.get("status") == "done" and record.get("key") == entry.key(sha256):
-            return (
-                "changed" if comparison.has_changed(record, entry.content, entry.styles, entry.masks) else "done"
-            ), None
+            changed = comparison.has_changed(record, entry.content, entry.styles, entry.masks)
+            return "changed" if changed else "done", None
         if there and (recovered := recover(entry, output, sha256)) is not None:
             changed = comparison.has_changed(recovered, entry.content, entry.styles, entry.masks)
             return ("changed", None) if changed else ("done", recovered)
