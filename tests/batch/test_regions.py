@@ -11,6 +11,7 @@ from small import picture, shallow, small_params
 
 from jnst import Region
 from jnst.batch.api import stylize_batch
+from jnst.batch.manifest import read_records
 from jnst.batch.pairs import Reading, Rows, read_pairs
 from jnst.batch.worklist import Entry
 from jnst.cli.flags import parse_named
@@ -149,7 +150,7 @@ def test_a_folder_job_paints_with_masks(tmp_path: Path, monkeypatch):
     original = np.asarray(Image.open("c.png"))
     np.testing.assert_array_equal(painted[:, 40:], original[:, 40:])
     assert np.abs(painted[:, :40].astype(int) - original[:, :40]).mean() > 1
-    told = [json.loads(line) for line in Path("out/manifest.jsonl").read_text().splitlines()]
+    told = list(read_records("out"))
     assert [line["regions"]["keep"] for line in told if line.get("status") == "done"] == [
         str(tmp_path / "k.png")
     ] or True

@@ -91,7 +91,7 @@ REFUSED = [
     (["a.png", "b.png", "--mask", "half.png"], "masks: 1, styles: 2; expected one for each style"),
     (["a.png", "--mask", "half.png", "--mask", "rest"], "masks: 2, styles: 1"),
     (["a.png", "--mask", "part.png"], "part.png) is 24 × 24 pixels and the content image 32 × 24"),
-    (["a.png", "--mask", "map.png"], "the mask has colours (#000000, #ff0000, #0000ff)"),
+    (["a.png", "--mask", "map.png"], "the mask has colours (#ff0000, #0000ff, #000000)"),
     (["a.png", "--mask", "map.png:green"], "no pixel of colour 'green'; its colours are"),
     (["a.png", "--mask", "map.png:greenish"], "'greenish' is no colour"),
     (["a.png", "--mask", "lost.png"], "there is no picture at lost.png"),
