@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from jnst.config import Architecture
-from jnst.errors import WeightsError, describe_unknown, quote
+from jnst.errors import WeightsError, describe_unknown, one_line
 from jnst.files import check_readable, disk_errors, exclusive
 from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights.download import Download, Patience, Progress, fetch, received
@@ -230,7 +230,7 @@ def _name_tensors(tensors: Mapping[str, StoredTensor]) -> tuple[_Found, WeightsL
     if indexed:
         positions = ", ".join(map(str, sorted(indexed)[:20]))
         raise WeightsError(f"not VGG16 or VGG19, or incomplete: it has convolutions at positions {positions}")
-    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {quote(list(tensors)[:5])}, …")
+    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {_name_some(tensors)}")
 
 
 def _add(found: dict, layer: object, part: str, tensor: StoredTensor) -> None:
@@ -270,7 +270,7 @@ def _name_keras(arrays: Mapping) -> _Found:
         names = list(convolutions(architecture))
         if len(names) == len(counted):
             return {name: counted[number] for name, number in zip(names, sorted(counted), strict=True)}
-    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {quote(list(arrays)[:5])}, …")
+    raise WeightsError(f"no layers of VGG16 or VGG19; it holds {_name_some(arrays)}")
 
 
 def _add_keras(found: dict, layer: object, array: object) -> None:
@@ -309,3 +309,8 @@ def _recognise(found: _Found) -> Architecture:
     if fitting:
         raise WeightsError(f"too few layers to tell VGG16 from VGG19: {', '.join(found)}")
     raise WeightsError(f"the first layers of neither VGG16 nor VGG19: {', '.join(sorted(found))}")
+
+
+def _name_some(arrays: Mapping[str, object]) -> str:
+    """The first names of what a file holds, in one line."""
+    return f"{one_line(', '.join(list(arrays)[:5]))[:200]}, …" if arrays else "no arrays"

@@ -24,9 +24,9 @@ from tile_exactness import compute_in_double, measure_drift, measure_exactness, 
 
 from jnst.config import Config, OptimizerConfig, compile_key
 from jnst.loss.halo_exchange import Band
-from jnst.loss.objective import compute_terms, evaluate, weigh
+from jnst.loss.objective import compute_terms, evaluate, gram_terms, weigh
 from jnst.loss.targets import make_targets
-from jnst.loss.tiled import _compare, _content_reader, _divide, evaluate_tiled
+from jnst.loss.tiled import _compare, _content_reader, evaluate_tiled
 from jnst.loss.tiling import cut_tiles
 from jnst.presets.recipes import PRESETS
 from jnst.presets.resolve import load_preset
@@ -84,15 +84,16 @@ def evaluate_scanned(params: Any, image: jax.Array, targets: Any, config: Config
         tiles = cut_tiles(image, config, size, Band())
         content_target = _content_reader(params, tiles, targets, config, Band())
 
+        def compare(index: Any) -> Any:
+            return _compare(params, *tiles.cut(index), content_target(index), None, tiles, targets, config)
+
         @jax.checkpoint
         def add(sums: Any, index: jax.Array) -> tuple[Any, None]:
-            found = _compare(params, *tiles.cut(index), content_target(index), tiles, targets, config)
-            return jax.tree.map(jnp.add, sums, found), None
+            return jax.tree.map(jnp.add, sums, compare(index)), None
 
-        zeros = {layer: jnp.zeros_like(gram) for layer, gram in targets.grams.items()}, {"content": jnp.float32(0)}
+        zeros = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), jax.eval_shape(compare, 0))
         (products, terms), _ = lax.scan(add, zeros, jnp.arange(tiles.number))
-        grams = _divide(products, size, config)
-        terms |= compute_terms("grams", grams, targets.grams, targets, config, size=size)
+        terms |= gram_terms(products, targets, config, size=size)
         terms |= compute_terms("image", image, targets.own, targets, config, size=size)
         return weigh(terms, targets.weights)
 

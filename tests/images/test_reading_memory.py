@@ -320,7 +320,7 @@ def test_the_first_frame_of_an_animated_webp_is_what_pillow_makes_of_it(where, m
     found = read_bytes(tmp_path, bytes(data))
     assert found.pixels.shape == (24 + where[1], 30 + where[0], 3)
     assert found.notes == ("first of 2 frames",)
-    monkeypatch.setattr(webp, "_libwebp", lambda: None)
+    monkeypatch.setattr(webp, "libwebp", lambda: None)
     expected = read_bytes(tmp_path, bytes(data))
     np.testing.assert_array_equal(joined(found), joined(expected))
     data[24:27] = (20).to_bytes(3, "little")
