@@ -33,7 +33,7 @@ def run_jnst(arguments: argparse.Namespace, output: Path) -> list[float]:
     """Losses of jnst's evaluations."""
     record = output.with_suffix(".json")
     command = [sys.executable, "-m", "jnst", "stylize", arguments.content, arguments.style, "-o", str(output)]
-    command += ["--preset", "gordic-vgg16", "--weights", "vgg16-caffe", "--size", str(arguments.height)]
+    command += ["--preset", "gordic-vgg16", "--weights", "vgg16-caffe", "--height", str(arguments.height)]
     command += ["--steps", str(arguments.evaluations - 1), "--overwrite"]
     subprocess.run(command, check=True)
     return json.loads(record.read_text())["trace"]["total"]
