@@ -61,6 +61,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 make_app(studio, token=token, port=port),
+                log_config=None,  # its own would close the handlers of whoever logs in this process
                 log_level="error",
                 access_log=False,
                 server_header=False,
