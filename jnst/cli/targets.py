@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings = read_settings(arguments)
-    output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    output = Path(arguments.output or f"{Path(arguments.styles[0]).stem}.h5")
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.cli.inputs import parse_blend

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from jnst.errors import ImageError
+from jnst.files import check_regular
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
 # How files of each format begin; formats whose beginning is two letters of text are left out.
@@ -33,6 +34,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")
+        check_regular(path)
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ImageError(f"there is no picture at {path}") from error
