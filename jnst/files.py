@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -83,6 +84,17 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         temporary.unlink()
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_regular(path: str | os.PathLike[str], *, pipes: bool = False) -> None:
+    """Raises ImageError for a device, which need not end, and unless `pipes` for a pipe, which is read only once."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # whoever reads it says why it cannot be read
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise ImageError(f"{path} is {kind}, not a file; save what comes out of it to a file first")
 
 
 def check_keeps_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:

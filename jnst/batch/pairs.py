@@ -69,7 +69,7 @@ def read_pairs(path: str, reading: Reading) -> Rows:
         ConfigError: the file is no such list, or none of its rows is right; or two rows would become one file.
     """
     try:
-        text = remote.read_bytes(path).decode("utf-8-sig")
+        text = remote.read_bytes(path, pipes=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
     except ImageError as error:

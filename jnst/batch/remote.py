@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ConfigError, ImageError
-from jnst.files import write_atomically
+from jnst.files import check_regular, write_atomically
 from jnst.images.opening import read_bytes as read_local
 from jnst.images.reading import Picture, read_picture_bytes
 from jnst.images.writing import read_metadata, write_image
@@ -89,9 +89,10 @@ def exists(path: str) -> bool:
         return bool(filesystem.exists(inner))
 
 
-def read_bytes(path: str) -> bytes:
-    """Raises ImageError where the file cannot be read."""
+def read_bytes(path: str, *, pipes: bool = False) -> bytes:
+    """Raises ImageError where the file cannot be read, or is a pipe unless `pipes`."""
     if not is_remote(path):
+        check_regular(path, pipes=pipes)
         try:
             return Path(path).read_bytes()
         except OSError as error:

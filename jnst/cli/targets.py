@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings = read_settings(arguments)
-    output = Path(arguments.output or Path(arguments.styles[0]).with_suffix(".h5").name)
+    output = Path(arguments.output or f"{Path(arguments.styles[0]).stem}.h5")
     with open_printer(quiet=arguments.quiet) as printer:
         said = _prepare(arguments, settings, output, printer)
     if not arguments.quiet:

@@ -116,7 +116,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from jnst.weights.convert import convert_weights
 
     source = Path(arguments.file)
-    output = Path(arguments.output) if arguments.output else source.with_name(f"{source.stem}-jnst.h5")
+    output = Path(arguments.output) if arguments.output else source.parent / f"{source.stem}-jnst.h5"
     if output.exists() and not arguments.overwrite:
         raise WeightsError(f"{output} exists already; choose another name or say --overwrite")
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from jnst.errors import ImageError
+from jnst.files import check_regular
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
 # What Apple's cameras write, read by the extra jnst[heic]; the brands are those of ISO/IEC 23008-12, annex B.
@@ -42,6 +43,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")
+        check_regular(path)
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ImageError(f"there is no picture at {path}") from error

@@ -65,7 +65,7 @@ class _TooLarge(Exception):
 async def _read_body(request: Request, limit: int) -> bytes:
     """The body, refused by its announced length before a byte of it is read, and else while it comes."""
     announced = request.headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced) > limit:
+    if not announced.isdecimal() or len(announced) > 18 or int(announced) > limit:
         raise _TooLarge
     parts, size = [], 0
     async for part in request.stream():
@@ -84,6 +84,8 @@ async def _read_json(request: Request) -> dict[str, Any]:
         raise JnstError(f"the request is above {_MAX_JSON} bytes") from None
     except (ValueError, RecursionError):
         raise JnstError("the request is not JSON") from None
+    except ClientDisconnect:
+        raise JnstError("the request is cut off") from None
     if not isinstance(data, dict):
         raise JnstError("the request is not a JSON object")
     return data

@@ -1,5 +1,6 @@
 """Paintings as files: PNG with the record inside, to be downloaded or kept in a folder."""
 
+import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -103,12 +104,15 @@ class Kept:
         raise ImageError(f"{self.folder} holds a thousand pictures called {name}; move some away")
 
     def names(self) -> list[str]:
-        """The PNG pictures there, the newest first."""
-        try:
-            paths = sorted(self.folder.glob("*.png"), key=lambda path: path.stat().st_mtime, reverse=True)
-        except OSError:
-            return []
-        return [path.name for path in paths[:SHOWN]]
+        """The PNG pictures there, the newest first. What is no file, or has a name that is no text, is left out."""
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self.folder.glob("*.png"):
+                with contextlib.suppress(OSError, UnicodeEncodeError):
+                    path.name.encode()
+                    if path.is_file():
+                        found.append((path.stat().st_mtime, path.name))
+        return [name for _, name in sorted(found, reverse=True)[:SHOWN]]
 
     def find(self, name: str) -> Path:
         """Raises ImageError unless that is the name of one of the pictures."""

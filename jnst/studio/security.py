@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jnst.errors import quote
 
 # The page loads nothing from elsewhere, runs no inline script, and is shown in no other page.
+_LONGEST_PATH = 1000  # letters of an address before its question mark; the longest name of a file has 255
 HEADERS: Mapping[str, str] = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -60,6 +61,8 @@ class Guard:
 
     def _refusal(self, request: Request) -> str:
         """Why the request is refused, or nothing."""
+        if len(request.url.path) > _LONGEST_PATH:
+            return "the address is too long"
         host = request.headers.get("host", "")
         if host not in self._hosts:
             return f"the Host {quote(host)} is not this studio; use the link that `jnst studio` printed"

@@ -18,7 +18,7 @@ from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
 from jnst.images.transparency import lay_on_white
-from jnst.images.writing import check_writable, write_image
+from jnst.images.writing import check_format, check_writable, write_image
 from jnst.runtime import Interruptions
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
@@ -44,6 +44,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
         ImageError: for a file that could not be written, with the reason.
         JnstError: curves are asked for, and matplotlib is not installed.
     """
+    check_format(job.output, job.bits)
     _check_inputs_stay(job)
     if job.plot:
         check_matplotlib()

@@ -13,7 +13,7 @@ import numpy as np
 
 from jnst.config import Config, check_seed, from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
-from jnst.files import NamedFile
+from jnst.files import NamedFile, check_regular
 from jnst.images.writing import Bits
 from jnst.runtime import versions
 from jnst.transfer.driver import Result
@@ -69,6 +69,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     from jnst.images.writing import read_metadata
 
+    check_regular(path)
     if path.suffix.lower() == ".json":
         try:
             record = json.loads(path.read_text(encoding="utf-8"))

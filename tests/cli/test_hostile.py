@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +101,63 @@ def test_stylize_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], word
 )
 def test_batch_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert message in refusal(capsys, "batch", *words, "--style", "style.png", "-o", "out", "--weights", "narrow.h5")
+
+
+ODD = ["", ".", "..", "/", "//", "a/..", "pipe", "/dev/zero", "/dev/full", "socket", "loop", "dangling", "~nobody/x"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_file_is_refused_in_one_line_wherever_a_file_belongs(
+    odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders, roots, pipes that nobody writes to, devices without an end: neither a hang nor an internal error."""
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    os.symlink("nowhere/x.png", "dangling")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    Path("list.csv").write_text(f"content,style\n{odd},style.png\n")
+    Path("styles.csv").write_text(f"content,style\nin/a.png,{odd}\n")
+
+    def late(*_: object) -> None:
+        pytest.fail("it hangs")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(600)
+    try:
+        for words in (
+            ["stylize", odd, "style.png", "-o", "o.png", *SHALLOW],
+            ["stylize", "in/a.png", odd, "-o", "o.png", *SHALLOW],
+            ["stylize", "in/a.png", "style.png", "-o", "o.png", *SHALLOW[:-4], "--init", odd],
+            ["stylize", "--config", odd, "-o", "o.png"],
+            ["plan", odd, "--weights", "narrow.h5"],
+            ["targets", odd, "--weights", "narrow.h5"],
+            ["weights", "verify", odd],
+            ["weights", "info", odd],
+            ["weights", "convert", odd],
+            ["batch", "--pairs", "list.csv", "-o", "out", "--dry-run", *SHALLOW],
+            ["batch", "--pairs", "styles.csv", "-o", "out", "--dry-run", *SHALLOW],
+            # Nothing at all stands for the default; a folder is one of pictures; a list can come through a pipe.
+            *([["stylize", "in/a.png", "style.png", "-o", odd, *SHALLOW]] if odd else []),
+            *([["stylize", "in/a.png", "style.png", "-o", "o.png", "--weights", odd]] if odd else []),
+            *([["targets", "style.png", "-o", odd, "--weights", "narrow.h5"]] if odd else []),
+            *([["batch", "in/a.png", "--style", odd, "-o", "out", *SHALLOW]] if not os.path.isdir(odd) else []),
+            *([["batch", "--pairs", odd, "-o", "out", *SHALLOW]] if odd not in ("", "pipe") else []),
+        ):
+            try:
+                code = main(words)
+            except SystemExit as leave:
+                code = leave.code
+            said = capsys.readouterr().err
+            assert code in (0, 1, 2), (words, said)
+            assert "internal error" not in said, (words, said)
+            if "--dry-run" not in words:
+                assert code == 2, (words, said)
+                assert said.splitlines()[-1].startswith("jnst: error: "), (words, said)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 @pytest.mark.usefixtures("folder")

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import random
 import socket
 import threading
 import time
@@ -11,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import uvicorn
+from hostile import VALUES, dumps
 from studio_material import jpeg, painting, small_run, small_studio, wait, wait_for
 
 from jnst.errors import JnstError
@@ -297,3 +300,77 @@ def test_the_state_is_plain_json_even_where_a_loss_is_not_finite(tmp_path):
     started = time.monotonic()
     studio.close()  # twice is fine
     assert time.monotonic() - started < 5
+
+
+def test_no_request_ends_in_an_error_of_the_server(studio, page):
+    """Seeded: wrong numbers, names, bodies and types on every route. The studio answers, and its state is the same."""
+    chance = random.Random(0)
+    numbers = ("0", "-1", "1", "9" * 400, "9" * 5000, "٣", "1e5", "%00", "..", "", "1.5", "x" * 900)
+    names = (
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "%ff.png",
+        "a" * 5000,
+        "..",
+        "index.html",
+        "%F0%9F%98%80.png",
+        "%0d%0aSet-X:1",
+    )
+    values = [value for value in VALUES if not isinstance(value, int) or abs(value) < 10**4000]
+    fields = (
+        "content",
+        "styles",
+        "size",
+        "steps",
+        "strength",
+        "blend",
+        "step",
+        "seed",
+        "colors",
+        "preset",
+        "__class__",
+    )
+    before = studio.state()["draft"]
+    for _ in range(300):
+        number, name = chance.choice(numbers), chance.choice(names)
+        gets = (
+            f"/paintings/{number}/{chance.choice(('picture', 'download', 'curves', 'moments/' + number, 'knobs'))}",
+            f"/kept/{name}",
+            f"/kept/{name}/thumbnail",
+            f"/pictures/{name}",
+            f"/static/{name}",
+        )
+        body = {chance.choice(fields): chance.choice(values) for _ in range(chance.randint(0, 3))}
+        sent = chance.choice((dumps(body), dumps(chance.choice(values)), "{", "[" * 5000, "\xff\x00", ""))
+        posts = (
+            f"/paintings/{number}/{chance.choice(('pause', 'stop', 'keep', 'undo', 'double', 'knobs', 'nothing'))}",
+            "/draft",
+            f"/pictures?name={name}&role={chance.choice(('content', 'style', '', name))}",
+        )
+        if chance.random() < 0.5:
+            answer = page.get(quote(chance.choice(gets), safe="/%"))
+        else:
+            answer = page.post(
+                quote(chance.choice(posts), safe="/%?&="), sent.encode("utf-8", "surrogatepass")[:100_000]
+            )
+        assert answer.status < 500, (answer.status, answer.text[:300])
+        assert len(answer.body) < 100_000
+    assert page.get("/state").status == 200
+    assert studio.state()["draft"].keys() == before.keys()
+    assert studio.state()["paintings"] == []
+
+
+def test_the_folder_of_kept_pictures_may_hold_anything(studio, page, tmp_path):
+    """Folders, pipes, dangling links and names that are no text, all called .png."""
+    kept = tmp_path / "kept"
+    kept.mkdir(exist_ok=True)
+    (kept / "folder.png").mkdir()
+    (kept / "good.png").write_bytes(jpeg("shapes"))
+    os.mkfifo(kept / "pipe.png")
+    os.symlink("nowhere", kept / "dangling.png")
+    (kept / os.fsdecode(b"\xff.png")).write_bytes(b"x")
+    (kept / "text.png").write_bytes(b"no picture")
+    assert set(page.get("/state").json()["kept"]) == {"good.png", "text.png"}
+    assert page.get("/kept/good.png/thumbnail").status == 200
+    for name in ("folder.png", "pipe.png", "dangling.png", "text.png"):
+        assert page.get(f"/kept/{name}/thumbnail").status == 400
