@@ -95,7 +95,7 @@ CATALOGUE: dict[str, Entry] = {
             "pruned from Oxford's VGG16, bundled: about a third of its time a step",
             _OXFORD_LICENCE,
             bundled="vgg16-small.h5",
-            bundled_sha256="e3ce255c3e87d75f42b381ad02c876ffe851c40c171df3c1ad6afd8c1e17fc94",
+            bundled_sha256="6a797d80b963e0481efca9dc38f7a06d9258fc5cda5b953f5f98cffa7d3cb6b2",
         ),
     )
 }

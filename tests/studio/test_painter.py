@@ -141,8 +141,8 @@ def test_an_enlarged_picture_is_painted_as_a_finer_scale():
         ({"blend": [1]}, "blend has 1 weights; expected 2"),
         ({"blend": [0, 0]}, "not all zero"),
         ({"blend": [1, "x"]}, "expected a number per painting"),
-        ({"colors": "red"}, "unknown colors 'red'"),
-        ({"colors": None}, "unknown colors 'None'"),
+        ({"colors": "red"}, "unknown colors of the studio 'red'"),
+        ({"colors": None}, "unknown colors of the studio 'None'"),
     ],
 )
 def test_knobs_refuse(changes, message):
