@@ -1,5 +1,6 @@
 """Standard input, standard output and URLs: a run reads and writes files of a temporary folder in their place."""
 
+import functools
 import hashlib
 import os
 import re
@@ -59,13 +60,18 @@ class Streams:
             raise ConfigError("standard output is a terminal; expected `-o - > OUT.png`, a pipe, or `-o OUT.png`")
         if output == STREAM and getattr(sys.stdout, "name", "") == os.devnull:
             raise ConfigError("standard output is closed; expected `-o - > OUT.png`, a pipe, or `-o OUT.png`")
-        self._folder = tempfile.TemporaryDirectory(prefix="jnst-", ignore_cleanup_errors=True)
 
     def __enter__(self) -> "Streams":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        if "_folder" in self.__dict__:
+            self._folder.cleanup()
+
+    @functools.cached_property
+    def _folder(self) -> "tempfile.TemporaryDirectory[str]":
+        """Made when it is needed: what is read and written here does without."""
+        return tempfile.TemporaryDirectory(prefix="jnst-", ignore_cleanup_errors=True)
 
     @property
     def elsewhere(self) -> bool:
