@@ -169,8 +169,8 @@ def _word(mask: Any, name: str) -> str:
         return ""
     if mask not in WORDS:
         raise ConfigError(
-            f"the mask of {name} is the text {quote(mask)}; expected an array, {quote(ALL)} or {quote(REST)}; files are read "
-            "with jnst.read_image"
+            f"the mask of {name} is the text {quote(mask)}; expected an array, {quote(ALL)} or {quote(REST)}; files "
+            "are read with jnst.read_image"
         )
     return mask
 
