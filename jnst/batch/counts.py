@@ -18,7 +18,7 @@ class Interrupted(Exception):
 
 
 class Counts:
-    """Writes the lines of the book, and knows how far the job is."""
+    """Writes the lines of the manifest, and knows how far the job is."""
 
     def __init__(self, manifest: Manifest, printer: Silent, outlook: Outlook, *, total: int, finished: int) -> None:
         self.manifest, self.printer, self.outlook = manifest, printer, outlook

@@ -245,13 +245,15 @@ def _decode_grey(
     inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # Pillow turns only 8 bits round
     load_samples(image)
     size = image.height, image.width
-    collector = Collector(size, "L", transparent=False, profile=profile, color_profile=color_profile)
+    key = _key(image)
+    collector = Collector(size, "L", transparent=key is not None, profile=profile, color_profile=color_profile)
     for rows in bands(image):
         values = np.asarray(crop(image, rows))
         if values.min() < 0 or values.max() > 65_535:
             raise ImageError(f"{path} holds grey levels from {values.min()} to {values.max()}; expected 0 to 65535")
+        opacity = None if key is None else np.where(values == key, 0, 65_535).astype(np.uint16)
         values = values.astype(np.uint16)
-        collector.put((rows, slice(None)), (65_535 - values if inverted else values)[..., None])
+        collector.put((rows, slice(None)), (65_535 - values if inverted else values)[..., None], opacity)
     return collector.upright()
 
 

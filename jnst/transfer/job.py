@@ -14,10 +14,11 @@ import jax
 
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
+from jnst.images.inputs import visible_pixels
 from jnst.images.montage import montage
 from jnst.images.reading import Picture, read_image
 from jnst.images.resizing import fit_size
-from jnst.images.transparency import lay_on_white
+from jnst.images.transparency import fit_alpha, lay_on_white
 from jnst.images.writing import check_format, check_writable, write_image
 from jnst.runtime import Interruptions
 from jnst.transfer.animation import Animation
@@ -130,8 +131,9 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
 
         more: dict[str, Any] = {}
         if paint is not None:
-            pixels = None if initial is None else initial.pixels
+            pixels = None if initial is None else visible_pixels(initial, "initial")
             job, result, more = paint(job, pixels, lambda: bool(interruptions.signal), printer)
+            result = result._replace(alpha=fit_alpha(content.alpha, *result.image.shape[:2]))
         else:
             result = stylize(
                 prepare_params(weights.params, winograd=False if job.config.tile or job.split_rows else None),

@@ -79,15 +79,29 @@ def live(studio, job, listener=None, interrupted=lambda: False):
     return record
 
 
+def half_hidden(channels, path):
+    """A picture of noise, transparent in its left half where there are four channels."""
+    pixels = np.random.default_rng(channels).integers(0, 256, (40, 48, channels), np.uint8)
+    if channels == 4:
+        pixels[..., 3] = np.where(np.arange(48) < 24, 0, 255)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("initial", [False, True])
-def test_untouched_it_writes_the_bytes_that_stylize_writes(studio, job, tmp_path, initial):
+def test_untouched_it_writes_the_bytes_that_stylize_writes(studio, job, tmp_path, initial, alpha):
+    if alpha:
+        job = replace(job, content=half_hidden(4, tmp_path / "photo.png"))
     if initial:
-        Image.fromarray(np.arange(30 * 36 * 3, dtype=np.uint8).reshape(30, 36, 3)).save(tmp_path / "begin.png")
-        job = replace(job, initial=tmp_path / "begin.png")
+        job = replace(job, initial=half_hidden(3 + alpha, tmp_path / "begin.png"))
     plain = replace(job, output=tmp_path / "plain.png")
     expected, _ = run_job(plain, studio.run.weights, Silent())
     record = live(studio, job)
-    np.testing.assert_array_equal(read_image(job.output).pixels, read_image(plain.output).pixels)
+    ours, theirs = read_image(job.output), read_image(plain.output)
+    np.testing.assert_array_equal(ours.pixels, theirs.pixels)
+    assert (ours.alpha is not None) == alpha
+    np.testing.assert_array_equal(ours.alpha, theirs.alpha)
     changing = ("seconds", "written")
     assert {name: value for name, value in record.items() if name not in changing} == {
         name: value for name, value in expected.items() if name not in changing
