@@ -128,6 +128,16 @@ def test_deep_files_that_pillow_has_opened_come_with_its_eight_bits(tmp_path):
         np.testing.assert_array_equal(as_picture(image).pixels, PIXELS)
 
 
+def test_a_grey_level_that_stands_for_transparent_does_so_in_an_opened_file(tmp_path):
+    levels = np.arange(12 * 10, dtype=np.uint16).reshape(12, 10) * 500
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=int(levels[3, 4]))
+    with Image.open(tmp_path / "a.png") as image:
+        opened, read = as_picture(image), read_image(tmp_path / "a.png")
+    assert (np.flatnonzero(opened.alpha == 0) == [34]).all()
+    np.testing.assert_array_equal(opened.alpha, read.alpha)
+    np.testing.assert_array_equal(opened.pixels, read.pixels)
+
+
 @pytest.mark.parametrize(
     ("form", "message"),
     [
