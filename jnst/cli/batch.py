@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any, get_args
 
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, JnstError, one_line, quote
@@ -70,8 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.seed = check_seed(arguments.seed, "--seed")
     lanes = _batch_size(arguments.batch_size)
     actors = _actors(arguments.actors)
-    if not 1 <= arguments.quality <= 100:
-        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
+    check_file_flags(arguments)
     if settings.get("run.save_every"):
         raise ConfigError("--save-every writes the frames of a single picture; `jnst stylize` has it")
     if arguments.animate is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.film import add_film_flags, read_film
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method, check_seed
@@ -54,10 +54,7 @@ def read_run(arguments: argparse.Namespace) -> dict[str, Any]:
     settings, tile = read_settings(arguments), read_tile(arguments.tile)
     if tile is not None:
         settings["tile"] = tile
-    if not 1 <= arguments.quality <= 100:
-        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
-    if not 0 <= arguments.checkpoint_every < 1e6:
-        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+    check_file_flags(arguments)
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     check_seed(arguments.seed, "--seed")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.film import add_film_flags, read_film
-from jnst.cli.flags import add_config_flags, parse_whole, read_settings, take_keep_mask
+from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
@@ -89,10 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     tile = read_tile(arguments.tile)
     if tile is not None:
         settings["tile"] = tile
-    if not 1 <= arguments.quality <= 100:
-        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
-    if not 0 <= arguments.checkpoint_every < 1e6:
-        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+    check_file_flags(arguments)
     check_port(arguments.port)
     seed = None if arguments.seed is None else check_seed(arguments.seed, "--seed")
     initial = _initial_file(arguments.init)

@@ -1,17 +1,13 @@
 """One image over four devices that the CPU simulates, in a process of its own: the number is fixed at JAX's start."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import material
 import numpy as np
 import optax
 import pytest
+from devices import run_on_four_devices
 from small import shallow, small_params
 
 from jnst.config import Config
@@ -26,21 +22,7 @@ TILED = ["tiles, max pooling, content keep", "tiles, average pooling, content re
 
 @pytest.fixture(scope="module")
 def figures():
-    root = Path(__file__).parents[2]
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}",
-    }
-    done = subprocess.run(
-        [sys.executable, str(root / "tests" / "support" / "four_devices.py")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    return run_on_four_devices("four_devices.py")
 
 
 @pytest.mark.parametrize("case", CASES)
