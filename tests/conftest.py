@@ -57,6 +57,20 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     assert not left, f"tests left files in the repository: {', '.join(left)}"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_compiled_programs() -> Iterator[None]:
+    """Forgets the compiled programs before a process has as many mappings of memory as Linux grants it (65,530).
+
+    XLA maps every kernel of a program on its own; the next program after the last mapping is a crash.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 15_000:
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """As users run it: annotations are not checked, and our own messages are what they see."""

@@ -51,7 +51,7 @@ Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 
 
 def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Engine | None = None) -> Summary:
-    """Makes the pictures of this share that are not there yet, and writes book, pictures and contact sheet.
+    """Makes the pictures of this share that are not there yet, and writes manifest, pictures and contact sheet.
 
     Ctrl-C and SIGTERM give up the batch at hand; everything finished is kept.
 

@@ -1,6 +1,6 @@
-"""The book of a job: one line per picture, appended and flushed to the disk before the next one counts.
+"""The manifest of a job: one line per picture, appended and flushed to the disk before the next one counts.
 
-Each shard keeps a book of its own and reads those of all the others. Lines are JSON objects: `kind` "job" says with
+Each shard keeps a manifest of its own and reads those of all the others. Lines are JSON objects: `kind` "job" says with
 what settings a run began, `kind` "item" what became of a picture: `status` "done" or "failed", and why.
 """
 
@@ -26,7 +26,7 @@ _LINES_PER_PART = 256
 
 
 def manifest_name(share: Share) -> str:
-    """File name of a shard's book, in the output folder."""
+    """File name of a shard's manifest, in the output folder."""
     return f"{_PREFIX}.jsonl" if share.count == 1 else f"{_PREFIX}-{share.index + 1}-of-{share.count}.jsonl"
 
 

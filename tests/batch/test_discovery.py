@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "in/b.JFIF",
         "in/deep/c.jpe",
         "in/notes.txt",
-        "in/d.heic",
+        "in/d.psd",
         "in/plain",
         "in/.e.png",
         "in/out/f.png",

@@ -18,7 +18,7 @@ class Listener(Silent):
 
 
 def item(height: int, width: int, steps: int = 10) -> Any:
-    config = SimpleNamespace(run=SimpleNamespace(steps=steps))
+    config = SimpleNamespace(run=SimpleNamespace(steps=steps), network=SimpleNamespace(padding="zero"))
     return SimpleNamespace(group=(height, width), sizes=((height, width),), task=SimpleNamespace(config=config))
 
 

@@ -98,6 +98,23 @@ def watched(image: np.ndarray, style: np.ndarray) -> list[jnst.Result]:
     return [one, *jnst.stylize_batch(params, [image], style, config, callback=watch_many, mesh=jnst.image_mesh())]
 
 
+def regions_and_colors(image: np.ndarray, style: np.ndarray, map_: np.ndarray) -> jnst.Result:
+    """One style in a region, none elsewhere, and a film of it."""
+    params, config = jnst.load_preset("default")
+    matched = jnst.match_colors(style, image)
+    region = jnst.Region(jnst.color_mask(map_, "red"), matched, weight=0.5)
+    return jnst.stylize(params, image, None, config, regions=[region], animate=jnst.Animation("film.gif", seconds=4))
+
+
+def looked_into(style: np.ndarray) -> dict[str, dict[str, object]]:
+    """A texture, a picture from its feature maps, and what the network sees of one."""
+    params, config = jnst.load_preset("default")
+    made: jnst.Result = jnst.texture(params, style, config, size=(64, 64))
+    again: jnst.Result = jnst.reconstruct(params, made.image, config, layers=("relu3_1",))
+    seen: jnst.Inspection = jnst.inspect(params, again.image, config, layers=("relu1_1",))
+    return seen.statistics()
+
+
 def refused(name: str) -> str:
     """Every error of jnst's is a JnstError."""
     try:
