@@ -30,6 +30,7 @@ from jnst.transfer.loop import (
     turn,
 )
 from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
+from jnst.vgg.convolution import cast_kernels
 from jnst.vgg.valid_region import Extent
 
 
@@ -129,7 +130,7 @@ def _advance_block(
     config: Config,
 ) -> tuple[Lane, Trace]:
     """The loop over steps for the lanes of one device; it ends early when all of them have stopped."""
-    chosen = make_descent_optimizer(config, None)
+    chosen, params = make_descent_optimizer(config, None), cast_kernels(params, config.precision)
 
     def one(targets: Targets, lane: Lane) -> Lane:
         return _settle(lane, turn(params, targets, lane.state, config, chosen), rule)
