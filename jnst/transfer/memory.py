@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import jax
 
 from jnst.config import Config, LayerWeights
+from jnst.devices import default_platform
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
 from jnst.optim.kinds import optimizer_kind
+from jnst.transfer.chips import Chip
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
@@ -22,8 +24,8 @@ _FILL = 0.75
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}
 
 
-def kept_channels(config: Config) -> tuple[float, float]:
-    """Channels of all feature maps kept, and of the largest one, each per pixel of the image."""
+def kept_channels(config: Config, chip: Chip | None = None) -> tuple[float, float]:
+    """Channels of all feature maps kept, and of the largest one, each per pixel of the image, as they are stored."""
     network, layers = config.network, config.loss.layers
     channels, kept, largest, area = 3.0, 3.0, 3.0, 1.0
     table = network_channels(network)
@@ -32,16 +34,21 @@ def kept_channels(config: Config) -> tuple[float, float]:
             area /= 4
             kept += channels * area
         elif name in table:
-            channels = table[name]
+            channels = _stored(table[name], chip)
             kept += channels * area
             largest = max(largest, channels * area)
     return kept, largest
 
 
-def params_bytes(config: Config) -> int:
+def _stored(channels: int, chip: Chip | None) -> int:
+    """Channels of a map as they are stored: filled up to whole tiles of the chip."""
+    return channels if chip is None else -(-channels // chip.lanes) * chip.lanes
+
+
+def params_bytes(config: Config, chip: Chip | None = None) -> int:
     """Bytes of the network's parameters up to the deepest layer, flipped and transformed kernels included."""
     total, inputs, network = 0, 3, config.network
-    winograd = jax.default_backend() == "cpu" and not config.tile
+    winograd = chip is None and default_platform() == "cpu" and not config.tile
     table = network_channels(network)
     used = layer_names(network.architecture)[: deepest(config.loss.layers, network.architecture) + 1]
     for name in (name for name in used if name in table):
@@ -53,13 +60,18 @@ def params_bytes(config: Config) -> int:
     return total
 
 
+def usable_bytes(memory: int) -> int:
+    """What a run may use of that much free memory."""
+    return round(_FILL * memory)
+
+
 def available_bytes(device: Any = None) -> int:
     """Memory that a batch may use: free on the accelerator, or of the machine for a CPU."""
     stats = (device or jax.local_devices()[0]).memory_stats() or {}
     if "bytes_limit" in stats:
-        return round(_FILL * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+        return usable_bytes(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     # Simulated devices share one machine.
-    return round(_FILL * _free_memory() / len(jax.local_devices()))
+    return usable_bytes(_free_memory()) // len(jax.local_devices())
 
 
 def _free_memory() -> int:
@@ -76,9 +88,18 @@ def _free_memory() -> int:
         return 4 << 30
 
 
-def lanes_that_fit(config: Config, height: int, width: int, *, available: int, platform: str, regions: int = 0) -> int:
+def lanes_that_fit(
+    config: Config,
+    height: int,
+    width: int,
+    *,
+    available: int,
+    platform: str,
+    regions: int = 0,
+    chip: Chip | None = None,
+) -> int:
     """Images of that size in one batch on one device: a power of two, at least one."""
-    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width, regions)
+    room = max(0, available - params_bytes(config, chip)) // lane_bytes(config, height, width, regions, chip)
     lanes = 1
     while 2 * lanes <= min(room, LARGEST.get(platform, LARGEST["gpu"])):
         lanes *= 2
@@ -137,7 +158,13 @@ class Memory(NamedTuple):
 
 
 def estimate_memory(
-    size: tuple[int, int], config: Config, *, devices: int = 1, images: int = 1, regions: int = 0
+    size: tuple[int, int],
+    config: Config,
+    *,
+    devices: int = 1,
+    images: int = 1,
+    regions: int = 0,
+    chip: Chip | None = None,
 ) -> Memory:
     """Memory of a run on each device.
 
@@ -147,10 +174,11 @@ def estimate_memory(
         devices: among which the rows of one image are divided.
         images: in one batch on a device; one is a run of a single image.
         regions: with masks, of each image.
+        chip: on which it is to run; by default what is here.
     """
     height, width = size[0] if devices == 1 else band_height(size[0], config, devices), size[1]
     pixels, grid = height * width, tile_grid(size, config, devices=devices)
-    kept, largest = kept_channels(config)
+    kept, largest = kept_channels(config, chip)
     value = 2 if config.precision == "bfloat16" else 4
     area = pixels
     if grid is not None:
@@ -164,9 +192,9 @@ def estimate_memory(
     masks = regions * sum(1 / layer_stride(layer, config.network) ** 2 for layer, _ in config.loss.style_layers)
     masks += 4 if regions else 0  # what is kept, and of which picture
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
-    on_host = (jax.default_backend() == "cpu") / devices
+    on_host = (chip is None and default_platform() == "cpu") / devices
     return Memory(
-        fixed=round(_BASE * on_host) + params_bytes(config),
+        fixed=round(_BASE * on_host) + params_bytes(config, chip),
         features=round(images * value * (kept + working_maps) * area),
         targets=round(images * ((_content_channels(config) * value + 4 * masks) * pixels + _GRAM * grams)),
         optimizer=round(images * _state_bytes(height, width, config, devices)),
@@ -184,9 +212,9 @@ def _state_bytes(height: int, width: int, config: Config, devices: int) -> float
     return _IMAGE * height * width * (images + _WAVES) + 2 * ((devices * height) ** 2 + width**2)
 
 
-def lane_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
+def lane_bytes(config: Config, height: int, width: int, regions: int = 0, chip: Chip | None = None) -> int:
     """Bytes that each image of a batch takes on its device."""
-    memory = estimate_memory((height, width), config, regions=regions)
+    memory = estimate_memory((height, width), config, regions=regions, chip=chip)
     return memory.features + memory.targets + memory.optimizer
 
 

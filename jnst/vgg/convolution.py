@@ -93,8 +93,11 @@ def cast_kernels(params: Params, precision: Precision) -> Params:
     if precision != "bfloat16":
         return params
     return NetworkParams(
-        (name, {part: array if part == "bias" else array.astype(jnp.bfloat16) for part, array in layer.items()})
-        for name, layer in plain_params(params).items()
+        (
+            name,
+            {part: layer[part].astype(jnp.bfloat16) for part in ("kernel", "kernel_flipped")} | {"bias": layer["bias"]},
+        )
+        for name, layer in params.items()
     )
 
 
@@ -125,10 +128,12 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
         del fast
         return convolve_by_products(x.astype(dtype), kernel.astype(dtype), padding)
 
-    if fast.ndim == 3:
-        on_cpu = lambda x, _, fast: winograd_convolution(x, fast, padding)  # noqa: E731
-    elif fast.shape[1] > 3:
-        on_cpu = lambda x, _, fast: convolve_columns(x, fast, padding)  # noqa: E731
+    def blocks(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del kernel
+        return (winograd_convolution if fast.ndim == 3 else convolve_columns)(x, fast, padding)
+
+    if fast.ndim == 3 or fast.shape[1] > 3:
+        on_cpu = blocks
     elif dtype == jnp.bfloat16 and row_parts() == 1 and products_pay(*kernel.shape[2:]):
         on_cpu = products
     else:

@@ -7,7 +7,7 @@ import collections
 import functools
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from jnst.config import Config, compile_key
 from jnst.devices import AXIS, ROWS, row_shardings
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.transfer.loop import CAPACITY, _advance_in_place, init_state
-from jnst.transfer.memory import compiled_bytes
 from jnst.transfer.row_sharding import _state_shardings, padded_height
 from jnst.transfer.stopping import stop_rule
 from jnst.vgg.convolution import prepare_params
@@ -143,33 +142,7 @@ def _lower(traced: Any) -> Any:
     return traced.lower(lowering_platforms=("tpu",))
 
 
-class Figures(NamedTuple):
-    """What the compiler says of a program.
-
-    memory: bytes on each device. arguments, temporary: parts of it. operations: of one step, floating point.
-    traffic: bytes that one step moves to and from memory. copies: of arrays into another layout, in one step.
-    collectives: how often each kind occurs.
-    """
-
-    memory: int
-    arguments: int
-    temporary: int
-    operations: float
-    traffic: float
-    copies: int
-    collectives: dict[str, int]
-
-
-def figures(compiled: Any) -> Figures:
-    """The compiler's figures of a program."""
-    report, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
+def collectives(compiled: Any) -> dict[str, int]:
+    """How often each kind of exchange between devices occurs in the compiled text."""
     kinds = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
-    return Figures(
-        compiled_bytes(compiled) or 0,
-        report.argument_size_in_bytes,
-        report.temp_size_in_bytes,
-        cost.get("flops", 0.0),
-        cost.get("bytes accessed", 0.0),
-        len(re.findall(r" copy(?:-start)?\(", text)),
-        dict(collections.Counter(re.findall(kinds, text))),
-    )
+    return dict(collections.Counter(re.findall(kinds, compiled.as_text())))
