@@ -67,12 +67,17 @@ def default_platform() -> str:
     return "gpu" if platform in ("cuda", "rocm") else platform
 
 
-def by_platform(*arguments: Any, cpu: Callable[..., Any], other: Callable[..., Any]) -> Any:
-    """The form for a CPU or that for other devices, chosen when a program is compiled for one of them.
+def by_platform(*arguments: Any, other: Callable[..., Any], **forms: Callable[..., Any]) -> Any:
+    """One form of a computation, chosen when a program is compiled, by the platform that it is compiled for.
 
     Not when it is traced: a program may be compiled for a device that is not the default, or not even there.
+
+    Args:
+        arguments: of the forms.
+        other: where there is none for the platform.
+        forms: by platform: cpu, tpu, cuda or rocm.
     """
-    return lax.platform_dependent(*arguments, cpu=cpu, default=other)
+    return lax.platform_dependent(*arguments, default=other, **forms)
 
 
 def row_parts() -> int:

@@ -31,7 +31,18 @@ ELSEWHERE = (
     ("tpu/with_libtpu.py", "libtpu"),
 )
 collect_ignore = [path for path, library in ELSEWHERE if importlib.util.find_spec(library) is None]
-PASSING = {".git", ".venv", ".venv-ray", ".venv-tpu", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
+PASSING = {
+    ".git",
+    ".venv",
+    ".venv-ray",
+    ".venv-tpu",
+    ".pytest_cache",
+    ".ruff_cache",
+    "__pycache__",
+    "out",
+    "dist",
+    "build",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,7 +33,9 @@ class ChipEstimate(NamedTuple):
     seconds: float
 
 
-def estimate_on_chip(size: tuple[int, int], config: Config, chip: Chip, *, available: int | None = None) -> ChipEstimate:
+def estimate_on_chip(
+    size: tuple[int, int], config: Config, chip: Chip, *, available: int | None = None
+) -> ChipEstimate:
     """Memory and time of a run on a chip.
 
     Args:

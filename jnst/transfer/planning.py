@@ -141,7 +141,9 @@ def describe_plan(plan: Plan) -> list[str]:
         f"memory, whole: {_describe(plan.whole)}",
     ]
     if plan.devices > 1:
-        lines.insert(len(lines) - 1, f"devices: {plan.devices}, each with a band of rows; memory and tiles are those of one")
+        lines.insert(
+            len(lines) - 1, f"devices: {plan.devices}, each with a band of rows; memory and tiles are those of one"
+        )
     if plan.grid is not None:
         down, across = plan.grid.counts
         lines.append(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jnst.errors import JnstError
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.params import NetworkParams
+from jnst.vgg.row_batch import convolve_rows
 from jnst.vgg.row_matmul import convolve_by_products, products_pay
 from jnst.vgg.winograd import transform_kernels, winograd_convolution, winograd_pays
 
@@ -112,6 +113,7 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
         precision: of the products.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    product_precision = lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT
 
     def plain(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
         del fast
@@ -121,7 +123,7 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
             window_strides=(1, 1),
             padding=((padding, padding), (padding, padding)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT,
+            precision=product_precision,
         )[0]
 
     def products(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
@@ -132,13 +134,18 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
         del kernel
         return (winograd_convolution if fast.ndim == 3 else convolve_columns)(x, fast, padding)
 
+    def row_batch(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del fast
+        return convolve_rows(x.astype(dtype), kernel.astype(dtype), padding, product_precision)
+
+    forms: dict[str, Callable[[Any, jax.Array, jax.Array], FeatureMap]] = {}
     if fast.ndim == 3 or fast.shape[1] > 3:
-        on_cpu = blocks
+        forms["cpu"] = blocks
     elif dtype == jnp.bfloat16 and row_parts() == 1 and products_pay(*kernel.shape[2:]):
-        on_cpu = products
-    else:
-        return plain(x, kernel, fast)
-    return by_platform(x, kernel, fast, cpu=on_cpu, other=plain)
+        forms["cpu"] = products
+    if row_parts() == 1:  # elsewhere the compiler divides the rows of a plain convolution among devices
+        forms["tpu"] = row_batch
+    return by_platform(x, kernel, fast, other=plain, **forms) if forms else plain(x, kernel, fast)
 
 
 @jax.custom_jvp

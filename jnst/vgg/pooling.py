@@ -35,9 +35,37 @@ def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
 
 
 def _largest_of_windows(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
-    """In the form that accelerators' compilers have an operation of their own for, and another one for its gradient."""
-    beyond = [(0, length % 2 if rounding == "ceil" else 0) for length in x.shape[:2]]
-    return lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, (2, 2, 1), (2, 2, 1), [*beyond, (0, 0)])
+    """The larger of neighbouring columns, then of neighbouring rows.
+
+    In slices with a stride: to an accelerator's compiler windows as axes of length two, or its own operation for windows,
+    mean copies of the whole map into layouts that waste most of the memory.
+    """
+    for axis in (1, 0):
+        x = jnp.maximum(*_neighbours(x, axis, rounding))
+    return x
+
+
+def _neighbours(x: FeatureMap, axis: int, rounding: PoolRounding) -> tuple[FeatureMap, FeatureMap]:
+    """Those at even places along an axis, and those after them."""
+    length = x.shape[axis]
+    if length % 2:
+        if rounding == "floor":
+            x = lax.slice_in_dim(x, 0, length - 1, axis=axis)
+        else:
+            x = jnp.pad(x, [(0, int(i == axis)) for i in range(3)], constant_values=-jnp.inf)
+    return tuple(lax.slice_in_dim(x, first, x.shape[axis], 2, axis) for first in (0, 1))
+
+
+def _spread_along(gradient: FeatureMap, x: FeatureMap, axis: int, rounding: PoolRounding) -> FeatureMap:
+    """The gradient of the larger of neighbours: to the first of them where both are as large."""
+    first, second = _neighbours(x, axis, rounding)
+    chosen, zero = first >= second, jnp.zeros((), gradient.dtype)
+    spread = jnp.zeros_like(zero)
+    for place, part in enumerate((jnp.where(chosen, gradient, 0), jnp.where(chosen, 0, gradient))):
+        # Zeros between, before and behind; what a pool left out has none, and what was added beyond is cut off.
+        behind = x.shape[axis] - place - (2 * part.shape[axis] - 1)
+        spread += lax.pad(part, zero, [(place, behind, 1) if i == axis else (0, 0, 0) for i in range(3)])
+    return spread
 
 
 def _largest_of_slices(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
@@ -84,7 +112,8 @@ class _Spread:
 
     def _spread_by_windows(self, gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
         del first
-        return jax.vjp(lambda x: _largest_of_windows(x, self.rounding), pooled)[1](gradient)[0]
+        wide = jnp.maximum(*_neighbours(pooled, 1, self.rounding))
+        return _spread_along(_spread_along(gradient, wide, 0, self.rounding), pooled, 1, self.rounding)
 
 
 def _spread_by_place(gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:

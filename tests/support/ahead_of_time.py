@@ -45,7 +45,9 @@ def abstract(tree: Any, sharding: Any = None) -> Any:
         leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
-    where = sharding if jax.tree.structure(sharding) == jax.tree.structure(tree) else jax.tree.map(lambda _: sharding, tree)
+    where = (
+        sharding if jax.tree.structure(sharding) == jax.tree.structure(tree) else jax.tree.map(lambda _: sharding, tree)
+    )
     return jax.tree.map(one, tree, where)
 
 
@@ -108,7 +110,8 @@ def _batched(config: Config, size: tuple[int, int], where: Any, count: int, exac
     extent = None if exact else Extent((np.int32(0), np.int32(0)), (np.int32(size[0]), np.int32(size[1])))
     weights = jax.tree.map(np.asarray, loss_weights(config))
     shared = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((count, *np.shape(leaf)), leaf.dtype), (grams, weights, extent, np.bool_(True))
+        lambda leaf: jax.ShapeDtypeStruct((count, *np.shape(leaf)), leaf.dtype),
+        (grams, weights, extent, np.bool_(True)),
     )
     problem = Problem(pictures, pictures, *shared)
     targets, state = jax.eval_shape(lambda params, problem: begin_lanes(params, problem, config=key), params, problem)
