@@ -24,7 +24,7 @@ CHECKED = (
 install_import_hook([f"jnst.{module}" for module in CHECKED], "typechecking.check")
 
 ROOT = Path(__file__).parents[1]
-# They run in environments of their own: scripts/test_browser, scripts/test_notebooks, scripts/test_ray, scripts/test_tpu.
+# They run in environments of their own: scripts/test_browser, test_notebooks, test_ray, test_tpu.
 ELSEWHERE = (
     ("browser/with_browser.py", "playwright"),
     ("notebooks/with_nbclient.py", "nbclient"),

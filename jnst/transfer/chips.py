@@ -62,6 +62,6 @@ def describe_chip(chip: Chip) -> str:
     'chip: TPU v5e, not here (16 GB, 197 TFLOP/s in bfloat16, 819 GB/s by its maker)'
     """
     return (
-        f"chip: TPU {chip.name}, not here ({chip.memory / 1e9:.0f} GB, {chip.operations / 1e12:.0f} TFLOP/s in bfloat16, "
-        f"{chip.bandwidth / 1e9:.0f} GB/s by its maker)"
+        f"chip: TPU {chip.name}, not here ({chip.memory / 1e9:.0f} GB, {chip.operations / 1e12:.0f} TFLOP/s in "
+        f"bfloat16, {chip.bandwidth / 1e9:.0f} GB/s by its maker)"
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jnst.arrays import FeatureMap
@@ -37,8 +36,8 @@ def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
 def _largest_of_windows(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     """The larger of neighbouring columns, then of neighbouring rows.
 
-    In slices with a stride: to an accelerator's compiler windows as axes of length two, or its own operation for windows,
-    mean copies of the whole map into layouts that waste most of the memory.
+    In slices with a stride: to an accelerator's compiler windows as axes of length two, or its own operation for
+    windows, mean copies of the whole map into layouts that waste most of the memory.
     """
     for axis in (1, 0):
         x = jnp.maximum(*_neighbours(x, axis, rounding))

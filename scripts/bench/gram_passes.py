@@ -3,16 +3,17 @@
     python scripts/bench/gram_passes.py
 
 A TPU multiplies bfloat16 numbers and adds in float32. A float32 product is made of such: with x = a + b + c, the parts
-rounded to bfloat16 one after the other, "three passes" are aa + ab + ba, "six" also ac + ca + bb. Emulated in NumPy on the
-feature maps of the bundled VGG16 for a painted picture, against float64. Prints the relative error of each Gram matrix
-and of the style term made of all five, by passes.
+rounded to bfloat16 one after the other, "three passes" are aa + ab + ba, "six" also ac + ca + bb. Emulated in NumPy on
+the feature maps of the bundled VGG16 for a painted picture, against float64. Prints the relative error of each Gram
+matrix and of the style term made of all five, by passes.
 """
 
 import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "tests" / "support")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""The loops compiled for TPUs by the compiler in `libtpu`, without a TPU. Run by `scripts/test_tpu`, not by the suite."""
+"""The loops compiled for TPUs by the compiler in `libtpu`, without a TPU. Run by `scripts/test_tpu` alone."""
 
 import dataclasses
 import functools

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from material import paint
 
 from jnst.cli.main import main
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
@@ -13,7 +14,6 @@ from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip, step_op
 from jnst.transfer.chips import CHIPS, find_chip
 from jnst.transfer.memory import estimate_memory, kept_channels, params_bytes
 from jnst.transfer.planning import plan_run
-from material import paint
 
 V5E = find_chip("v5e")
 ADAM = OptimizerConfig(method="adam")
@@ -84,7 +84,7 @@ def test_a_plan_for_a_chip_asks_for_tiles_where_the_chip_is_too_small():
 
 
 def test_an_unknown_chip_is_refused_with_the_nearest_name(tmp_path, capsys):
-    with pytest.raises(ConfigError, match="unknown chip 'v5'; did you mean 'v5[pe]'"):
+    with pytest.raises(ConfigError, match=r"unknown chip 'v5'; did you mean 'v5[pe]'"):
         find_chip("v5")
     write_image(tmp_path / "photo.png", paint("shapes", 32, 32))
     assert main(["plan", str(tmp_path / "photo.png"), "--chip", "v6"]) == 2

@@ -10,10 +10,11 @@ import pytest
 from oracles import random_params
 from small import count_primitives
 
-from jnst.devices import by_platform, default_platform
+from jnst.devices import ROWS, by_platform, default_platform, row_parts
 from jnst.optim import lbfgs_memory
 from jnst.vgg.convolution import cast_kernels, frozen_convolution, prepare_params
 from jnst.vgg.pooling import _largest_of_slices, _largest_of_windows, _Pick, _Spread, _spread_by_place, max_pool
+from jnst.vgg.row_batch import convolve_rows
 
 
 def lowered(function, *arguments, platform):
@@ -48,14 +49,41 @@ def test_weights_prepared_for_a_tpu_have_no_kernels_for_a_cpu():
     assert set(layer(3, 16, platform="tpu")) == {"kernel", "kernel_flipped", "bias"}
 
 
-def test_a_pool_and_its_gradient_are_a_tpus_own_operations_there():
-    x = jnp.ones((8, 8, 4))
+def test_a_pool_and_its_gradient_have_no_windows_as_axes_on_an_accelerator():
+    x = jnp.ones((8, 6, 4))
     gradient = jax.grad(lambda x: jnp.sum(max_pool(x, "floor") ** 2))
-    there, here = (lowered(gradient, x, platform=platform) for platform in ("tpu", "cpu"))
-    assert "stablehlo.reduce_window" in there
-    assert "stablehlo.select_and_scatter" in there
-    assert "stablehlo.select_and_scatter" not in here
-    assert "stablehlo.reduce_window" not in here
+    assert "tensor<4x2x3x2x4xf32>" in lowered(gradient, x, platform="cpu")
+    assert "tensor<4x2x3x2x4xf32>" not in lowered(gradient, x, platform="tpu")
+    assert "tensor<4x2x3x2x4xf32>" not in lowered(gradient, x, platform="cuda")
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(5, 7, 3), (1, 2, 4)])
+def test_rows_as_a_batch_are_the_plain_convolution(shape, padding):
+    if min(shape[:2]) + 2 * padding < 3:
+        pytest.skip("no position is left")
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.standard_normal(each), jnp.float32) for each in (shape, (3, 3, shape[2], 5)))
+    plain = jax.lax.conv_general_dilated(
+        x[None],
+        kernel,
+        (1, 1),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision="highest",
+    )[0]
+    found = convolve_rows(x, kernel, padding, jax.lax.Precision.HIGHEST)
+    np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_are_a_batch_on_a_tpu_alone_and_not_where_devices_share_them():
+    weights, x = layer(64, 64), jnp.zeros((8, 8, 64))
+    compute = lambda x, weights: frozen_convolution(x, weights, 1, "tf32")  # noqa: E731
+    assert "[b, 0, f]" in lowered(compute, x, weights, platform="tpu")
+    assert "[b, 0, 1, f]" in lowered(compute, x, weights, platform="cuda")
+    with jax.set_mesh(jax.sharding.Mesh(np.array(jax.devices()[:1]), (ROWS,))):
+        assert row_parts() == 1
+        assert "[b, 0, f]" in lowered(compute, x, weights, platform="tpu")
 
 
 @pytest.mark.parametrize("rounding", ["floor", "ceil"])
