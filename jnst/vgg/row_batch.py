@@ -1,6 +1,6 @@
 """3×3 convolution with the rows of the image as a batch: the form that a TPU's compiler needs the fewest copies for.
 
-One image is a batch of one, which fills a TPU badly; its compiler therefore cuts the columns into eight groups, adds the
+A batch of one image fills a TPU badly; its compiler therefore cuts the columns into eight groups, adds the
 neighbours that each group lacks, and undoes all that before anything but a convolution. With its rows as the batch, and
 each row beside those above and below it as channels, an image is a batch large enough: three columns wide, three times
 as many channels, the same products.

@@ -82,12 +82,21 @@ def relative(value: Any, expected: Any) -> float:
     return float(np.abs(value - expected).max() / max(np.abs(expected).max(), 1e-30))
 
 
+def lowered_text(function: Any, *arguments: Any, platform: str = "cpu") -> str:
+    """The program for a platform, as it is before it is compiled."""
+    return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+
+
 def count_primitives(jaxpr: Any, name: str) -> int:
-    """How often a primitive occurs in a jaxpr, inner ones included."""
+    """How often a primitive occurs in a jaxpr, inner ones included; of forms by platform that for a CPU counts."""
     total = 0
     for equation in jaxpr.eqns:
         total += equation.primitive.name == name
-        for value in equation.params.values():
+        values = equation.params
+        if platforms := values.get("branches_platforms"):
+            chosen = next(index for index, names in enumerate(platforms) if names is None or "cpu" in names)
+            values = {"branches": values["branches"][chosen]}
+        for value in values.values():
             for inner in value if isinstance(value, list | tuple) else [value]:
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):

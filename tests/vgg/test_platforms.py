@@ -8,18 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import random_params
-from small import count_primitives
+from small import count_primitives, lowered_text
 
 from jnst.devices import ROWS, by_platform, default_platform, row_parts
 from jnst.optim import lbfgs_memory
 from jnst.vgg.convolution import cast_kernels, frozen_convolution, prepare_params
 from jnst.vgg.pooling import _largest_of_slices, _largest_of_windows, _Pick, _Spread, _spread_by_place, max_pool
 from jnst.vgg.row_batch import convolve_rows
-
-
-def lowered(function, *arguments, platform):
-    """The text of the program for a platform, uncompiled."""
-    return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
 
 
 def layer(inputs, outputs, name="conv3_1", **options):
@@ -38,8 +33,8 @@ def layer(inputs, outputs, name="conv3_1", **options):
 def test_convolutions_take_a_cpus_form_on_a_cpu_alone(inputs, outputs, precision, sign):
     weights, x = layer(inputs, outputs), jnp.zeros((8, 8, inputs))
     compute = lambda x, weights: frozen_convolution(x, weights, 1, precision)  # noqa: E731
-    assert sign in lowered(compute, x, weights, platform="cpu")
-    text = lowered(compute, x, weights, platform="tpu")
+    assert sign in lowered_text(compute, x, weights, platform="cpu")
+    text = lowered_text(compute, x, weights, platform="tpu")
     assert sign not in text
     assert text.count("stablehlo.convolution(") == 1
 
@@ -52,9 +47,9 @@ def test_weights_prepared_for_a_tpu_have_no_kernels_for_a_cpu():
 def test_a_pool_and_its_gradient_have_no_windows_as_axes_on_an_accelerator():
     x = jnp.ones((8, 6, 4))
     gradient = jax.grad(lambda x: jnp.sum(max_pool(x, "floor") ** 2))
-    assert "tensor<4x2x3x2x4xf32>" in lowered(gradient, x, platform="cpu")
-    assert "tensor<4x2x3x2x4xf32>" not in lowered(gradient, x, platform="tpu")
-    assert "tensor<4x2x3x2x4xf32>" not in lowered(gradient, x, platform="cuda")
+    assert "tensor<4x2x3x2x4xf32>" in lowered_text(gradient, x, platform="cpu")
+    assert "tensor<4x2x3x2x4xf32>" not in lowered_text(gradient, x, platform="tpu")
+    assert "tensor<4x2x3x2x4xf32>" not in lowered_text(gradient, x, platform="cuda")
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
@@ -79,11 +74,11 @@ def test_rows_as_a_batch_are_the_plain_convolution(shape, padding):
 def test_rows_are_a_batch_on_a_tpu_alone_and_not_where_devices_share_them():
     weights, x = layer(64, 64), jnp.zeros((8, 8, 64))
     compute = lambda x, weights: frozen_convolution(x, weights, 1, "tf32")  # noqa: E731
-    assert "[b, 0, f]" in lowered(compute, x, weights, platform="tpu")
-    assert "[b, 0, 1, f]" in lowered(compute, x, weights, platform="cuda")
+    assert "[b, 0, f]" in lowered_text(compute, x, weights, platform="tpu")
+    assert "[b, 0, 1, f]" in lowered_text(compute, x, weights, platform="cuda")
     with jax.set_mesh(jax.sharding.Mesh(np.array(jax.devices()[:1]), (ROWS,))):
         assert row_parts() == 1
-        assert "[b, 0, f]" in lowered(compute, x, weights, platform="tpu")
+        assert "[b, 0, f]" in lowered_text(compute, x, weights, platform="tpu")
 
 
 @pytest.mark.parametrize("rounding", ["floor", "ceil"])
@@ -125,9 +120,9 @@ def test_the_history_is_read_as_it_lies_on_an_accelerator():
     ]
     for once, parts in pairs:
         np.testing.assert_allclose(once, parts, rtol=1e-5, atol=1e-4)
-    text = lowered(lbfgs_memory._dots, history, image, platform="tpu")
+    text = lowered_text(lbfgs_memory._dots, history, image, platform="tpu")
     assert "stablehlo.while" not in text
-    assert "stablehlo.while" in lowered(lbfgs_memory._dots, history, image, platform="cpu")
+    assert "stablehlo.while" in lowered_text(lbfgs_memory._dots, history, image, platform="cpu")
 
 
 def test_kernels_are_cast_before_a_loop_reads_them():
