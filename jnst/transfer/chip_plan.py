@@ -6,7 +6,8 @@ from jnst.config import Config
 from jnst.loss.tiling import layer_stride
 from jnst.optim.kinds import optimizer_kind
 from jnst.transfer.chips import PASSES, Chip
-from jnst.transfer.memory import Memory, estimate_memory, format_bytes, kept_channels, lanes_that_fit, usable_bytes
+from jnst.transfer.free_memory import usable_bytes
+from jnst.transfer.memory import Memory, estimate_memory, format_bytes, kept_channels, lanes_that_fit
 from jnst.vgg.layers import deepest, layer_names, network_channels
 
 # How often a step moves each feature map: written, read by the next layer, read again on the way back, and its gradient

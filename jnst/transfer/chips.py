@@ -12,6 +12,7 @@ class Chip(NamedTuple):
     memory: bytes beside the chip. bandwidth: bytes a second to and from it.
     operations: floating point operations a second in products of bfloat16 numbers, added up in float32.
     lanes, rows: arrays are stored in tiles of rows × lanes numbers, and the last two axes are filled up to whole tiles.
+    near: bytes of fast memory on the chip itself, in which the compiler keeps what does not live from step to step.
     """
 
     name: str
@@ -20,6 +21,29 @@ class Chip(NamedTuple):
     bandwidth: float
     lanes: int = 128
     rows: int = 8
+    near: int = 128 << 20
+
+    def channels(self, count: int) -> int:
+        """Channels of a map as they are stored, along the lanes."""
+        return _fill(count, self.lanes)
+
+    def plane(self, height: int, width: int) -> int:
+        """Pixels of one channel of an image as they are stored, that side along the lanes which wastes less."""
+        return min(
+            _fill(along, self.lanes) * _fill(across, self.rows) for along, across in ((height, width), (width, height))
+        )
+
+    def kernel(self, inputs: int, outputs: int) -> int:
+        """Numbers of a 3 × 3 kernel as they are stored."""
+        return 9 * _fill(inputs, self.rows) * _fill(outputs, self.lanes)
+
+
+def _fill(length: int, unit: int) -> int:
+    return -(-length // unit) * unit
+
+
+# Where arrays are stored as they are.
+PLAIN = Chip("", 0, 0, 0, lanes=1, rows=1, near=0)
 
 
 GIGABYTE = 10**9

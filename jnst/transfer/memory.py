@@ -5,21 +5,17 @@ and Gram matrices, the optimiser's state and the images. It is held against the 
 `tests/transfer/test_planning.py` and `tests/batch/test_api.py`; before a batch runs it is checked again.
 """
 
-import os
+import functools
 from typing import Any, NamedTuple
-
-import jax
 
 from jnst.config import Config, LayerWeights
 from jnst.devices import default_platform
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
 from jnst.optim.kinds import optimizer_kind
-from jnst.transfer.chips import Chip
+from jnst.transfer.chips import PLAIN, Chip
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
-# What a batch may fill of what is free; the rest is for the compiler's surprises and for reading and writing pictures.
-_FILL = 0.75
 # Larger batches gain nothing: the device is full long before (see the README's table).
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}
 
@@ -34,15 +30,10 @@ def kept_channels(config: Config, chip: Chip | None = None) -> tuple[float, floa
             area /= 4
             kept += channels * area
         elif name in table:
-            channels = _stored(table[name], chip)
+            channels = (chip or PLAIN).channels(table[name])
             kept += channels * area
             largest = max(largest, channels * area)
     return kept, largest
-
-
-def _stored(channels: int, chip: Chip | None) -> int:
-    """Channels of a map as they are stored: filled up to whole tiles of the chip."""
-    return channels if chip is None else -(-channels // chip.lanes) * chip.lanes
 
 
 def params_bytes(config: Config, chip: Chip | None = None) -> int:
@@ -53,39 +44,11 @@ def params_bytes(config: Config, chip: Chip | None = None) -> int:
     used = layer_names(network.architecture)[: deepest(config.loss.layers, network.architecture) + 1]
     for name in (name for name in used if name in table):
         outputs = table[name]
-        total += 4 * (2 * 9 * inputs * outputs + outputs)
+        total += 4 * ((chip or PLAIN).kernel(inputs, outputs) + (chip or PLAIN).kernel(outputs, inputs) + outputs)
         if winograd and winograd_pays(name, inputs, outputs):
             total += 4 * 2 * 36 * inputs * outputs
         inputs = outputs
     return total
-
-
-def usable_bytes(memory: int) -> int:
-    """What a run may use of that much free memory."""
-    return round(_FILL * memory)
-
-
-def available_bytes(device: Any = None) -> int:
-    """Memory that a batch may use: free on the accelerator, or of the machine for a CPU."""
-    stats = (device or jax.local_devices()[0]).memory_stats() or {}
-    if "bytes_limit" in stats:
-        return usable_bytes(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    # Simulated devices share one machine.
-    return usable_bytes(_free_memory()) // len(jax.local_devices())
-
-
-def _free_memory() -> int:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):
-        return 4 << 30
 
 
 def lanes_that_fit(
@@ -99,9 +62,14 @@ def lanes_that_fit(
     chip: Chip | None = None,
 ) -> int:
     """Images of that size in one batch on one device: a power of two, at least one."""
-    room = max(0, available - params_bytes(config, chip)) // lane_bytes(config, height, width, regions, chip)
-    lanes = 1
-    while 2 * lanes <= min(room, LARGEST.get(platform, LARGEST["gpu"])):
+    most, lanes = LARGEST.get(platform, LARGEST["gpu"]), 1
+    if chip is not None:
+        needed = functools.partial(estimate_memory, (height, width), config, regions=regions, chip=chip)
+        while 2 * lanes <= most and needed(images=2 * lanes).total <= available:
+            lanes *= 2
+        return lanes
+    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width, regions)
+    while 2 * lanes <= min(room, most):
         lanes *= 2
     return lanes
 
@@ -137,7 +105,13 @@ _COPIES = 1.75
 _STYLE_MAPS = 0.95
 
 # Start and weights of the coefficients, and working copies while they are transformed, in images.
-_WAVES = 4 / 3 + 4
+_START, _TRANSFORMED = 4 / 3, 4
+
+# Bytes that a chip's compiler takes beside all that; fitted to its figures.
+_LEFT = 4e6
+
+# Images that a step works on, on a chip: those of the optimiser and those while they are transformed.
+_WORKING = 5 + _TRANSFORMED
 
 # Bytes for each entry of a Gram matrix: target, the image's own, and its gradient, in float32.
 _GRAM = 12
@@ -193,28 +167,41 @@ def estimate_memory(
     masks += 4 if regions else 0  # what is kept, and of which picture
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
     on_host = (chip is None and default_platform() == "cpu") / devices
+    gram = _GRAM if chip is None else 4  # the target alone lives from step to step
+    maps = images * value * (kept + working_maps) * area
+    optimizer = images * _state_bytes(height, width, config, devices, chip)
+    if chip is not None:
+        # What does not live from step to step lies on the chip itself as far as it can: maps, working images, and the
+        # kernels in the type that they are multiplied in.
+        cast = params_bytes(config, chip) / 2 if value == 2 else 0
+        working = images * (_IMAGE * _WORKING * chip.plane(height, width) + 8 * grams)
+        maps = _LEFT + max(0, maps + working + cast - chip.near)
     return Memory(
         fixed=round(_BASE * on_host) + params_bytes(config, chip),
-        features=round(images * value * (kept + working_maps) * area),
-        targets=round(images * ((_content_channels(config) * value + 4 * masks) * pixels + _GRAM * grams)),
-        optimizer=round(images * _state_bytes(height, width, config, devices)),
+        features=round(maps),
+        targets=round(images * ((_content_channels(config) * value + 4 * masks) * pixels + gram * grams)),
+        optimizer=round(optimizer),
         pictures=round(images * _HOST * devices * pixels * on_host),
     )
 
 
-def _state_bytes(height: int, width: int, config: Config, devices: int) -> float:
+def _state_bytes(height: int, width: int, config: Config, devices: int, chip: Chip | None) -> float:
     """Bytes of the optimiser's state and of what is computed with it, for one image or its band of rows."""
-    optimizer = config.optimizer
-    # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient.
-    images = 3 + (6 if config.tile else 5) + optimizer_kind(optimizer).images(optimizer)
+    optimizer, history = config.optimizer, optimizer_kind(config.optimizer).images(config.optimizer)
+    image = _IMAGE * (chip or PLAIN).plane(height, width)
+    # Point, gradient and best picture; those again while they are computed; a tiled run pads image and gradient. What a
+    # chip computes is counted with its maps.
+    images, waves = 3 + history, _START
+    if chip is None:
+        images, waves = images + (6 if config.tile else 5), waves + _TRANSFORMED
     if not optimizer.frequency_exponent:
-        return _IMAGE * height * width * images
-    return _IMAGE * height * width * (images + _WAVES) + 2 * ((devices * height) ** 2 + width**2)
+        return image * images
+    return image * (images + waves) + 2 * ((devices * height) ** 2 + width**2)
 
 
-def lane_bytes(config: Config, height: int, width: int, regions: int = 0, chip: Chip | None = None) -> int:
+def lane_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
     """Bytes that each image of a batch takes on its device."""
-    memory = estimate_memory((height, width), config, regions=regions, chip=chip)
+    memory = estimate_memory((height, width), config, regions=regions)
     return memory.features + memory.targets + memory.optimizer
 
 

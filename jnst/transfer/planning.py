@@ -21,7 +21,8 @@ from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
 from jnst.optim.kinds import optimizer_kind
 from jnst.transfer.chips import Chip, describe_chip
-from jnst.transfer.memory import Memory, available_bytes, estimate_memory, format_bytes, usable_bytes
+from jnst.transfer.free_memory import available_bytes, usable_bytes
+from jnst.transfer.memory import Memory, estimate_memory, format_bytes
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.
 TILES = (1024, 768, 512, 384, 256, 128)
