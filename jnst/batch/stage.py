@@ -15,10 +15,10 @@ from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.transfer.callbacks import Progress
-from jnst.transfer.driver import Result, describe_end, has_fallen
-from jnst.transfer.loop import Trace
+from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
+from jnst.transfer.state import Trace
 from jnst.transfer.stopping import REASONS, RUNNING, stop_rule
 from jnst.vgg.valid_region import Extent
 
