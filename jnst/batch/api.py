@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.arguments import check_callback, check_config, check_mapping
+from jnst.arguments import check_callback, check_config, check_mapping, check_seed
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
-from jnst.config import ColorProfile, Config, check_seed
+from jnst.config import ColorProfile, Config
 from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term

@@ -21,7 +21,7 @@ from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
 from jnst.batch.summary import Summary
 from jnst.batch.worklist import Entry
-from jnst.config import to_dict
+from jnst.config_json import to_dict
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions

@@ -20,7 +20,8 @@ from jnst.batch.records import Record, finite, make_failure
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
-from jnst.config import ColorProfile, to_dict
+from jnst.config import ColorProfile
+from jnst.config_json import to_dict
 from jnst.errors import ImageError, JnstError
 from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture

@@ -4,9 +4,10 @@ import argparse
 import json
 from typing import Any, get_args
 
+from jnst.arguments import check_seed
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.terminal import open_printer
-from jnst.config import Init, Method, check_seed
+from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, one_line, quote
 from jnst.transfer.callbacks import Silent
 

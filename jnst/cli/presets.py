@@ -4,7 +4,7 @@ import argparse
 import json
 import textwrap
 
-from jnst.config import to_dict
+from jnst.config_json import to_dict
 from jnst.presets.recipes import NOTES, PRESETS
 from jnst.presets.select import find_preset
 

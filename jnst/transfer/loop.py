@@ -10,7 +10,8 @@ import optax
 
 from jnst.arguments import check_config, check_kind, check_mapping, check_whole
 from jnst.arrays import Image, Params, Scalar
-from jnst.config import LEAD_FALLS, Config, compile_key, require
+from jnst.config import LEAD_FALLS, Config, compile_key
+from jnst.fields import require
 from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets

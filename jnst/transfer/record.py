@@ -11,7 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.config import Config, check_seed, from_dict, to_dict
+from jnst.arguments import check_seed
+from jnst.config import Config
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile, check_regular
 from jnst.images.writing import Bits

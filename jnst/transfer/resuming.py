@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.errors import JnstError
 from jnst.images.writing import read_metadata
 from jnst.runtime import versions

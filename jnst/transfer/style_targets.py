@@ -17,7 +17,8 @@ import numpy as np
 
 from jnst.arguments import check_config, check_mapping
 from jnst.arrays import Gram, Params
-from jnst.config import Config, compile_key, to_dict
+from jnst.config import Config, compile_key
+from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
 from jnst.images.inputs import as_styles

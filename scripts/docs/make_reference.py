@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jnst
 from jnst.cli.main import COMMANDS
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.presets.recipes import NOTES, PRESETS
 
 DOCS = Path(__file__).parents[2] / "docs"

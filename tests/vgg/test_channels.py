@@ -11,7 +11,8 @@ import pytest
 from small import picture, relative
 
 from jnst.cli.flags import parse_setting
-from jnst.config import Config, NetworkConfig, compile_key, from_dict, to_dict
+from jnst.config import Config, NetworkConfig, compile_key
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, WeightsError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
