@@ -26,7 +26,7 @@ from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
 from jnst.transfer.callbacks import BatchSnapshot, Silent
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 
 @dataclass(frozen=True)

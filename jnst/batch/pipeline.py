@@ -30,7 +30,7 @@ from jnst.transfer.region_files import read_regions
 from jnst.transfer.result import Result
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 # Pictures read ahead of the batch at hand, and pictures that wait for others of their size.
 _READ_AHEAD = 8

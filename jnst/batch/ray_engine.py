@@ -14,7 +14,7 @@ from jnst.batch.pipeline import Deliver, Options, Workshop
 from jnst.batch.records import recover
 from jnst.batch.worklist import Entry
 from jnst.errors import ConfigError
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 _ENTRIES_AT_ONCE = 32
 

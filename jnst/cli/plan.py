@@ -105,7 +105,7 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
     from jnst.presets.resolve import resolve_run
     from jnst.presets.select import find_preset
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights.store import random_weights
+    from jnst.weights.network import random_weights
 
     try:
         resolved = resolve_run(

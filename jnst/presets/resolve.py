@@ -10,8 +10,9 @@ from jnst.errors import WeightsError
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.presets.settings import Factor, by_path, replace_settings
 from jnst.vgg.convolution import prepare_params
+from jnst.weights.network import Weights, WeightsInfo
 from jnst.weights.registry import resolve_weights
-from jnst.weights.store import Weights, WeightsInfo, read_weights
+from jnst.weights.store import read_weights
 
 
 class Run(NamedTuple):

@@ -33,7 +33,7 @@ from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, stat
 from jnst.transfer.row_sharding import row_mesh
 from jnst.transfer.texture import blank
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 
 def check_outputs(job: Job, weights: Weights) -> Job:

@@ -21,7 +21,7 @@ from jnst.runtime import versions
 from jnst.transfer.film import Film
 from jnst.transfer.region_files import RegionFiles, checked_regions, describe_regions
 from jnst.transfer.result import Result
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 _MOST_STYLES = 1000
 

@@ -16,7 +16,7 @@ from jnst.transfer.colors import PREPARED
 from jnst.transfer.record import Job, describe_file, read_record, record_path
 from jnst.transfer.region_files import describe_regions
 from jnst.transfer.state_file import read_about
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 # `Result.stopped` of runs whose state is kept.
 RESUMABLE = ("callback", "time", "no step")

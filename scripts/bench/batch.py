@@ -92,7 +92,7 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     from jnst.transfer.memory import compiled_bytes, lane_bytes, params_bytes
     from jnst.transfer.style_targets import picture_grams
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights.store import random_weights
+    from jnst.weights.network import random_weights
 
     params = prepare_params(random_weights("vgg19", 1.0, 0))
     config = Config(size=SizeConfig(rule="keep"), optimizer=OptimizerConfig(), loss=LossConfig(style_weight=100.0))

@@ -23,7 +23,7 @@ from jnst.presets.select import find_preset
 from jnst.transfer.loop import advance
 from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 _STEPS = 20
 # Differences in the pictures are shown so many times as large, around grey.

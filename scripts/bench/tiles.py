@@ -34,7 +34,7 @@ from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory
 from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 
 def step_bytes(config: Config, side: int) -> int:

@@ -19,7 +19,8 @@ from jnst.cli.streams import Streams, stem_of
 from jnst.errors import ConfigError
 from jnst.images.reading import read_image
 from jnst.images.writing import read_metadata
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 FLAGS = [
     *("--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--scales", "1", "--full-size"),

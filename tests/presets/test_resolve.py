@@ -11,7 +11,8 @@ from jnst.presets.recipes import CAFFE, PRESETS, TORCHVISION
 from jnst.presets.resolve import load_preset, resolve_run
 from jnst.presets.select import find_preset
 from jnst.presets.settings import Factor, replace_settings, setting_paths
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 
 @pytest.fixture

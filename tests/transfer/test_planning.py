@@ -17,7 +17,7 @@ from jnst.transfer.memory import estimate_memory, params_bytes
 from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run
 from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 ADAM = OptimizerConfig(method="adam")
 COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5)

@@ -23,7 +23,8 @@ from jnst.transfer.memory import kept_channels, params_bytes
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import channel_counts, convolutions
-from jnst.weights.store import describe_weights, random_weights, read_info, read_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import read_info, read_weights, write_weights
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
