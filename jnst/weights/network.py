@@ -129,6 +129,7 @@ def check_layers(shapes: Shapes, architecture: Architecture, width: float, chann
 
 
 def check_values(params: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Raises WeightsError for values that are not finite."""
     for name, layer in params.items():
         for part in PARTS:
             if not np.isfinite(layer[part]).all():
