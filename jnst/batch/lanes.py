@@ -18,7 +18,7 @@ from jnst.devices import spread
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
-from jnst.transfer.loop import CAPACITY, turn
+from jnst.transfer.loop import CAPACITY, take_step
 from jnst.transfer.state import (
     Trace,
     TransferState,
@@ -102,19 +102,19 @@ def begin_lanes(
 def _settle(lane: Lane, new: TransferState, rule: StopRule) -> Lane:
     """Decides after a step whether the lane goes on; one that had stopped keeps what it had."""
     running = lane.reason == RUNNING
-    # The optimiser's memory is the largest part of the state, and a lane that stopped needs it no more.
+    # The optimiser's state is the largest part of the state, and a lane that stopped needs it no more.
     kept = jax.tree.map(
-        lambda a, b: jnp.where(running, a, b), new._replace(memory=()), lane.state._replace(memory=())
-    )._replace(memory=new.memory)
+        lambda a, b: jnp.where(running, a, b), new._replace(opt_state=()), lane.state._replace(opt_state=())
+    )._replace(opt_state=new.opt_state)
     reason = stop_reason(
         rule,
-        turns=kept.turn,
+        entries=kept.step,
         best=kept.best_value,
         mark=lane.mark,
         rejected=kept.rejected,
         value=kept.evaluation.value,
     )
-    mark = jnp.where((kept.turn - 1) % rule.chunk == 0, kept.best_value, lane.mark)
+    mark = jnp.where((kept.step - 1) % rule.chunk == 0, kept.best_value, lane.mark)
     return Lane(kept, mark, jnp.where(running, reason, lane.reason))
 
 
@@ -131,7 +131,7 @@ def _advance_block(
     chosen = make_descent_optimizer(config, None)
 
     def one(targets: Targets, lane: Lane) -> Lane:
-        return _settle(lane, turn(params, targets, lane.state, config, chosen), rule)
+        return _settle(lane, take_step(params, targets, lane.state, config, chosen), rule)
 
     def goes_on(carry: tuple[jax.Array, Lane, Trace]) -> jax.Array:
         return (carry[0] < count) & jnp.any(carry[1].reason == RUNNING)

@@ -231,16 +231,16 @@ class BatchScheduler:
         self, stage: BatchScale, targets: Any, state: Lane, callback: Callback | None
     ) -> tuple[list[np.ndarray | None], bool]:
         """Runs one stage. Returns the pictures, and whether the run ends here: out of time, or by the callback."""
-        turns, ended = 1, False
+        steps, ended = 1, False
         while True:
             begin = time.monotonic()
             state, trace = advance_lanes(
-                self.params, stage.rule, jnp.int32(turns), targets, state, config=stage.key, mesh=self.mesh
+                self.params, stage.rule, jnp.int32(steps), targets, state, config=stage.key, mesh=self.mesh
             )
             stage.record(trace, state)
-            pace = (time.monotonic() - begin) / turns
+            pace = (time.monotonic() - begin) / steps
             # About a second between two looks, so that nobody waits long for progress or for Ctrl-C.
-            turns = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
+            steps = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = stage.out_of_time()
             if callback is not None:
                 image = DeferredImage(lambda lane, state=state: stage.pictures(state)[lane])

@@ -80,13 +80,13 @@ class BatchScale:
 
     def record(self, trace: Trace, state: Lane) -> None:
         """Takes over the steps just made. An image that stopped along the way has made fewer than the others."""
-        columns, turns = jax.device_get(trace).columns(), np.asarray(state.state.turn)
+        columns, steps = jax.device_get(trace).columns(), np.asarray(state.state.step)
         for lane, run in enumerate(self.runs):
-            fresh = int(turns[lane]) - run.turns
+            fresh = int(steps[lane]) - run.entries
             run.record({name: values[lane, :fresh] for name, values in columns.items()})
         self.reasons = np.asarray(state.reason)[: len(self.items)]
         self.words = [REASONS[reason] for reason in self.reasons]
-        self.best_steps = np.asarray(state.state.best_turn).tolist()
+        self.best_steps = np.asarray(state.state.best_step).tolist()
         self.best_values = np.asarray(state.state.best_value).tolist()
 
     def stop(self, word: str) -> None:

@@ -207,7 +207,7 @@ class Painter:
 
     def picture(self) -> np.ndarray:
         """The picture in the style's colours: RGB in [0, 1], height × width × 3."""
-        fresh = int(self._state.turn) == 0
+        fresh = int(self._state.step) == 0
         return current_picture(self._state, self._config, best=self._config.run.keep == "best" and not fresh)
 
     @property

@@ -1,4 +1,4 @@
-"""One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's memory.
+"""One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's history.
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
 over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any

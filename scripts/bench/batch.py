@@ -80,7 +80,7 @@ def picture(seed: int, side: int) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
+def bench_lanes(side: int, sizes: list[int], steps: int, rounds: int) -> None:
     """Interleaved: each round times every batch size once; the best and the middle of the rounds are printed."""
     import jax
     import jax.numpy as jnp
@@ -115,10 +115,10 @@ def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
     for _ in range(rounds):
         for lanes, (stage, targets, state) in runs.items():
             begin, spent = time.monotonic(), time.process_time()
-            state, _ = advance_lanes(params, stage.rule, jnp.int32(turns), targets, state, config=stage.key)
+            state, _ = advance_lanes(params, stage.rule, jnp.int32(steps), targets, state, config=stage.key)
             jax.block_until_ready(state)
-            rows[lanes][3].append((time.monotonic() - begin) / turns / lanes)
-            rows[lanes][4].append((time.process_time() - spent) / turns / lanes)
+            rows[lanes][3].append((time.monotonic() - begin) / steps / lanes)
+            rows[lanes][4].append((time.process_time() - spent) / steps / lanes)
             runs[lanes] = (stage, targets, state)
     print(f"{jax.devices()[0].device_kind}, {side} px, VGG19 to relu5_1, float32, fixed-step L-BFGS")
     print("| images per batch | s per image and evaluation, best (median) | CPU s | compile, s | GB: model, compiler |")

@@ -43,9 +43,9 @@ def step_bytes(config: Config, side: int) -> int:
     params = prepare_params(random_weights(config.network.architecture, config.network.width, 0))
     targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), shape)
     state = jax.eval_shape(lambda x: init_state(x, config), shape)
-    turns = jax.ShapeDtypeStruct((), jnp.int32)
+    steps = jax.ShapeDtypeStruct((), jnp.int32)
     report = (
-        _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1)
+        _advance_in_place.lower(params, targets, state, steps, config=key, optimizer=None, capacity=1)
         .compile()
         .memory_analysis()
     )

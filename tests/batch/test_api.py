@@ -228,8 +228,8 @@ def compile_lanes(config: Config, side: int, count: int):
     key = compile_key(config)
     targets, lanes = jax.eval_shape(functools.partial(begin_lanes, config=key), params, problems)
     rule = StopRule(*(jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.int32, np.float32)))  # type: ignore[arg-type]
-    turns = jax.ShapeDtypeStruct((), np.int32)
-    return advance_lanes.lower(params, rule, turns, targets, lanes, config=key).compile()
+    steps = jax.ShapeDtypeStruct((), np.int32)
+    return advance_lanes.lower(params, rule, steps, targets, lanes, config=key).compile()
 
 
 def test_the_default_on_vgg19_needs_what_the_model_says_and_keeps_every_fast_convolution():

@@ -343,7 +343,7 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
         calls = 0
 
         def __call__(self, progress):
-            # The first batch shows itself twice: after its first turn, and at its end.
+            # The first batch shows itself twice: after its first step, and at its end.
             self.calls += 1
             if self.calls == 3:
                 os.kill(os.getpid(), signal.SIGTERM)

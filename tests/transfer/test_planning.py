@@ -38,8 +38,8 @@ def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
     params = prepare_params(random_weights("vgg19", 0.375, 0))
     targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), picture)
     state = jax.eval_shape(lambda x: init_state(x, config), picture)
-    turns = jax.ShapeDtypeStruct((), jnp.int32)
-    compiled = _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1).compile()
+    steps = jax.ShapeDtypeStruct((), jnp.int32)
+    compiled = _advance_in_place.lower(params, targets, state, steps, config=key, optimizer=None, capacity=1).compile()
     report = compiled.memory_analysis()
     true = report.argument_size_in_bytes + report.temp_size_in_bytes
     memory = estimate_memory(size, config)
