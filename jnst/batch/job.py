@@ -15,7 +15,7 @@ from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.inputs import Comparison
 from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.outlook import Outlook
-from jnst.batch.pipeline import Deliver, Options, Workshop
+from jnst.batch.pipeline import Deliver, Options, Pipeline
 from jnst.batch.records import Record, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
@@ -46,7 +46,7 @@ class FolderJob:
     bad_rows: tuple[str, ...] = ()
 
 
-# Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
+# Does the work of some entries: (entries, deliver, callback) -> None. `Pipeline.work` does it here.
 Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 
 
@@ -59,7 +59,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         job: what to do.
         weights: from `read_weights`.
         printer: shows the progress.
-        engine: who does the work; a `Workshop` in this process by default.
+        engine: who does the work; a `Pipeline` in this process by default.
 
     Raises:
         ConfigError: the output folder holds another job, or this one and `resume` was not asked for.
@@ -137,7 +137,7 @@ def _work_here(
     def report(plan: Plan) -> None:
         printer.note(describe_plan(plan))
 
-    Workshop(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
+    Pipeline(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
 
 
 def describe_plan(plan: Plan) -> str:
@@ -146,8 +146,8 @@ def describe_plan(plan: Plan) -> str:
     devices = f" on {plan.devices} devices" if plan.devices > 1 else ""
     compiled = "" if plan.compiled is None else f" ({plan.compiled / 1e9:.2g} GB says the compiler)"
     return (
-        f"batches of {plan.lanes} at {width} × {height}{devices}: about {plan.predicted / 1e9:.2g} GB{compiled} of "
-        f"{plan.available / 1e9:.2g} GB"
+        f"batches of {plan.batch_size} at {width} × {height}{devices}: about {plan.predicted / 1e9:.2g} GB{compiled} "
+        f"of {plan.available / 1e9:.2g} GB"
     )
 
 
@@ -219,7 +219,7 @@ def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Re
         "left": left,
         "config": to_dict(job.entries[0].config) if job.entries else None,
         "weights": {"name": weights.info.name, "sha256": weights.info.sha256},
-        "lanes": job.options.lanes or "auto",
+        "batch_size": job.options.batch_size or "auto",
         "versions": versions(),
         "time": now(),
     }

@@ -31,7 +31,7 @@ def manifest_name(share: Share) -> str:
 
 
 def read_records(folder: str) -> list[dict[str, Any]]:
-    """All lines of all shards' books.
+    """All lines of all shards' manifests.
 
     A line that was cut off, by a kill or a full disk, is left out: its picture is recognised by what it carries inside,
     or made again.

@@ -50,7 +50,10 @@ _OWN_TROUBLE = {
 
 @dataclass(frozen=True)
 class Options:
-    """What is the same for all entries of a job. `output` is a folder or its URL; `lanes` None takes what fits."""
+    """What is the same for all entries of a job.
+
+    `output` is a folder or its URL; with `batch_size` None a batch has as many images as fit.
+    """
 
     output: str
     overwrite: bool = False
@@ -59,7 +62,7 @@ class Options:
     quality: int = 95
     allow_large: bool = False
     allow_damaged: bool = False
-    lanes: int | None = None
+    batch_size: int | None = None
     threads: int = 2
 
 
@@ -73,7 +76,7 @@ class _Ready(NamedTuple):
 Deliver = Callable[[Record], Any]
 
 
-class Workshop:
+class Pipeline:
     """Holds what all entries share: prepared parameters, compiled programs, styles.
 
     Args:
@@ -94,9 +97,9 @@ class Workshop:
         self.options, self.sha256 = options, weights.info.sha256
         self.outlook = Outlook(0, Silent()) if outlook is None else outlook
         self.outlook.doing("preparing the network")
-        self.painter = BatchScheduler(
+        self.scheduler = BatchScheduler(
             prepare_params(weights.params),
-            lanes=options.lanes,
+            batch_size=options.batch_size,
             report=report,
             doing=self.outlook.doing,
             weights_sha256=self.sha256,
@@ -149,7 +152,7 @@ class Workshop:
             self.outlook.read(ready.item)
             group = waiting.setdefault(ready.item.group, [])
             group.append(ready)
-            if len(group) >= self.painter.limit(ready.item):
+            if len(group) >= self.scheduler.limit(ready.item):
                 yield waiting.pop(ready.item.group)
             elif sum(map(len, waiting.values())) >= _MOST_WAITING:
                 yield waiting.pop(max(waiting, key=lambda kind: len(waiting[kind])))
@@ -216,13 +219,13 @@ class Workshop:
         begin = time.monotonic()
         self.outlook.begin([ready.entry.content for ready in batch], batch[0].item)
         try:
-            results = self.painter.paint([ready.item for ready in batch], callback=callback)
+            results = self.scheduler.run([ready.item for ready in batch], callback=callback)
         except JnstError as error:
             if len(batch) == 1:
                 self.outlook.end()
                 deliver(make_failure(batch[0].entry, error))
                 return []
-            # One of them spoils the batch; alone, each gets what it deserves.
+            # One invalid picture fails the whole batch; each is tried alone to find it.
             return [done for ready in batch for done in self._paint([ready], deliver, callback)]
         self.outlook.end()
         seconds = (time.monotonic() - begin) / len(batch)

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command. Exit code 0, 1 where pictures failed (unless --keep-going), 128 + n after signal n."""
     settings = read_settings(arguments)
     arguments.seed = check_seed(arguments.seed, "--seed")
-    lanes = _batch_size(arguments.batch_size)
+    batch_size = _batch_size(arguments.batch_size)
     actors = _actors(arguments.actors)
     check_file_flags(arguments)
     if settings.get("run.save_every"):
@@ -81,13 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
     with open_printer(quiet=arguments.quiet) as printer:
-        return _paint(arguments, settings, lanes, actors, printer)
+        return _paint(arguments, settings, batch_size, actors, printer)
 
 
 def _paint(
     arguments: argparse.Namespace,
     settings: dict[str, Any],
-    lanes: int | None,
+    batch_size: int | None,
     actors: tuple[int, int],
     printer: Silent,
 ) -> int:
@@ -128,7 +128,7 @@ def _paint(
         quality=arguments.quality,
         allow_large=arguments.allow_large,
         allow_damaged=arguments.allow_damaged,
-        lanes=lanes,
+        batch_size=batch_size,
     )
     job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))
     if arguments.dry_run:

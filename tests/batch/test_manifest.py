@@ -1,4 +1,4 @@
-"""The book of a job survives kills, and names and lists of work are what they should be."""
+"""The manifest of a job survives kills, and names and lists of work are what they should be."""
 
 import functools
 import json
@@ -71,7 +71,7 @@ def test_two_runs_cannot_write_one_book(tmp_path):
 
 
 def test_books_on_object_stores_are_written_in_parts():
-    folder = "memory://books/out"
+    folder = "memory://manifests/out"
     with Manifest(folder, Share()) as manifest:
         for number in range(300):
             manifest.append(item(f"{number}.png"))

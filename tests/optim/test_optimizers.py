@@ -274,12 +274,12 @@ def test_at_the_minimum_nothing_moves(name):
     assert losses[-1] == 0
 
 
-# --- many lanes ---
+# --- many at once ---
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "zoom", "optax-zoom", "adam"])
-def test_each_lane_gets_what_it_gets_alone(name):
-    """Also where a line search keeps the lanes waiting for one another."""
+def test_each_element_gets_what_it_gets_alone(name):
+    """Also where a line search keeps the elements waiting for one another."""
     optimizer = make_optimizer({**SEARCHING, **FIXED}[name], identity)
     starts = jnp.stack([jnp.zeros(SHAPE), jnp.asarray(3 * RNG.normal(size=SHAPE), jnp.float32)])
 
@@ -297,7 +297,7 @@ def test_each_lane_gets_what_it_gets_alone(name):
 
     points, counts = jax.jit(jax.vmap(descend))(starts)
     descend = jax.jit(descend)
-    for lane, start in enumerate(starts):
+    for element, start in enumerate(starts):
         alone, count = descend(start)
-        np.testing.assert_allclose(points[lane], alone, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(counts[lane], count)
+        np.testing.assert_allclose(points[element], alone, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(counts[element], count)

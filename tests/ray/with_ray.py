@@ -47,7 +47,7 @@ def folder(tmp_path, monkeypatch):
 def test_two_actors_one_killed_in_the_middle_and_a_resume(folder):
     run = resolve_run("default", weights=tiny_weights(), settings=SETTINGS)
     entries = combine(list_pictures("in"), ["style.png"], run.config)
-    options = Options("out", lanes=2)
+    options = Options("out", batch_size=2)
     engine = ray_engine(run.weights, options, actors=(2, 2))
     killed = []
 

@@ -354,7 +354,7 @@ def test_losses_as_large_as_the_originals(monkeypatch):
     assert int(state.rejected) == 0
 
 
-# --- a padded image, and many lanes ---
+# --- a padded image, and many at once ---
 
 
 @pytest.mark.parametrize(
@@ -389,12 +389,12 @@ def test_a_padded_image_descends_as_the_image_alone(optimizer):
     np.testing.assert_array_equal(ours[20:], current_picture(state, config, best=False)[20:])  # padding never moves
 
 
-def test_each_lane_gets_what_it_gets_alone():
+def test_each_element_gets_what_it_gets_alone():
     """`vmap` over contents, styles and weights: pictures as if each had been alone."""
     optimizer = make_descent_optimizer(compile_key(LBFGS), None)
     contents, styles = jnp.stack([CONTENT, CONTENT[::-1]]), jnp.stack([STYLE, 1 - STYLE])
 
-    def lane(content, style, weight):
+    def element(content, style, weight):
         config = compile_key(LBFGS)
         grams = style_grams(small_params(), style, config=config)
         targets = content_targets(small_params(), content, grams, config=config)
@@ -408,8 +408,8 @@ def test_each_lane_gets_what_it_gets_alone():
         return state.point, totals
 
     weights = jnp.asarray([10.0, 2.0])
-    points, totals = jax.jit(jax.vmap(lane))(contents, styles, weights)
-    alone = jax.jit(lane)
+    points, totals = jax.jit(jax.vmap(element))(contents, styles, weights)
+    alone = jax.jit(element)
     for index in range(2):
         point, total = alone(contents[index], styles[index], weights[index])
         np.testing.assert_allclose(totals[index], total, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Records as untrusted input: checked at the door, with a sentence that names the field."""
+"""Records as untrusted input: checked when it is read, with a sentence that names the field."""
 
 import hashlib
 import json
