@@ -35,7 +35,7 @@ _REMEMBERED_STYLES = 256
 
 
 class Plan(NamedTuple):
-    """A batch about to run: height and width in pixels, its number of images, the bytes that it needs on each device."""
+    """A batch about to run: height and width in pixels, the number of its images, and bytes needed on each device."""
 
     size: tuple[int, int]
     batch_size: int
