@@ -28,7 +28,8 @@ from jnst.images.reading import Picture
 from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.transfer.region_files import read_regions
 from jnst.transfer.result import Result
-from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
+from jnst.transfer.style_file import is_style_file, read_style
+from jnst.transfer.style_targets import StyleTargets
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import Weights
 

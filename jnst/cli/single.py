@@ -85,7 +85,7 @@ def run_single(
     with open_printer(quiet=arguments.quiet) as printer:
         record, signal = _paint(arguments, settings, pictures, output, adapt, fields, printer)
     if not arguments.quiet:
-        from jnst.cli.stylize import report
+        from jnst.cli.report import report
         from jnst.transfer.record import record_path
 
         report(output, record, record_path(output))

@@ -44,7 +44,8 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Pa
     from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
+    from jnst.transfer.style_file import is_style_file, write_style
+    from jnst.transfer.style_targets import prepare_style
     from jnst.vgg.convolution import prepare_params
 
     blend = parse_blend(arguments.style_blend) if arguments.style_blend else None

@@ -13,7 +13,8 @@ from jnst.cli.flags import parse_named
 from jnst.config import Config
 from jnst.images.writing import check_format
 from jnst.presets.settings import replace_settings, setting_names
-from jnst.transfer.style_targets import check_style_targets, is_style_file, read_style
+from jnst.transfer.style_file import is_style_file, read_style
+from jnst.transfer.style_targets import check_style_targets
 
 
 def read_worklist(

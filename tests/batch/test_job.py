@@ -30,7 +30,7 @@ from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run
 from jnst.transfer.callbacks import Silent
 from jnst.transfer.result import Result
-from jnst.transfer.style_targets import read_style
+from jnst.transfer.style_file import read_style
 
 SETTINGS = {
     "run.steps": 2,
