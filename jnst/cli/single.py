@@ -80,7 +80,7 @@ def run_single(
         pictures: what is read: the content picture, and the styles, which may be the same.
         output: the picture to write.
         adapt: makes the command's config out of the preset's.
-        fields: of `jnst.transfer.record.Job`: canvas, style_weights.
+        fields: of `jnst.transfer.job.Job`: canvas, style_weights.
     """
     with open_printer(quiet=arguments.quiet) as printer:
         record, signal = _paint(arguments, settings, pictures, output, adapt, fields, printer)
@@ -105,8 +105,9 @@ def _paint(
     from jnst.batch.discovery import check_path
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import check_outputs, run_job
-    from jnst.transfer.record import Job
+    from jnst.transfer.job import Job
+    from jnst.transfer.job_run import run_job
+    from jnst.transfer.outputs import check_outputs
 
     for path in (*pictures, str(output)):
         check_path(path)

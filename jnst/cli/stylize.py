@@ -10,7 +10,7 @@ from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
-from jnst.cli.report import report_elsewhere, report
+from jnst.cli.report import report, report_elsewhere
 from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, describe_unknown
@@ -139,8 +139,10 @@ def _paint(
     from jnst.cli.inputs import choose_inputs
     from jnst.cli.streams import stem_of
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import check_outputs, run_job
-    from jnst.transfer.record import Job, read_record
+    from jnst.transfer.job import Job
+    from jnst.transfer.job_run import run_job
+    from jnst.transfer.outputs import check_outputs
+    from jnst.transfer.record import read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     if record is not None and record.get("canvas"):

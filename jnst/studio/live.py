@@ -15,7 +15,7 @@ from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 

@@ -8,7 +8,7 @@ from jnst.images.resizing import finish
 from jnst.images.writing import write_image
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
 from jnst.transfer.scales import prepare_content
 
 

@@ -13,7 +13,8 @@ from jnst.images.writing import read_metadata
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.record import Job, describe_file, read_record, record_path
+from jnst.transfer.job import Job
+from jnst.transfer.record import describe_file, read_record, record_path
 from jnst.transfer.region_files import describe_regions
 from jnst.transfer.state_file import read_about
 from jnst.weights.network import Weights

@@ -14,7 +14,8 @@ from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.tiled import evaluate_tiled
 from jnst.transfer import loop, plots
-from jnst.transfer.record import Job, make_record
+from jnst.transfer.job import Job
+from jnst.transfer.record import make_record
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
