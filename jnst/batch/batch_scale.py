@@ -10,7 +10,7 @@ from jnst.batch.loop import Element, Problem, batch_pictures
 from jnst.batch.requests import Item, padded_size
 from jnst.config import compile_key
 from jnst.images.padding import pad_image
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term

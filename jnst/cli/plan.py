@@ -74,7 +74,7 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
 
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
-    from jnst.images.resizing import fit_size, scale_sizes
+    from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.transfer.scales import smallest_scale

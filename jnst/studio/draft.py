@@ -7,7 +7,7 @@ from typing import Any
 
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
-from jnst.images.resizing import fit_size, scale_sizes
+from jnst.images.sizing import fit_size, scale_sizes
 from jnst.images.writing import quantize
 from jnst.studio.library import Library
 from jnst.studio.painter import change_knobs, first_knobs

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import ConfigError, JnstError
-from jnst.images.resizing import fit_size, scale_sizes
+from jnst.images.sizing import fit_size, scale_sizes
 from jnst.studio.keeping import describe_steering
 from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start

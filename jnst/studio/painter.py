@@ -12,7 +12,8 @@ import numpy as np
 from jnst.arrays import Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.images.resizing import fit, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets

@@ -4,7 +4,7 @@ import numpy as np
 
 from jnst.errors import ImageError
 from jnst.images.reading import Picture
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.images.writing import write_image
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.config import Config, RunConfig
 from jnst.errors import JnstError
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
 from jnst.transfer.animation import Animation

@@ -10,7 +10,7 @@ import jax
 from jnst.errors import ConfigError
 from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture, read_image
-from jnst.images.resizing import fit_size
+from jnst.images.sizing import fit_size
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import check_writable
 from jnst.runtime import Interruptions

@@ -20,7 +20,8 @@ from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
-from jnst.images.resizing import fit_style, resize, to_unit
+from jnst.images.resizing import resize, to_unit
+from jnst.images.sizing import fit_style
 from jnst.loss.builtin import TERMS
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import style_grams
