@@ -14,8 +14,9 @@ from jnst.batch.counts import Counts, Interrupted, now
 from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.inputs import Comparison
 from jnst.batch.manifest import Manifest, latest, read_records
+from jnst.batch.options import Options
 from jnst.batch.outlook import Outlook
-from jnst.batch.pipeline import Deliver, Options, Pipeline
+from jnst.batch.pipeline import Deliver, Pipeline
 from jnst.batch.records import Record, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share

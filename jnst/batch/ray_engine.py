@@ -10,7 +10,8 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jnst.batch.pipeline import Deliver, Options, Pipeline
+from jnst.batch.options import Options
+from jnst.batch.pipeline import Deliver, Pipeline
 from jnst.batch.records import recover
 from jnst.batch.worklist import Entry
 from jnst.errors import ConfigError

@@ -99,7 +99,7 @@ def _paint(
     if arguments.shard is not None:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
-    from jnst.batch.pipeline import Options
+    from jnst.batch.options import Options
     from jnst.cli.worklist import read_worklist
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax

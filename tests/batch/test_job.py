@@ -21,7 +21,8 @@ from jnst.batch import remote
 from jnst.batch.discovery import list_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
-from jnst.batch.pipeline import Options, Pipeline
+from jnst.batch.options import Options
+from jnst.batch.pipeline import Pipeline
 from jnst.batch.requests import Item
 from jnst.batch.worklist import combine
 from jnst.cli.main import main

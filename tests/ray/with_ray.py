@@ -14,7 +14,7 @@ from small import tiny_weights
 from jnst.batch.discovery import list_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
-from jnst.batch.pipeline import Options
+from jnst.batch.options import Options
 from jnst.batch.ray_engine import ray_engine
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
