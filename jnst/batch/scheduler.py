@@ -1,7 +1,6 @@
 """Groups of images become batches: how many at once, on which devices, half as many where memory runs out."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,24 +13,19 @@ from jnst.arrays import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
 from jnst.batch.requests import Item, first_picture, padded_size
-from jnst.config import compile_key
+from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
-from jnst.loss.region_targets import region_grams
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import stylize
-from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import available_bytes, batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.result import Result
-from jnst.transfer.scales import styles_at_scale
 from jnst.transfer.stopping import RUNNING
-from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
-
-_REMEMBERED_STYLES = 256
+from jnst.transfer.style_targets import StyleTargets
 
 
 class Plan(NamedTuple):
@@ -78,12 +72,12 @@ class BatchScheduler:
             raise ConfigError(f"batch size is {batch_size}; expected one or more images")
         self.mesh = image_mesh() if mesh is None else mesh
         self.params = place(params, self.mesh, shared=True)
-        self.batch_size, self.report, self.weights_sha256 = batch_size, report, weights_sha256
+        self.batch_size, self.report = batch_size, report
         self.doing = doing or (lambda _: None)
         self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
-        self._styles: OrderedDict[Hashable, Any] = OrderedDict()
+        self._grams = StyleCache(self.params, weights_sha256, extra_terms).grams
 
     def limit(self, item: Item) -> int:
         """The largest batch of this item's kind."""
@@ -251,34 +245,6 @@ class BatchScheduler:
                 image.close()
             if ended or not (scale.reasons == RUNNING).any():
                 return [*scale.pictures(state)], ended
-
-    def _grams(self, item: Item, index: int) -> Any:
-        """Gram matrices of the item's style at one scale, for each region where there are some; remembered where the
-        task says under which name."""
-        task, config = item.task, item.task.config
-        if isinstance(task.styles, StyleTargets):
-            check_style_targets(task.styles, config, weights_sha256=self.weights_sha256)
-            prepared = pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
-            return prepared if item.masks is None else (prepared,)
-        full, size = item.sizes[-1], item.sizes[index]
-        # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
-        scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
-        name = (task.style_key, task.style_weights, compile_key(config), config.size, scaling, item.masks is None)
-        if task.style_key is not None and name in self._styles:
-            self._styles.move_to_end(name)
-            return self._styles[name]
-        pictures = styles_at_scale(task.styles, config, full, size)
-        guidance, masks = guide(item.masks, size, pictures, config, self.extra_terms)
-        parts = [
-            picture_grams(self.params, picture, config, extra_terms=self._compiled_terms, mask=mask)
-            for picture, mask in zip(pictures, masks or [None] * len(pictures), strict=True)
-        ]
-        grams = jax.tree.map(np.asarray, region_grams(parts, task.style_weights, guidance))
-        if task.style_key is not None:
-            self._styles[name] = grams
-            if len(self._styles) > _REMEMBERED_STYLES:
-                self._styles.popitem(last=False)
-        return grams
 
 
 def _describe_compiling(bucket: tuple[int, int], batch_size: int) -> str:
