@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jnst.loss.terms import gram_matrix as gram_matrix
     from jnst.loss.terms import style_loss as style_loss
     from jnst.loss.terms import total_variation as total_variation
-    from jnst.presets.recipes import PRESETS as PRESETS
+    from jnst.presets.presets import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset
     from jnst.transfer.animation import Animation as Animation

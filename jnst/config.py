@@ -262,8 +262,8 @@ class RunConfig:
 class Config:
     """One run. A preset is a literal of this; a variant of it is `dataclasses.replace`."""
 
-    preset: str = setting("default", "name of the recipe that this began as")
-    lineage: Lineage = setting("any", "weights that the recipe was made for")
+    preset: str = setting("default", "name of the preset that this began as")
+    lineage: Lineage = setting("any", "weights that the preset was made for")
     color_profile: ColorProfile = setting(
         "apply", "of input pictures: apply brings them to sRGB, ignore takes the numbers in the file for sRGB"
     )

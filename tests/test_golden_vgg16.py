@@ -12,7 +12,7 @@ from jnst.config import Config, OptimizerConfig
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate, loss_terms
 from jnst.loss.targets import loss_weights, make_targets
-from jnst.presets.recipes import CAFFE, PRESETS
+from jnst.presets.presets import CAFFE, PRESETS
 from jnst.presets.select import adapt_preset
 from jnst.transfer.driver import stylize
 from jnst.vgg.convolution import prepare_params

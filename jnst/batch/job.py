@@ -166,14 +166,14 @@ def _left_over(
     known = [entry for entry in mine if entry.name in before]
     if known and not job.resume and not job.options.overwrite:
         raise ConfigError(
-            f"{job.options.output} holds {len(known)} of these {len(mine)} pictures from an earlier run; say --resume "
+            f"{job.options.output} holds {len(known)} of these {len(mine)} pictures from an earlier run; pass --resume "
             "to go on with it, or --overwrite to begin again"
         )
     taken = next((entry for entry, state, _ in states if state == "taken"), None)
     if taken is not None:
         raise ConfigError(
             f"{remote.join(job.options.output, taken.name)} is there already, and was made with other settings, styles "
-            "or weights; choose another folder, or say --overwrite to make it anew"
+            "or weights; choose another folder, or pass --overwrite to make it again"
         )
     for _, _, recovered in states:
         if recovered is not None:

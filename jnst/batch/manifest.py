@@ -86,7 +86,7 @@ def _is_number(value: Any) -> bool:
 class Manifest:
     """A shard's manifest, open for appending; only one process at a time may hold it.
 
-    On object stores, which cannot append, it is a series of parts; the last one is written anew for each line.
+    On object stores, which cannot append, it is a series of parts; the last one is written again for each line.
     """
 
     def __init__(self, folder: str, share: Share) -> None:

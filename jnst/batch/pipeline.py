@@ -28,7 +28,7 @@ from jnst.weights.network import Weights
 _READ_AHEAD = 8
 _MOST_WAITING = 128
 # What the system says of a name, not of the disk.
-_OWN_TROUBLE = {
+_CONCERNS_ONE = {
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
     errno.EISDIR,
@@ -48,7 +48,7 @@ class Pipeline:
     Args:
         weights: from `read_weights`.
         options: where to and how.
-        report: is told of every new batch size.
+        report: called with the `Plan` of every new batch size.
         outlook: follows the work.
     """
 
@@ -163,10 +163,10 @@ class Pipeline:
                 bits=self.options.bits,
             )
         except ImageError as error:
-            # A name that is taken is this picture's own trouble; a disk that is full is everybody's and ends the job:
+            # A name that is taken concerns this picture alone; a full disk concerns all of them and ends the job:
             # it is no failure of this picture, which `--resume` has to make.
             cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno not in _OWN_TROUBLE and not self.options.keep_going:
+            if isinstance(cause, OSError) and cause.errno not in _CONCERNS_ONE and not self.options.keep_going:
                 raise
             deliver(make_failure(entry, error))
             return

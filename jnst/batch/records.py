@@ -40,7 +40,7 @@ def make_success(
     notes: Sequence[str],
     inputs: dict[str, Any],
 ) -> Record:
-    """What is told of a picture that was made.
+    """The manifest's line of a picture that was made.
 
     Args:
         entry: what was asked for.

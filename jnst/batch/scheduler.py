@@ -51,8 +51,8 @@ class BatchScheduler:
         mesh: devices to divide each batch among; this process's by default.
         batch_size: images per batch. Given, every batch is run with exactly so many elements, idle ones included, and
             results are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
-        report: is told of every new batch size.
-        doing: is told what begins and may take long, in words.
+        report: called with the `Plan` of every new batch size.
+        doing: called with words for what begins and may take long.
         weights_sha256: to recognise prepared styles that were made with other weights.
         extra_terms: terms of the loss beside the package's own, for all images.
     """
@@ -234,7 +234,7 @@ class BatchScheduler:
             )
             scale.record(trace, state)
             pace = (time.monotonic() - begin) / steps
-            # About a second between two looks, so that nobody waits long for progress or for Ctrl-C.
+            # About a second between two calls, so that progress and Ctrl-C take effect soon.
             steps = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = scale.out_of_time()
             if callback is not None:

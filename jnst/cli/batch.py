@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures, folders or globs, or styles prepared by `jnst targets`; each content is painted in each style",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="OUTDIR", required=True, help="folder or URL for the results")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", choices=_OPTIMIZERS, help="optimiser (the preset's)")

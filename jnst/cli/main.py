@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "studio": ("jnst.cli.studio", "paint and steer on a page in the browser"),
     "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
     "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),
-    "presets": ("jnst.cli.presets", "list the recipes, or show one"),
+    "presets": ("jnst.cli.presets", "list the presets, or show one"),
     "weights": ("jnst.cli.weights", "list, fetch, convert, verify and describe weights"),
 }
 
@@ -51,7 +51,7 @@ def _help_text() -> str:
 class _Parser(argparse.ArgumentParser):
     """One line and exit code 2 for a wrong argument, as for every other error of the user's.
 
-    preset: the recipe whose values the help of settings shows.
+    preset: the preset whose values the help of settings shows.
     """
 
     preset = "default"

@@ -47,7 +47,7 @@ def read_memory(gigabytes: float | None) -> int | None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("content", metavar="CONTENT", help="picture to repaint")
-    parser.add_argument("--preset", metavar="NAME", help="recipe (default)")
+    parser.add_argument("--preset", metavar="NAME", help="named settings (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; they need not be there yet (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")

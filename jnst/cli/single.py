@@ -18,14 +18,14 @@ _OPTIMIZERS = get_args(Method)
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, sizes: bool, without: tuple[str, ...]) -> None:
-    """Recipe, settings, memory, film and files.
+    """Preset, settings, memory, film and files.
 
     Args:
         parser: of the command.
         sizes: whether the flags of the content image's size are wanted.
         without: paths of settings that mean nothing here.
     """
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")

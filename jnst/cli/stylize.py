@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="result: a file, a URL, or - for standard output; its suffix is its format (CONTENT-STYLE.png)",
     )  # fmt: skip
     parser.add_argument("--format", metavar="{png,jpg,webp,avif,tif}", help="of standard output (png)")
-    parser.add_argument("--preset", metavar="NAME", help="recipe; `jnst presets` lists them (default)")
+    parser.add_argument("--preset", metavar="NAME", help="named settings; `jnst presets` lists them (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
@@ -214,7 +214,9 @@ def _resolve(
             settings=settings,
         )
     if arguments.preset or arguments.network:
-        raise ConfigError("--config holds a whole recipe; leave out --preset and --network, or leave out --config")
+        raise ConfigError(
+            "--config holds all settings of a run; leave out --preset and --network, or --config"
+        )
     from jnst.weights.registry import resolve_weights
     from jnst.weights.store import read_weights
 

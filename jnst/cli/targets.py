@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command; nothing heavy is imported for them."""
     parser.add_argument("styles", nargs="+", metavar="STYLE", help="style picture; several are blended")
     parser.add_argument("-o", "--output", metavar="OUT.h5", help="file to write (STYLE.h5)")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")

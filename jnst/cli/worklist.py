@@ -22,7 +22,7 @@ def read_worklist(
 ) -> tuple[list[Entry], list[str]]:
     """The entries, and the rows of a list that no picture can be made of.
 
-    Every style named on the command line is looked at before anything begins; `note` is told what was left out.
+    Every style named on the command line is looked at before anything begins; `note` is called with what was left out.
 
     Raises:
         ConfigError: for a path that is not there, a list that is none, or names that cannot all be files.

@@ -148,7 +148,7 @@ def _read_plain(image: ImageFile.ImageFile, data: bytes, raw: str, channels: int
 
 
 def _read_twice(data: bytes, raw: str) -> Iterator[Piece]:
-    """Pillow keeps one byte of two, and the byte order that it is told decides which; it turns the picture as well."""
+    """Pillow keeps one byte of two, and the byte order that it is given decides which; it turns the picture as well."""
     if raw == "LA;16B":  # four bytes a pixel, taken as they are
         whole = open_picture(data)
         whole.tile = [tile._replace(args="RGBA") for tile in whole.tile]

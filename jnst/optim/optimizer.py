@@ -55,7 +55,7 @@ class Optimizer(NamedTuple):
     patience: int
 
 
-# A fixed step that went too far is tried again at a quarter, and again, before L-BFGS begins anew along the gradient.
+# A fixed step that went too far is tried again at a quarter, and again, before L-BFGS starts again along the gradient.
 PATIENCE = 3
 
 

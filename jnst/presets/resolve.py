@@ -1,4 +1,4 @@
-"""From the name of a recipe and of weights to what a run needs: one resolved config and prepared parameters."""
+"""From the name of a preset and of weights to what a run needs: one resolved config and prepared parameters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,14 +33,14 @@ def resolve_run(
     init: Init | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
-    """The recipe in the form that fits the weights, with single settings replaced.
+    """The preset in the form that fits the weights, with single settings replaced.
 
     Args:
         preset: a name from `jnst.PRESETS`.
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
-        optimizer: optimiser in place of the recipe's own.
-        init: initial image in place of the recipe's own.
+        optimizer: optimiser in place of the preset's own.
+        init: initial image in place of the preset's own.
         settings: values by short name or path (see `replace_settings`), applied last. `optimizer` and `init` may as
             well stand here.
 

@@ -37,7 +37,7 @@ class Knobs:
     """What may be changed while a picture is painted; each acts at the next step.
 
     strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
-    smoothness: factor on the recipe's total variation weight (on one, where the recipe has none).
+    smoothness: factor on the preset's total variation weight (on one, where the preset has none).
     blend: weight of each style picture.
     colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
     """

@@ -44,5 +44,5 @@ class FrameWriter:
             frame = finish(snapshot.image(), self._full, run.colors)
             write_image(path, frame, rounding=run.rounding, overwrite=True)
         except ImageError as error:
-            # A frame is not worth the run.
+            # A failed frame must not end the run.
             self.printer.note(f"frame left out: {error}")

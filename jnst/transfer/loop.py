@@ -56,10 +56,20 @@ def take_step(
 ) -> TransferState:
     """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit.
 
-    With a content lead the gradient is that of the weights led by, and the value told is that of the config's. On the
-    way from the content image the style terms, stiff, are met first and at the content's expense, which then comes
-    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a step
-    evaluates anew without moving.
+    With `content_lead` above one the gradient uses a larger content weight for the first 200 steps; the reported loss
+    always uses the config's weights. The reason: the style terms are stiff, so that L-BFGS lowers them first and
+    overshoots the content term, which then recovers slowly, along directions of small curvature. At the steps where the
+    lead falls, the loop evaluates again without moving.
+
+    Args:
+        params: from `prepare_params`.
+        targets: from `make_targets`.
+        state: before the step.
+        config: static; a `compile_key` where compiled programs are to be shared.
+        optimizer: from `make_descent_optimizer`.
+
+    Returns:
+        The state after the step.
     """
     start, basis, lead = state.start, state.basis, config.optimizer.content_lead
     led = _led(targets, state.step, lead) if lead > 1 else targets

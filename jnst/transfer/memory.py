@@ -16,7 +16,7 @@ from jnst.optim.kinds import optimizer_kind
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
-# What a batch may fill of what is free; the rest is for the compiler's surprises and for reading and writing pictures.
+# What a batch may fill of what is free; the rest is for compiler scratch memory and for reading and writing pictures.
 _FILL = 0.75
 # Larger batches gain nothing: the device is full long before (see the README's table).
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}

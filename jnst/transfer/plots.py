@@ -16,7 +16,7 @@ from jnst.files import check_writable_file, write_atomically
 from jnst.images.montage import montage
 from jnst.images.writing import write_image
 
-# Colours of the terms, in the order of their names; after the last one they begin anew.
+# Colours of the terms, in the order of their names; after the last one they start over.
 _COLORS = ("#0b6e99", "#c4512d", "#5b8c3a", "#7a4fa3", "#a8842c", "#3d8f8a")
 _INK, _FAINT = "#333333", "#dddddd"
 
@@ -78,7 +78,7 @@ def check_matplotlib() -> None:
 
 
 def _new_figure() -> Any:
-    # Its complaints about a home folder that cannot be written concern nobody here: it goes without a cache.
+    # It complains of a home folder that cannot be written, and then works without a cache.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure

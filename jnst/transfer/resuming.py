@@ -113,7 +113,7 @@ def _is_unfinished(record: dict[str, Any], job: Job, weights: Weights) -> bool:
             "weights": record["weights"]["sha256"],
             "seed": record["seed"],
         }
-        for identity in (mine, theirs):  # the tiles are chosen anew each time
+        for identity in (mine, theirs):  # the tiles are chosen again each time
             identity["config"] = identity["config"] | {"tile": 0, "tiled_content": ""}
     except (KeyError, TypeError):
         return False

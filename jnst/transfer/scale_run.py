@@ -53,7 +53,7 @@ class ScaleRun:
         return bool(self.run.max_time) and time.monotonic() - begun >= self.run.max_time
 
     def progress(self, best: float) -> Progress:
-        """What is told after a chunk; `best` is the lowest loss at this scale."""
+        """The progress after a chunk; `best` is the lowest loss at this scale."""
         steps, step = self.run.steps, self.entries - 1
         pixels = [height * width for height, width in self.sizes]
         done = sum(pixels[: self.index]) + pixels[self.index] * (step / steps if steps else 1.0)

@@ -53,7 +53,7 @@ class TransferState(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the reader is told, one entry per step: evaluations so far, weighted total, unweighted terms by name.
+    """What came of each step, one entry per step: evaluations so far, weighted total, unweighted terms by name.
 
     Entry k is the loss of the image that enters step k, for every optimiser; entry 0 is the initial image.
     """

@@ -1,4 +1,4 @@
-"""A style prepared once and used a million times: its Gram matrices, in memory or in a file.
+"""A style prepared once for many runs: its Gram matrices.
 
 A file holds the Gram matrices of each style layer, once per scale of a coarse-to-fine run, the style picture itself at
 working size (some initial pictures take its colours), and what the numbers depend on: network, weights, input space.

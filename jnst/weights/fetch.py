@@ -26,7 +26,7 @@ def fetch_weights(
 
     Args:
         name: of the catalogue.
-        progress: told about the bytes as they come.
+        progress: called with the bytes so far and their number, None where that is unknown.
         cache_dir: in place of the user's cache.
         catalogue: in place of ours, for mirrors: `dataclasses.replace(CATALOGUE["vgg19"], url=…)`.
         patience: with a slow or failing server.

@@ -18,7 +18,7 @@ from jnst.images.writing import write_image
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiled import evaluate_tiled
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.select import find_preset
 from jnst.transfer.loop import advance
 from jnst.transfer.state import current_picture, init_state

@@ -28,7 +28,7 @@ from jnst.loss.objective import compute_terms, evaluate, gram_terms, weigh
 from jnst.loss.targets import make_targets
 from jnst.loss.tiled import _compare, _content_reader, evaluate_tiled
 from jnst.loss.tiling import cut_tiles
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.resolve import load_preset
 from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory

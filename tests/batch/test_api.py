@@ -1,4 +1,4 @@
-"""Many images at once: nobody notices the neighbours, padding changes nothing, memory runs out gracefully."""
+"""Many images at once: they do not affect one another, padding changes nothing, out of memory halves the batch."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.driver import stylize
 from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.stopping import StopRule

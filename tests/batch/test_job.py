@@ -108,7 +108,7 @@ def test_a_second_run_resumes_begins_again_or_is_refused(folder, capsys):
     assert batch("in") == 1
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     assert batch("in") == 2
-    assert "say --resume to go on with it, or --overwrite" in capsys.readouterr().err
+    assert "pass --resume to go on with it, or --overwrite" in capsys.readouterr().err
     save(folder / "in" / "e.png", "hills", seed=5)
     assert batch("in", "--resume") == 1
     assert sorted(results()) == ["a.png", "b.png", "deep/c.png", "deep/d.png", "e.png"]
@@ -316,7 +316,7 @@ def test_a_manifest_on_a_full_disk_is_one_sentence_and_the_next_run_goes_on(fold
     assert "File too large" in str(caught.value)
     assert "\n" not in str(caught.value)
     if lines > 1:
-        assert "of 4 pictures are in out and in its manifest; put it right and say --resume" in str(caught.value)
+        assert "of 4 pictures are in out and in its manifest; mend that and pass --resume" in str(caught.value)
     text = Path("out/jnst-manifest.jsonl").read_text()
     assert not text or text.endswith("\n")
     done = sum(record["kind"] == "item" and record["status"] == "done" for record in read_records("out"))

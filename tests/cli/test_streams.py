@@ -149,7 +149,7 @@ def test_urls_are_read_and_written(expected, capsys):
     assert record["inputs"]["content"]["path"] == content
     assert record["inputs"]["styles"][0]["path"] == style
     # A second run is refused before the work, and allowed with --overwrite.
-    assert "exists already; choose another name or say --overwrite" in refused(capsys, content, style, "-o", output)
+    assert "exists already; choose another name or pass --overwrite" in refused(capsys, content, style, "-o", output)
     assert main(["stylize", content, style, "-o", output, "--overwrite", *FLAGS, "--quiet"]) == 0
 
 

@@ -20,7 +20,7 @@ from jnst.images.pixel_space import encode
 from jnst.loss.objective import compute_terms, evaluate, loss_terms, weigh
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, make_targets, style_grams
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -20,7 +20,7 @@ from jnst.devices import row_shardings
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.driver import stylize
 from jnst.transfer.loop import _advance_in_place

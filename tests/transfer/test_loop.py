@@ -15,7 +15,7 @@ from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import content_targets, make_targets, style_grams
 from jnst.loss.term import Targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer import loop as descent
 from jnst.transfer.loop import advance, take_step
 from jnst.transfer.state import current_picture, init_state, make_descent_optimizer

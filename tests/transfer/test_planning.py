@@ -11,7 +11,7 @@ from jnst.cli.main import main
 from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compile_key
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory, params_bytes
 from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run

@@ -16,7 +16,7 @@ from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, WeightsError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.resolve import resolve_run
 from jnst.presets.select import adapt_preset
 from jnst.transfer.memory import kept_channels, params_bytes
