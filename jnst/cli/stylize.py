@@ -214,9 +214,7 @@ def _resolve(
             settings=settings,
         )
     if arguments.preset or arguments.network:
-        raise ConfigError(
-            "--config holds all settings of a run; leave out --preset and --network, or --config"
-        )
+        raise ConfigError("--config holds all settings of a run; leave out --preset and --network, or --config")
     from jnst.weights.registry import resolve_weights
     from jnst.weights.store import read_weights
 

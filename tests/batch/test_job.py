@@ -18,7 +18,7 @@ from PIL import Image
 from small import tiny_weights
 
 from jnst.batch import remote
-from jnst.batch.discovery import list_pictures
+from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
 from jnst.batch.options import Options
@@ -230,7 +230,7 @@ def test_a_damaged_prepared_style_is_refused(folder):
 def run(output="out", printer=None, **options):
     run = resolved()
     job_options = {name: options.pop(name) for name in ("keep_going",) if name in options}
-    entries = combine(list_pictures("in"), ["style.png"], run.config)
+    entries = combine(find_pictures("in").pictures, ["style.png"], run.config)
     job = FolderJob(tuple(entries), Options(output, batch_size=2, **job_options), **options)
     return run_folder(job, run.weights, printer or Silent())
 
@@ -372,7 +372,8 @@ def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypa
     """The second batch is read, and the first written, while painting is going on; else this would time out."""
     run = resolved()
     pipeline = Pipeline(run.weights, Options("out", batch_size=2))
-    entries = combine(list_pictures("in/[a-b].png") + list_pictures("in/deep"), ["style.png"], run.config)
+    found = [*find_pictures("in/[a-b].png").pictures, *find_pictures("in/deep").pictures]
+    entries = combine(found, ["style.png"], run.config)
     read, wrote = threading.Event(), threading.Event()
     real_read, waited = remote.read_picture, []
 

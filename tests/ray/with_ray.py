@@ -11,7 +11,7 @@ from material import paint
 from PIL import Image
 from small import tiny_weights
 
-from jnst.batch.discovery import list_pictures
+from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
 from jnst.batch.options import Options
@@ -46,7 +46,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_two_actors_one_killed_in_the_middle_and_a_resume(folder):
     run = resolve_run("default", weights=tiny_weights(), settings=SETTINGS)
-    entries = combine(list_pictures("in"), ["style.png"], run.config)
+    entries = combine(find_pictures("in").pictures, ["style.png"], run.config)
     options = Options("out", batch_size=2)
     engine = ray_engine(run.weights, options, actors=(2, 2))
     killed = []
