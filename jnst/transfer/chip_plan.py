@@ -7,7 +7,7 @@ from jnst.loss.tiling import layer_stride
 from jnst.optim.kinds import optimizer_kind
 from jnst.transfer.chips import PASSES, Chip
 from jnst.transfer.free_memory import usable_bytes
-from jnst.transfer.memory import Memory, estimate_memory, format_bytes, kept_channels, lanes_that_fit
+from jnst.transfer.memory import Memory, batch_size_that_fits, estimate_memory, format_bytes, kept_channels
 from jnst.vgg.layers import deepest, layer_names, network_channels
 
 # How often a step moves each feature map: written, read by the next layer, read again on the way back, and its gradient
@@ -46,7 +46,7 @@ def estimate_on_chip(
         available: bytes that may be used; by default most of the chip's.
     """
     available = usable_bytes(chip.memory) if available is None else available
-    pictures = lanes_that_fit(config, *size, available=available, platform="tpu", chip=chip)
+    pictures = batch_size_that_fits(config, *size, available=available, platform="tpu", chip=chip)
     memory = estimate_memory(size, config, images=pictures, chip=chip)
     operations, traffic = step_operations(size, config), step_traffic(size, config, chip)
     return ChipEstimate(

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-# What a batch may fill of what is free; the rest is for the compiler's surprises and for reading and writing pictures.
+# What a batch may fill of what is free; the rest is for compiler scratch memory and for reading and writing pictures.
 _FILL = 0.75
 
 

@@ -51,7 +51,7 @@ def params_bytes(config: Config, chip: Chip | None = None) -> int:
     return total
 
 
-def lanes_that_fit(
+def batch_size_that_fits(
     config: Config,
     height: int,
     width: int,
@@ -62,16 +62,16 @@ def lanes_that_fit(
     chip: Chip | None = None,
 ) -> int:
     """Images of that size in one batch on one device: a power of two, at least one."""
-    most, lanes = LARGEST.get(platform, LARGEST["gpu"]), 1
+    most, batch_size = LARGEST.get(platform, LARGEST["gpu"]), 1
     if chip is not None:
         needed = functools.partial(estimate_memory, (height, width), config, regions=regions, chip=chip)
-        while 2 * lanes <= most and needed(images=2 * lanes).total <= available:
-            lanes *= 2
-        return lanes
-    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width, regions)
-    while 2 * lanes <= min(room, most):
-        lanes *= 2
-    return lanes
+        while 2 * batch_size <= most and needed(images=2 * batch_size).total <= available:
+            batch_size *= 2
+        return batch_size
+    room = max(0, available - params_bytes(config)) // element_bytes(config, height, width, regions)
+    while 2 * batch_size <= min(room, most):
+        batch_size *= 2
+    return batch_size
 
 
 def compiled_bytes(compiled: Any) -> int | None:
@@ -199,7 +199,7 @@ def _state_bytes(height: int, width: int, config: Config, devices: int, chip: Ch
     return image * (images + waves) + 2 * ((devices * height) ** 2 + width**2)
 
 
-def lane_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
+def element_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
     """Bytes that each image of a batch takes on its device."""
     memory = estimate_memory((height, width), config, regions=regions)
     return memory.features + memory.targets + memory.optimizer

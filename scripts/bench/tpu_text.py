@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import ahead_of_time
+from jnst.presets.recipes import PRESETS
 
 from jnst.config import Config
-from jnst.presets.recipes import PRESETS
 
 BYTES = {"pred": 1, "u8": 1, "s8": 1, "bf16": 2, "u16": 2, "f16": 2}
 # Names for what lies elsewhere, and transfers that are counted where they start.
@@ -131,7 +131,7 @@ def lower(arguments: argparse.Namespace) -> Any:
     config = dataclasses.replace(config, network=network, precision=arguments.precision)
     size = (arguments.size, arguments.size)
     if arguments.kind == "batched":
-        return ahead_of_time.batched_on_one(config, size, arguments.slice, lanes=arguments.lanes)
+        return ahead_of_time.batched_on_one(config, size, arguments.slice, batch_size=arguments.batch_size)
     return getattr(ahead_of_time, arguments.kind)(config, size, arguments.slice)
 
 
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--network", choices=["vgg16", "vgg19"], default="vgg16")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--lanes", type=int, default=4, help="images of a batch")
+    parser.add_argument("--batch-size", type=int, default=4, help="images in a batch")
     parser.add_argument("--text", type=Path, metavar="FILE", help="where to keep the compiled text")
     arguments = parser.parse_args()
     lowered, begin = lower(arguments), time.monotonic()

@@ -14,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from jnst.batch.lanes import Problem, advance_lanes, begin_lanes
+from jnst.batch.loop import Problem, advance_batch, begin_batch
 from jnst.config import Config, compile_key
 from jnst.devices import AXIS, ROWS, row_shardings
 from jnst.loss.targets import content_targets, loss_weights, style_grams
-from jnst.transfer.loop import CAPACITY, _advance_in_place, init_state
-from jnst.transfer.row_sharding import _state_shardings, padded_height
+from jnst.loss.tiling import band_height
+from jnst.transfer.loop import CAPACITY, _advance_in_place
+from jnst.transfer.row_sharding import _state_shardings
+from jnst.transfer.state import init_state
 from jnst.transfer.stopping import stop_rule
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import deepest, layer_names
@@ -81,24 +83,24 @@ def single(config: Config, size: tuple[int, int], topology: str) -> Any:
     return _lower(_advance_in_place.trace(*arguments, config=key, optimizer=None, capacity=CAPACITY))
 
 
-def batched(config: Config, size: tuple[int, int], topology: str, *, lanes: int, exact: bool = True) -> Any:
+def batched(config: Config, size: tuple[int, int], topology: str, *, batch_size: int, exact: bool = True) -> Any:
     """The loop of a batch on all devices of a slice, or on the first alone for "v5e:1", lowered.
 
     Args:
         config: of the run.
         size: height and width.
         topology: name of the slice.
-        lanes: images on each device.
+        batch_size: images on each device.
         exact: whether no image is padded.
     """
     chosen = devices(topology)
     mesh = Mesh(np.array(chosen), (AXIS,))
-    return _batched(config, size, mesh, lanes * len(chosen), exact)
+    return _batched(config, size, mesh, batch_size * len(chosen), exact)
 
 
-def batched_on_one(config: Config, size: tuple[int, int], topology: str, *, lanes: int, exact: bool = True) -> Any:
+def batched_on_one(config: Config, size: tuple[int, int], topology: str, *, batch_size: int, exact: bool = True) -> Any:
     """The loop of a batch on one device of a slice, lowered."""
-    return _batched(config, size, SingleDeviceSharding(devices(topology)[0]), lanes, exact)
+    return _batched(config, size, SingleDeviceSharding(devices(topology)[0]), batch_size, exact)
 
 
 def _batched(config: Config, size: tuple[int, int], where: Any, count: int, exact: bool) -> Any:
@@ -114,18 +116,20 @@ def _batched(config: Config, size: tuple[int, int], where: Any, count: int, exac
         (grams, weights, extent, np.bool_(True)),
     )
     problem = Problem(pictures, pictures, *shared)
-    targets, state = jax.eval_shape(lambda params, problem: begin_lanes(params, problem, config=key), params, problem)
+    targets, state = jax.eval_shape(lambda params, problem: begin_batch(params, problem, config=key), params, problem)
     everywhere, divided = (where, where)
     if mesh is not None:
         everywhere, divided = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     alike = abstract((params, jax.tree.map(np.asarray, stop_rule(config.run)), np.int32(1)), everywhere)
-    return _lower(advance_lanes.trace(*alike, *abstract((targets, state), divided), config=key, mesh=mesh))
+    return _lower(advance_batch.trace(*alike, *abstract((targets, state), divided), config=key, mesh=mesh))
 
 
 def rows(config: Config, size: tuple[int, int], topology: str) -> Any:
     """The loop of one image whose rows all devices of a slice share, lowered."""
     key, mesh = compile_key(config), Mesh(np.array(devices(topology)), (ROWS,))
-    picture = jax.ShapeDtypeStruct((padded_height(size[0], config, mesh), size[1], 3), jnp.float32)
+    picture = jax.ShapeDtypeStruct(
+        (mesh.devices.size * band_height(size[0], config, mesh.devices.size), size[1], 3), jnp.float32
+    )
     extent = Extent((np.int32(0), np.int32(0)), (np.int32(size[0]), np.int32(size[1])))
     everywhere = NamedSharding(mesh, PartitionSpec())
     with jax.set_mesh(mesh):

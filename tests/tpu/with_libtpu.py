@@ -5,12 +5,12 @@ import functools
 
 import ahead_of_time
 import pytest
-
 from jnst.presets.recipes import PRESETS
+
 from jnst.transfer.chips import find_chip
 from jnst.transfer.memory import compiled_bytes, estimate_memory
 
-SIDE, LANES = 128, 4
+SIDE, BATCH = 128, 4
 LOSS = dataclasses.replace(
     PRESETS["default"].loss,
     content_layers=(("relu2_2", 1.0),),
@@ -30,14 +30,14 @@ def compiled(kind, topology, precision):
     """Each program is compiled once: half a minute of a core."""
     size = (SIDE, SIDE)
     if kind == "batched":
-        return ahead_of_time.batched(config(precision), size, topology, lanes=LANES).compile()
+        return ahead_of_time.batched(config(precision), size, topology, batch_size=BATCH).compile()
     return getattr(ahead_of_time, kind)(config(precision), size, topology).compile()
 
 
 def memory_model(kind, topology, precision):
     """What the planner says that the compiled program takes: all but what lies on the host."""
     chip = find_chip(topology.partition(":")[0])
-    options = {"rows": {"devices": 4}, "batched": {"images": LANES}}.get(kind, {})
+    options = {"rows": {"devices": 4}, "batched": {"images": BATCH}}.get(kind, {})
     return estimate_memory((SIDE, SIDE), config(precision), chip=chip, **options).total
 
 

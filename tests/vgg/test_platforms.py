@@ -11,7 +11,7 @@ from oracles import random_params
 from small import count_primitives, lowered_text
 
 from jnst.devices import ROWS, by_platform, default_platform, row_parts
-from jnst.optim import lbfgs_memory
+from jnst.optim import lbfgs_history
 from jnst.vgg.convolution import cast_kernels, frozen_convolution, prepare_params
 from jnst.vgg.pooling import _largest_of_slices, _largest_of_windows, _Pick, _Spread, _spread_by_place, max_pool
 from jnst.vgg.row_batch import convolve_rows
@@ -109,20 +109,20 @@ def first_of(x, y, rounding):
 
 def test_the_history_is_read_as_it_lies_on_an_accelerator():
     rng = np.random.default_rng(0)
-    history = lbfgs_memory._pack(jnp.asarray(rng.standard_normal((11, 6, 19, 3)), jnp.float32), jnp.uint16)
+    history = lbfgs_history._pack(jnp.asarray(rng.standard_normal((11, 6, 19, 3)), jnp.float32), jnp.uint16)
     image, factors = jnp.asarray(rng.standard_normal((6, 19, 3)), jnp.float32), jnp.arange(11.0)
     pairs = [
-        (lbfgs_memory._dots_at_once(history, image), lbfgs_memory._dots_in_parts(history, image)),
+        (lbfgs_history._dots_at_once(history, image), lbfgs_history._dots_in_parts(history, image)),
         (
-            lbfgs_memory._combine_at_once(history, factors, image),
-            lbfgs_memory._combine_in_parts(history, factors, image),
+            lbfgs_history._combine_at_once(history, factors, image),
+            lbfgs_history._combine_in_parts(history, factors, image),
         ),
     ]
     for once, parts in pairs:
         np.testing.assert_allclose(once, parts, rtol=1e-5, atol=1e-4)
-    text = lowered_text(lbfgs_memory._dots, history, image, platform="tpu")
+    text = lowered_text(lbfgs_history._dots, history, image, platform="tpu")
     assert "stablehlo.while" not in text
-    assert "stablehlo.while" in lowered_text(lbfgs_memory._dots, history, image, platform="cpu")
+    assert "stablehlo.while" in lowered_text(lbfgs_history._dots, history, image, platform="cpu")
 
 
 def test_kernels_are_cast_before_a_loop_reads_them():
