@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import ahead_of_time
-from jnst.presets.recipes import PRESETS
 
 from jnst.config import Config
+from jnst.presets.presets import PRESETS
 
 BYTES = {"pred": 1, "u8": 1, "s8": 1, "bf16": 2, "u16": 2, "f16": 2}
 # Names for what lies elsewhere, and transfers that are counted where they start.

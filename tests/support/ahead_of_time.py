@@ -126,14 +126,12 @@ def _batched(config: Config, size: tuple[int, int], where: Any, count: int, exac
 
 def rows(config: Config, size: tuple[int, int], topology: str) -> Any:
     """The loop of one image whose rows all devices of a slice share, lowered."""
-    key, mesh = compile_key(config), Mesh(np.array(devices(topology)), (ROWS,))
-    picture = jax.ShapeDtypeStruct(
-        (mesh.devices.size * band_height(size[0], config, mesh.devices.size), size[1], 3), jnp.float32
-    )
+    key, mesh, params = compile_key(config), Mesh(np.array(devices(topology)), (ROWS,)), _params(config)
+    count = mesh.devices.size
+    picture = jax.ShapeDtypeStruct((count * band_height(size[0], config, count), size[1], 3), jnp.float32)
     extent = Extent((np.int32(0), np.int32(0)), (np.int32(size[0]), np.int32(size[1])))
     everywhere = NamedSharding(mesh, PartitionSpec())
     with jax.set_mesh(mesh):
-        params = _params(config)
         targets = _targets(params, picture, extent, key)
         state = jax.eval_shape(lambda x, extent: init_state(x, key, extent=extent), picture, extent)
         arguments = (

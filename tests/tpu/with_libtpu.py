@@ -5,8 +5,8 @@ import functools
 
 import ahead_of_time
 import pytest
-from jnst.presets.recipes import PRESETS
 
+from jnst.presets.presets import PRESETS
 from jnst.transfer.chips import find_chip
 from jnst.transfer.memory import compiled_bytes, estimate_memory
 

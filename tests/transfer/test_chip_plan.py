@@ -9,7 +9,7 @@ from jnst.cli.main import main
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
 from jnst.errors import ConfigError
 from jnst.images.writing import write_image
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip, step_operations, step_traffic
 from jnst.transfer.chips import CHIPS, find_chip
 from jnst.transfer.memory import estimate_memory, kept_channels, params_bytes
@@ -45,10 +45,11 @@ def test_maps_of_64_channels_fill_128_lanes():
     assert stored - kept == 64 + 64 + 16  # conv1_1, conv1_2, and pool1 at a quarter of the pixels
 
 
-def test_kernels_for_a_cpu_are_not_counted_on_a_chip():
-    products = sum(9 * inputs * outputs for inputs, outputs in [(3, 64), (64, 64), (64, 128)])
+def test_kernels_are_counted_as_a_chip_stores_them_and_those_for_a_cpu_are_not():
+    # conv1_1, conv1_2, conv2_1 and each turned round, inputs filled up to 8 and outputs to 128.
+    numbers = 9 * (8 * 128 + 64 * 128 + 2 * 64 * 128 + 64 * 128 + 128 * 128)
     config = dataclasses.replace(SHALLOW, network=NetworkConfig("vgg16"))
-    assert params_bytes(config, V5E) == 4 * (2 * products + 64 + 64 + 128)
+    assert params_bytes(config, V5E) == 4 * (numbers + 64 + 64 + 128)
 
 
 def test_nothing_of_the_host_is_counted_on_a_chip():
@@ -77,7 +78,7 @@ def test_time_is_arithmetic_and_traffic_one_after_the_other(name):
 
 def test_a_plan_for_a_chip_asks_for_tiles_where_the_chip_is_too_small():
     config = dataclasses.replace(PRESETS["default"], optimizer=ADAM)
-    plans = {name: plan_run((6000, 6000), config, chip=find_chip(name)) for name in ("v5e", "v5p")}
+    plans = {name: plan_run((4000, 4000), config, chip=find_chip(name)) for name in ("v5e", "v5p")}
     assert plans["v5e"].available == 12 * 10**9
     assert plans["v5e"].config.tile
     assert not plans["v5p"].config.tile
@@ -94,7 +95,8 @@ def test_an_unknown_chip_is_refused_with_the_nearest_name(tmp_path, capsys):
 
 def test_the_command_says_what_is_published_and_what_is_estimated(tmp_path, capsys):
     write_image(tmp_path / "photo.png", paint("shapes", 64, 64))
-    assert main(["plan", str(tmp_path / "photo.png"), "--chip", "v5e", "--precision", "bfloat16"]) == 0
+    options = ["--chip", "v5e", "--precision", "bfloat16", "--size", "64"]
+    assert main(["plan", str(tmp_path / "photo.png"), *options]) == 0
     out = capsys.readouterr().out
     assert "chip: TPU v5e, not here" in out
     assert "batch: 64 pictures on each chip" in out

@@ -11,7 +11,7 @@ import oracles
 import pytest
 from jax import lax
 from jax.test_util import check_grads
-from small import WIDTH, count_primitives, lowered_text, picture, relative, small_params
+from small import WIDTH, count_primitives, equations, picture, relative, small_params
 
 from jnst import config
 from jnst.config import NetworkConfig
@@ -178,10 +178,10 @@ def test_every_convolution_says_its_precision(precision, platform):
             extract_features(small_params("vgg16"), x, ("conv1_2",), network(), precision=precision)["conv1_2"]
         )
 
-    text = lowered_text(jax.grad(loss), pixels(8, 8), platform=platform)
-    said = {"float32": "HIGHEST", "tf32": "DEFAULT", "bfloat16": "DEFAULT"}[precision]
-    assert text.count("stablehlo.convolution(") == 4
-    assert text.count(f"[#stablehlo<precision {said}>, #stablehlo<precision {said}>]") == 4
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(pixels(8, 8))
+    said = lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT
+    found = [one.params for one in equations(jaxpr.jaxpr, platform) if one.primitive.name == "conv_general_dilated"]
+    assert [params["precision"] for params in found] == [(said, said)] * 4
 
 
 # --- gradients ---

@@ -45,11 +45,12 @@ def test_weights_prepared_for_a_tpu_have_no_kernels_for_a_cpu():
 
 
 def test_a_pool_and_its_gradient_have_no_windows_as_axes_on_an_accelerator():
-    x = jnp.ones((8, 6, 4))
-    gradient = jax.grad(lambda x: jnp.sum(max_pool(x, "floor") ** 2))
-    assert "tensor<4x2x3x2x4xf32>" in lowered_text(gradient, x, platform="cpu")
-    assert "tensor<4x2x3x2x4xf32>" not in lowered_text(gradient, x, platform="tpu")
-    assert "tensor<4x2x3x2x4xf32>" not in lowered_text(gradient, x, platform="cuda")
+    x, y, first = jnp.ones((8, 6, 4)), jnp.ones((4, 3, 4)), jnp.zeros((4, 3, 4), jnp.uint8)
+    for platform, windows in [("cpu", True), ("tpu", False), ("cuda", False)]:
+        pooled = lowered_text(lambda x: max_pool(x, "floor"), x, platform=platform)
+        spread = lowered_text(_Spread("floor"), y, first, x, platform=platform)
+        assert ("tensor<4x2x3x2x4xf32>" in pooled) == windows
+        assert ("tensor<4x2x3x2x4xf32>" in spread) == windows
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
