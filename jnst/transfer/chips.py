@@ -12,7 +12,8 @@ class Chip(NamedTuple):
     memory: bytes beside the chip. bandwidth: bytes a second to and from it.
     operations: floating point operations a second in products of bfloat16 numbers, added up in float32.
     lanes, rows: arrays are stored in tiles of rows × lanes numbers, and the last two axes are filled up to whole tiles.
-    near: bytes of fast memory on the chip itself, in which the compiler keeps what does not live from step to step.
+    near: bytes of fast memory on the chip itself in which the compiler keeps what does not live from step to step: of
+        128 MiB what is left for that, fitted to its figures.
     """
 
     name: str
@@ -21,7 +22,7 @@ class Chip(NamedTuple):
     bandwidth: float
     lanes: int = 128
     rows: int = 8
-    near: int = 128 << 20
+    near: int = 68 * 10**6
 
     def channels(self, count: int) -> int:
         """Channels of a map as they are stored, along the lanes."""

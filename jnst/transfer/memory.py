@@ -107,8 +107,9 @@ _STYLE_MAPS = 0.95
 # Start and weights of the coefficients, and working copies while they are transformed, in images.
 _START, _TRANSFORMED = 4 / 3, 4
 
-# Bytes that a chip's compiler takes beside all that; fitted to its figures.
-_LEFT = 4e6
+# On a chip: working copies of the largest map, rows beside their neighbours among them (`jnst.vgg.row_batch`), and bytes
+# that its compiler takes besides; fitted to its figures.
+_CHIP_COPIES, _LEFT = 2.5, 5e6
 
 # Images that a step works on, on a chip: those of the optimiser and those while they are transformed.
 _WORKING = 5 + _TRANSFORMED
@@ -157,7 +158,7 @@ def estimate_memory(
     area = pixels
     if grid is not None:
         area = (grid.tile[0] + 2 * grid.halo) * (grid.tile[1] + 2 * grid.halo)
-    working_maps = _COPIES * largest
+    working_maps = (_COPIES if chip is None else _CHIP_COPIES) * largest
     if grid is None:
         working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
     # Each region keeps the maps of the style layers once more, under its mask.
