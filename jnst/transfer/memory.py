@@ -107,8 +107,8 @@ _STYLE_MAPS = 0.95
 # Start and weights of the coefficients, and working copies while they are transformed, in images.
 _START, _TRANSFORMED = 4 / 3, 4
 
-# On a chip: working copies of the largest map, rows beside their neighbours among them (`jnst.vgg.row_batch`), and bytes
-# that its compiler takes besides; fitted to its figures.
+# On a chip: working copies of the largest map, rows beside their neighbours among them (`jnst.vgg.row_batch`), and what
+# its compiler takes besides, in bytes; fitted to its figures.
 _CHIP_COPIES, _LEFT = 2.5, 5e6
 
 # Images that a step works on, on a chip: those of the optimiser and those while they are transformed.
