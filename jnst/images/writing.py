@@ -68,11 +68,15 @@ def write_image(
     at full resolution (4:4:4).
 
     Args:
+        path: ends in .png, .jpg, .webp, .avif or .tif; the folder must exist.
         image: height × width × 3, floating point in [0, 1] (clipped) or already uint8 or uint16; or Pillow's image or
             what `read_image` returned, whose alpha is written too.
         alpha: height × width, likewise.
         metadata: JSON object to embed; `read_metadata` gives it back. Left out above 60,000 bytes in JPEG and
             WebP, a million in PNG and AVIF.
+        rounding: "round" to the nearest level, or "truncate" to the one below.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
+        overwrite: whether a file that is there may be replaced.
         bits: per channel; 16 in PNG and TIFF only, and TIFF then needs the extra jnst[tiff].
 
     Raises:

@@ -105,6 +105,9 @@ def content_loss(
         reduction: "mean" over pixels and channels, "sum", or "half_sum" (the paper's form).
         pixels: true number of pixels of a padded map; by default all.
 
+    Returns:
+        A scalar, float32.
+
     Raises:
         ConfigError: for an unknown reduction.
         ArrayError: for maps of another rank or of whole numbers, or that differ in shape.
@@ -129,6 +132,9 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
         gram: from `gram_matrix`, channels × channels; for several use `jax.vmap`.
         target: of the same shape.
         reduction: "sum", "mean" or "quarter_mean".
+
+    Returns:
+        A scalar, float32.
 
     Raises:
         ConfigError: for an unknown reduction.
@@ -162,6 +168,9 @@ def total_variation(
         reduction: "sum", or "mean", which is that of the vertical pairs plus that of the horizontal ones.
         size: true height and width of a padded image.
         circular: whether the first row and column are neighbours of the last ones; not for a padded image.
+
+    Returns:
+        A scalar, float32, in units of the image's values (their squares with "l2").
 
     Raises:
         ConfigError: for an unknown norm or reduction.
