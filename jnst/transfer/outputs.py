@@ -73,6 +73,11 @@ def write_outputs(
     styles: list[Picture],
     animation: Animation | None,
 ) -> None:
+    """Writes the picture, then its record, curves, sheet and film.
+
+    Raises:
+        ImageError: the message says where a copy of the picture was saved, or that the picture itself was written.
+    """
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
         write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding
