@@ -62,6 +62,9 @@ def make_targets(
         guidance: regions of the content image, in the order of their styles; all styles are blended for a single one.
         style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all of it.
 
+    Returns:
+        Targets for `loss_terms` and `advance`; a pytree of arrays.
+
     Raises:
         ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
             fit the styles, or an extra term that cannot be used.

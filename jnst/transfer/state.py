@@ -110,6 +110,12 @@ def init_state(
         extent: the true part of a padded image.
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
         extra_terms: those that the targets were made for.
+
+    Returns:
+        A state of step zero, without loss and gradient, for `advance`.
+
+    Raises:
+        ConfigError: where config is none.
     """
     check_config(config)
     limit_mappings()

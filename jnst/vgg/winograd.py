@@ -95,12 +95,15 @@ def winograd_convolution(x: FeatureMap, kernel: Any, padding: int = 1) -> Featur
     below, right = _BLOCK * rows - height + padding, _BLOCK * columns - width + padding
     x = lax.pad(x, np.zeros((), x.dtype), ((padding, below, 0), (padding, right, 0), (0, 0, 0)))
     down = [lax.slice_in_dim(x, i, i + _BLOCK * (rows - 1) + 1, _BLOCK, axis=0) for i in range(_WINDOW)]
+    # V = Bᵀ d B for every block d of the input.
     # One axis at a time, and the barrier keeps XLA from computing the first inside the second six times over.
     half = lax.optimization_barrier(jnp.stack(_combine(_INPUT, down)))
     across = [lax.slice_in_dim(half, i, i + _BLOCK * (columns - 1) + 1, _BLOCK, axis=2) for i in range(_WINDOW)]
     blocks = jnp.stack(_combine(_INPUT, across), axis=1).reshape(_WINDOW**2, rows * columns, channels)
+    # M = Σ over inputs of U ⊙ V, with U = G g Gᵀ the transformed kernel.
     products = jnp.einsum("ipc,icd->ipd", blocks, kernel, precision=lax.Precision.HIGHEST)
     products = products.reshape(_WINDOW, _WINDOW, rows, columns, -1)
+    # Y = Aᵀ M A, the block of the result.
     half = lax.optimization_barrier(jnp.stack(_combine(_RESULT, _split(products, 0))))
     result = jnp.stack(_combine(_RESULT, _split(half, 1)), axis=1)
     result = result.transpose(2, 0, 3, 1, 4).reshape(_BLOCK * rows, _BLOCK * columns, -1)
