@@ -50,10 +50,12 @@ def prepare_params(
         platform: of the devices that programs will be compiled for: "cpu", "gpu" or "tpu"; by default that on which
             JAX puts arrays.
 
+    Returns:
+        The parameters on the device, by convolution. On CPU, narrow convolutions also have kernels for several columns
+        at once (`jnst.vgg.packed_columns`).
+
     Raises:
         JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
-
-    On CPU, narrow convolutions also get kernels for several columns at once (`jnst.vgg.packed_columns`).
     """
     check_platform()
     on_cpu = (platform or default_platform()) == "cpu"
