@@ -7,7 +7,14 @@ from jnst.loss.tiling import layer_stride
 from jnst.optim.kinds import optimizer_kind
 from jnst.transfer.chips import PASSES, Chip
 from jnst.transfer.free_memory import usable_bytes
-from jnst.transfer.memory import Memory, batch_size_that_fits, estimate_memory, format_bytes, kept_channels
+from jnst.transfer.memory import (
+    Memory,
+    batch_size_that_fits,
+    estimate_memory,
+    format_bytes,
+    kept_channels,
+    layer_channels,
+)
 from jnst.vgg.layers import deepest, layer_names, network_channels
 
 # How often a step moves each feature map: written, read by the next layer, read again on the way back, and its gradient
@@ -58,12 +65,12 @@ def step_operations(size: tuple[int, int], config: Config) -> float:
     """Floating point operations of one evaluation and the optimiser's transforms, products and sums counted apart."""
     pixels, network = size[0] * size[1], config.network
     table, inputs, products = network_channels(network), 3, 0.0
-    for name in layer_names(network.architecture)[: deepest(_layers(config), network.architecture) + 1]:
+    for name in layer_names(network.architecture)[: deepest(config.loss.layers, network.architecture) + 1]:
         if name in table:
             products += 9 * inputs * table[name] * pixels / layer_stride(name, network) ** 2
             inputs = table[name]
     for layer, _ in config.loss.style_layers:
-        products += _channels(layer, config) ** 2 * pixels / layer_stride(layer, network) ** 2
+        products += layer_channels(layer, config) ** 2 * pixels / layer_stride(layer, network) ** 2
     # Forward and back.
     total = 2 * 2 * PASSES[config.precision] * products
     if config.optimizer.frequency_exponent:
@@ -100,12 +107,3 @@ def describe_estimate(estimate: ChipEstimate, config: Config, sizes: list[tuple[
         f"{1e3 * estimate.seconds:.2g} ms a step, {whole:.2g} s a picture, "
         f"{3600 / whole:,.0f} pictures an hour and chip",
     ]
-
-
-def _layers(config: Config) -> list[str]:
-    return [layer for layer, _ in (*config.loss.content_layers, *config.loss.style_layers)]
-
-
-def _channels(layer: str, config: Config) -> int:
-    names, table = layer_names(config.network.architecture), network_channels(config.network)
-    return next(table[name] for name in names[deepest([layer], config.network.architecture) :: -1] if name in table)

@@ -163,7 +163,7 @@ def estimate_memory(
         working_maps = max(working_maps, _STYLE_MAPS * _map_channels(config.loss.style_layers, config))
     # Each region keeps the maps of the style layers once more, under its mask.
     kept += regions * _map_channels(config.loss.style_layers, config)
-    grams = max(1, regions) * sum(_channels(layer, config) ** 2 for layer, _ in config.loss.style_layers)
+    grams = max(1, regions) * sum(layer_channels(layer, config) ** 2 for layer, _ in config.loss.style_layers)
     masks = regions * sum(1 / layer_stride(layer, config.network) ** 2 for layer, _ in config.loss.style_layers)
     masks += 4 if regions else 0  # what is kept, and of which picture
     # On an accelerator the program and the pictures' copies lie in the host's memory, which simulated devices share.
@@ -215,10 +215,11 @@ def _content_channels(config: Config) -> float:
 
 def _map_channels(layers: LayerWeights, config: Config) -> float:
     """Channels of the layers' feature maps per pixel of the image."""
-    return sum(_channels(layer, config) / layer_stride(layer, config.network) ** 2 for layer, _ in layers)
+    return sum(layer_channels(layer, config) / layer_stride(layer, config.network) ** 2 for layer, _ in layers)
 
 
-def _channels(layer: str, config: Config) -> int:
+def layer_channels(layer: str, config: Config) -> int:
+    """Channels of a layer's feature map."""
     names, table = layer_names(config.network.architecture), network_channels(config.network)
     before = names[deepest([layer], config.network.architecture) :: -1]
     return next(table[name] for name in before if name in table)
