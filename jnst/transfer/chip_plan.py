@@ -105,5 +105,5 @@ def describe_estimate(estimate: ChipEstimate, config: Config, sizes: list[tuple[
         f"a step of one picture: {estimate.operations / 1e12:.2g} TFLOP, {format_bytes(round(estimate.traffic))} moved",
         f"time, an estimate from the {chip.name}'s published peaks, nothing was run: "
         f"{1e3 * estimate.seconds:.2g} ms a step, {whole:.2g} s a picture, "
-        f"{3600 / whole:,.0f} pictures an hour and chip",
+        f"{float(f'{3600 / whole:.2g}'):,.0f} pictures an hour and chip; the real ones take longer",
     ]
