@@ -14,7 +14,6 @@ import collections
 import dataclasses
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -24,9 +23,9 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 import ahead_of_time
+import jax
 
 from jnst.config import Config
 from jnst.presets.presets import PRESETS
@@ -146,6 +145,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4, help="images in a batch")
     parser.add_argument("--text", type=Path, metavar="FILE", help="where to keep the compiled text")
     arguments = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")  # libtpu would look for a TPU
     lowered, begin = lower(arguments), time.monotonic()
     compiled = lowered.compile()
     seconds, report, text = time.monotonic() - begin, compiled.memory_analysis(), compiled.as_text()
