@@ -52,7 +52,7 @@ def _neighbours(x: FeatureMap, axis: int, rounding: PoolRounding) -> tuple[Featu
             x = lax.slice_in_dim(x, 0, length - 1, axis=axis)
         else:
             x = jnp.pad(x, [(0, int(i == axis)) for i in range(3)], constant_values=-jnp.inf)
-    return tuple(lax.slice_in_dim(x, first, x.shape[axis], 2, axis) for first in (0, 1))
+    return lax.slice_in_dim(x, 0, None, 2, axis), lax.slice_in_dim(x, 1, None, 2, axis)
 
 
 def _spread_along(gradient: FeatureMap, x: FeatureMap, axis: int, rounding: PoolRounding) -> FeatureMap:
