@@ -26,7 +26,7 @@ from jnst.transfer.stopping import stop_rule
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import deepest, layer_names
 from jnst.vgg.valid_region import Extent
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 
 @functools.cache
