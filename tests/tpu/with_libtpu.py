@@ -69,12 +69,3 @@ def test_a_whole_slices_program_is_that_of_each_chip():
     whole = compiled("batched", "v5e:4x4", "bfloat16")
     assert ahead_of_time.collectives(whole) == {}
     assert compiled_bytes(whole) == pytest.approx(compiled_bytes(compiled("batched", "v5e:2x2", "bfloat16")), rel=0.01)
-
-
-@pytest.mark.parametrize("topology", SLICES)
-def test_kernels_are_cast_once_before_the_loop(topology):
-    """Inside the loop none is read as float32: the only parameters of that shape are cast outside."""
-    text = compiled("single", topology, "bfloat16").as_text()
-    loops = [part for part in text.split("\n\n") if "while/body" in part and not part.startswith("ENTRY")]
-    assert loops
-    assert not any("f32[3,3,64,128]" in part for part in loops)
