@@ -19,7 +19,7 @@ from jnst.arrays import Params
 from jnst.config import Config, RunConfig, check_seed, to_dict
 from jnst.errors import ConfigError, JnstError
 from jnst.images.display import show, to_pil
-from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
+from jnst.images.inputs import StylePicture, as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.resizing import finish
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
@@ -34,7 +34,7 @@ from jnst.transfer.display import card, outcome_line, settings_line
 from jnst.transfer.guiding import check_regions, guide
 from jnst.transfer.indicator import Indicator, make_indicator
 from jnst.transfer.loop import CAPACITY, TransferState, advance, current_picture, init_state
-from jnst.transfer.regions import Region, RegionMasks, choose_styles, prepare_regions
+from jnst.transfer.regions import Region, RegionMasks, choose_styles, mask_styles, prepare_regions
 from jnst.transfer.row_sharding import crop, over_devices, spread_params, spread_state
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale, first_image, prepare_content, styles_at_scale
@@ -126,7 +126,7 @@ class _Single(NamedTuple):
     config: Config
     full: np.ndarray
     canvas: np.ndarray
-    styles: list[Any]
+    styles: list[StylePicture]
     masks: RegionMasks | None
     style_weights: Sequence[float] | None
     initial: Any
@@ -144,7 +144,7 @@ class _Single(NamedTuple):
         size, config = scale.size, at_scale(self.config, scale.index)
         content = content_at_scale(self.canvas, size)
         styles = styles_at_scale(self.styles, self.config, self.full.shape[:2], size)
-        guidance, style_masks = guide(self.masks, size, styles, self.config, self.extra_terms)
+        guidance = guide(self.masks, size, styles, self.config, self.extra_terms)
         self.indicator.compiling(size)
         targets = make_targets(
             self.params,
@@ -155,9 +155,10 @@ class _Single(NamedTuple):
             extra_terms=self.extra_terms,
             mesh=self.mesh,
             guidance=guidance,
-            style_masks=style_masks,
         )
-        image = first_image(self.config, content, self.styles[0], before=before, initial=self.initial, seed=self.seed)
+        image = first_image(
+            self.config, content, self.styles[0].pixels, before=before, initial=self.initial, seed=self.seed
+        )
         if self.mesh is not None:
             return targets, spread_state(image, config, self.mesh, extra_terms=self.extra_terms)
         return targets, init_state(image, config, optimizer=self.optimizer, extra_terms=self.extra_terms)
@@ -239,7 +240,7 @@ def stylize(
             path, Pillow's image, or what `read_image` returned; of these `config.color_profile` says whether the colour
             profile is applied, and hidden pixels are replaced by what is visible around them.
         style: the same, of any size; or a list of several, whose Gram matrices are averaged; None where there are
-            regions, which bring their own.
+            regions, which bring their own. What is hidden in one is left out of its Gram matrices.
         config: a preset or a variant of one.
         seed: of the random initial image.
         callback: called with a `Snapshot` about once a second; the run stops when it returns something true.
@@ -304,7 +305,8 @@ def stylize(
         check_regions(masks, sizes, config, extra_terms)
         for text in () if masks is None else masks.notes:
             indicator.note(text)
-        styles, canvas = prepare_styles(styles, full, config.run.colors, masks), canvas_of(full, config.run.colors)
+        styles = prepare_styles(mask_styles(styles, masks), full, config.run.colors, masks)
+        canvas = canvas_of(full, config.run.colors)
         animation = make_animation(animate, (full.shape[0], full.shape[1]))
         shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator, animation)
         one = _Single(params, config, full, canvas, styles, masks, style_weights, initial, seed, *shared)
