@@ -47,15 +47,15 @@ if TYPE_CHECKING:
     from jnst.transfer.callbacks import BatchSnapshot as BatchSnapshot
     from jnst.transfer.callbacks import Progress as Progress
     from jnst.transfer.callbacks import Snapshot as Snapshot
-    from jnst.transfer.driver import Result as Result
     from jnst.transfer.driver import stylize as stylize
     from jnst.transfer.inspection import Inspection as Inspection
     from jnst.transfer.inspection import inspect as inspect
-    from jnst.transfer.loop import TransferState as TransferState
     from jnst.transfer.loop import advance as advance
-    from jnst.transfer.loop import init_state as init_state
     from jnst.transfer.regions import Region as Region
+    from jnst.transfer.result import Result as Result
     from jnst.transfer.row_sharding import row_mesh as row_mesh
+    from jnst.transfer.state import TransferState as TransferState
+    from jnst.transfer.state import init_state as init_state
     from jnst.transfer.style_targets import StyleTargets as StyleTargets
     from jnst.transfer.style_targets import prepare_style as prepare_style
     from jnst.transfer.style_targets import read_style as read_style

@@ -18,7 +18,9 @@ CHECKED = (
     "optim.preconditioner",
     "optim.optimizers",
     "transfer.initial",
+    "transfer.state",
     "transfer.loop",
+    "transfer.image_run",
     "transfer.driver",
 )
 install_import_hook([f"jnst.{module}" for module in CHECKED], "typechecking.check")

@@ -18,8 +18,8 @@ from jnst.config import ColorProfile, Config, check_seed
 from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term
-from jnst.transfer.driver import Result
 from jnst.transfer.regions import Region, choose_styles
+from jnst.transfer.result import Result
 from jnst.transfer.style_targets import StyleTargets
 
 

@@ -18,8 +18,8 @@ from jnst.devices import spread
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
-from jnst.transfer.loop import (
-    CAPACITY,
+from jnst.transfer.loop import CAPACITY, turn
+from jnst.transfer.state import (
     Trace,
     TransferState,
     empty_trace,
@@ -27,7 +27,6 @@ from jnst.transfer.loop import (
     make_descent_optimizer,
     to_picture,
     trace_entry,
-    turn,
 )
 from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
 from jnst.vgg.valid_region import Extent

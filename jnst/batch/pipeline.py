@@ -25,8 +25,8 @@ from jnst.errors import ImageError, JnstError
 from jnst.images.inputs import StylePicture, as_style
 from jnst.images.reading import Picture
 from jnst.transfer.callbacks import BatchSnapshot, Silent
-from jnst.transfer.driver import Result
 from jnst.transfer.region_files import read_regions
+from jnst.transfer.result import Result
 from jnst.transfer.style_targets import StyleTargets, is_style_file, read_style
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import Weights

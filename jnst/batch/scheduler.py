@@ -25,10 +25,11 @@ from jnst.loss.region_targets import region_grams
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
-from jnst.transfer.driver import Result, stylize
+from jnst.transfer.driver import stylize
 from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.transfer.result import Result
 from jnst.transfer.scales import styles_at_scale
 from jnst.transfer.stopping import RUNNING
 from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
@@ -242,7 +243,7 @@ class BatchScheduler:
             turns = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = stage.out_of_time()
             if callback is not None:
-                image = DeferredImage(lambda lane, state=state: stage.pictures(state)[lane])
+                image = DeferredImage(lambda lane, state=state: stage.shown(state, lane))
                 if callback(BatchSnapshot(tuple(stage.indices), stage.progress(), image)):
                     stage.stop("callback")
                     ended = True

@@ -15,10 +15,11 @@ from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.transfer.callbacks import Progress
-from jnst.transfer.driver import Result, describe_end, has_fallen
-from jnst.transfer.loop import Trace
+from jnst.transfer.colors import show_colors
+from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
+from jnst.transfer.state import Trace
 from jnst.transfer.stopping import REASONS, RUNNING, stop_rule
 from jnst.vgg.valid_region import Extent
 
@@ -114,6 +115,11 @@ class BatchScale:
                 picture = item.masks.hold(picture, content_at_scale(item.canvas, run.size))
             found.append(picture)
         return found
+
+    def shown(self, state: Lane, lane: int) -> np.ndarray:
+        """One of `pictures`, in the colours that its result will have."""
+        item = self.items[lane]
+        return show_colors(self.pictures(state)[lane], item.full, item.task.config.run.colors)
 
     def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
         """The finished run of one image."""

@@ -9,13 +9,14 @@ from typing import Any
 from jnst.errors import ImageError, quote
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
+from jnst.images.transparency import fit_alpha, lay_on_white
 from jnst.images.writing import write_image
 from jnst.presets.resolve import Run
 from jnst.studio.library import NamedFile, shrink
 from jnst.studio.painter import turned
 from jnst.studio.painting import Painting
-from jnst.transfer.driver import Result
 from jnst.transfer.record import Job, make_record
+from jnst.transfer.result import Result
 
 # How many kept pictures are shown, the newest first.
 SHOWN = 60
@@ -66,7 +67,9 @@ def encode_png(painting: Painting, run: Run) -> bytes:
     with tempfile.TemporaryDirectory(prefix="jnst-studio-") as folder:
         path = Path(folder) / "picture.png"
         record = {name: value for name, value in describe_painting(painting, run).items() if name != "trace"}
-        write_image(path, painting.result(), metadata=record, rounding=painting.config.run.rounding)
+        image = painting.result()
+        alpha = fit_alpha(painting.alpha, image.shape[0], image.shape[1])
+        write_image(path, image, alpha=alpha, metadata=record, rounding=painting.config.run.rounding)
         return path.read_bytes()
 
 
@@ -125,5 +128,6 @@ class Kept:
         path = self.find(name)
         key = (name, path.stat().st_mtime)
         if key not in self._thumbnails:
-            self._thumbnails[key] = jpeg_bytes(shrink(read_image(NamedFile(path, name)).pixels))
+            picture = read_image(NamedFile(path, name))
+            self._thumbnails[key] = jpeg_bytes(shrink(lay_on_white(picture.pixels, picture.alpha)))
         return self._thumbnails[key]

@@ -15,8 +15,8 @@ from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.driver import Result, describe_end, has_fallen
 from jnst.transfer.record import Job
+from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 
 _LOOK_EVERY = 0.2  # seconds between two looks at the painting

@@ -18,9 +18,10 @@ from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
 from jnst.transfer.guiding import guide
-from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
+from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.restart import restart
 from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
+from jnst.transfer.state import Trace, TransferState, current_picture, init_state
 from jnst.transfer.stopping import MAX_REJECTED
 
 # What the curves show; the names are those of the trace.

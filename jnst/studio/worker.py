@@ -49,7 +49,10 @@ class Worker(threading.Thread):
         if self._params is None:
             self._params = prepare_params(self._run.weights.params)
         profile = painting.config.color_profile
-        content = visible_pixels(painting.content.read(profile))
+        photo = painting.content.read(profile)
+        content = visible_pixels(photo)
+        with self._board.changed:
+            painting.alpha = photo.alpha
         styles = [as_style(style.read(profile)) for style in painting.styles]
         initial = None if painting.start is None else painting.start.pixels
         while True:

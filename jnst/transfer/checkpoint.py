@@ -17,7 +17,7 @@ import numpy as np
 
 from jnst.errors import JnstError, quote
 from jnst.files import replacing
-from jnst.transfer.loop import TransferState
+from jnst.transfer.state import TransferState
 from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
 
 

@@ -8,15 +8,33 @@ from jnst.config import Colors
 from jnst.images.colors import match_colors, match_luminance, to_grey
 from jnst.images.inputs import StylePicture
 from jnst.images.masks import fit_mask
+from jnst.images.resizing import finish, resize
 from jnst.transfer.regions import RegionMasks
 
 # Ways with colours that prepare the style image for each content image.
 PREPARED: tuple[Colors, ...] = ("match", "luminance")
+# Ways that give a picture the photo's colours after the run.
+PUT_ON_AT_END: tuple[Colors, ...] = ("content", "luminance")
 
 
 def canvas_of(full: np.ndarray, colors: Colors) -> np.ndarray:
     """The content image that is painted on: its luminance where style is transferred on that alone."""
     return to_grey(full) if colors == "luminance" else full
+
+
+def show_colors(picture: np.ndarray, full: np.ndarray, colors: Colors) -> np.ndarray:
+    """A picture on its way, at the size of its scale, in the colours that the result will have.
+
+    Args:
+        picture: RGB in [0, 1], as the run works on it.
+        full: the content image at working size, in colour.
+        colors: of the config.
+    """
+    if colors not in PUT_ON_AT_END:
+        return picture
+    size = (picture.shape[0], picture.shape[1])
+    content = full if size == full.shape[:2] else resize(full, *size, "pillow-lanczos")
+    return finish(picture, content, colors)
 
 
 def prepare_styles(

@@ -23,11 +23,12 @@ from jnst.images.writing import check_format, check_writable, write_image
 from jnst.runtime import Interruptions
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.driver import Result, stylize
+from jnst.transfer.driver import stylize
 from jnst.transfer.frames import FrameWriter, make_film
 from jnst.transfer.plots import check_matplotlib, plot_losses
 from jnst.transfer.record import Job, make_record, record_path
 from jnst.transfer.region_files import read_regions
+from jnst.transfer.result import Result
 from jnst.transfer.resuming import RESUMABLE, make_checkpoint, may_replace, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.transfer.texture import blank

@@ -16,9 +16,9 @@ from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile, check_regular
 from jnst.images.writing import Bits
 from jnst.runtime import versions
-from jnst.transfer.driver import Result
 from jnst.transfer.film import Film
 from jnst.transfer.region_files import RegionFiles, checked_regions, describe_regions
+from jnst.transfer.result import Result
 from jnst.weights.store import Weights
 
 _MOST_STYLES = 1000

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jnst.transfer.loop import TransferState
+from jnst.transfer.state import TransferState
 
 
 def restart(state: TransferState) -> TransferState:

@@ -19,7 +19,7 @@ from jnst.devices import ROWS, check_platform, row_shardings
 from jnst.loss.targets import divide_rows
 from jnst.loss.term import Term
 from jnst.loss.tiling import band_height
-from jnst.transfer.loop import TransferState, init_state
+from jnst.transfer.state import TransferState, init_state
 from jnst.vgg.convolution import plain_params
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from jnst.arrays import Params
 from jnst.config import Config, SizeConfig, require
 from jnst.errors import ConfigError, quote
-from jnst.transfer.driver import Result, stylize
+from jnst.transfer.driver import stylize
+from jnst.transfer.result import Result
 from jnst.transfer.scales import check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.

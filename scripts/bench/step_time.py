@@ -18,7 +18,8 @@ import numpy as np
 from jnst.config import Config, OptimizerConfig
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import resolve_run
-from jnst.transfer.loop import TransferState, advance, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import TransferState, init_state
 from jnst.vgg.convolution import prepare_params
 
 TURNS = 10

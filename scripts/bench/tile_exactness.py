@@ -20,7 +20,8 @@ from jnst.loss.targets import make_targets
 from jnst.loss.tiled import evaluate_tiled
 from jnst.presets.recipes import PRESETS
 from jnst.presets.select import find_preset
-from jnst.transfer.loop import advance, current_picture, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -30,8 +30,9 @@ from jnst.loss.tiled import _compare, _content_reader, evaluate_tiled
 from jnst.loss.tiling import cut_tiles
 from jnst.presets.recipes import PRESETS
 from jnst.presets.resolve import load_preset
-from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory
+from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

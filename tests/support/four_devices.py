@@ -23,7 +23,7 @@ from jnst.loss.targets import make_targets
 from jnst.presets.recipes import PRESETS
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.driver import stylize
-from jnst.transfer.loop import _advance_in_place, current_picture, init_state
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.row_sharding import (
     crop,
     over_devices,
@@ -31,6 +31,7 @@ from jnst.transfer.row_sharding import (
     spread_params,
     spread_state,
 )
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16

@@ -167,7 +167,7 @@ def test_a_path_is_enough(tmp_path):
 
 
 def test_a_film_is_refused_before_the_work_and_never_costs_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.driver._run", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("jnst.transfer.image_run._run", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ImageError, match="unknown film format"):
         stylize(small_params(), CONTENT, STYLE, CONFIG, animate=tmp_path / "a.avi")
     monkeypatch.undo()

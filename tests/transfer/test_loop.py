@@ -17,7 +17,8 @@ from jnst.loss.targets import content_targets, make_targets, style_grams
 from jnst.loss.term import Targets
 from jnst.presets.recipes import PRESETS
 from jnst.transfer import loop as descent
-from jnst.transfer.loop import advance, current_picture, init_state, make_descent_optimizer, turn
+from jnst.transfer.loop import advance, turn
+from jnst.transfer.state import current_picture, init_state, make_descent_optimizer
 from jnst.vgg.valid_region import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)

@@ -12,9 +12,10 @@ from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compi
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid
 from jnst.presets.recipes import PRESETS
-from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory, params_bytes
 from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run
+from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.store import random_weights
 

@@ -8,8 +8,9 @@ from small import picture, shallow, small_params
 
 from jnst.config import OptimizerConfig
 from jnst.loss.targets import loss_weights, make_targets
-from jnst.transfer.loop import advance, init_state, to_image
+from jnst.transfer.loop import advance
 from jnst.transfer.restart import restart
+from jnst.transfer.state import init_state, to_image
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
