@@ -45,7 +45,8 @@ class Painting:
     goal: steps, over all scales, at which it is done. trace: as `read_trace`; each scale begins with an entry of the
         picture that enters it. begins: the index of that entry, for each scale so far.
     steering: what was changed, at which step. reason: why it ended, in the words of `Result.stopped`.
-    canvas: the photo at full size; alpha: of the photo as read, or None. picture: newest, in the style's colours; `version` counts its changes.
+    canvas: the photo at full size. alpha: of the photo as read, or None.
+    picture: newest, in the style's colours; `version` counts its changes.
     wanted: knobs asked for and not yet taken over; back: the moment to go back to; pause, stop: asked for.
     """
 
