@@ -85,9 +85,8 @@ def test_a_seamless_texture_is_of_what_a_style_mask_shows():
     np.testing.assert_allclose(seen.image, masked.image, atol=2e-3)
     assert np.abs(seen.image - whole.image).max() > 0.01
     # The Gram matrix at the first layer by plain NumPy: positions off the border, in the visible half.
-    found = style_grams(
-        small_params(), filled / np.float32(255), None, alpha[..., None] / np.float32(255), config=config
-    )
+    unit, mask = filled / np.float32(255), alpha[..., None] / np.float32(255)
+    found = style_grams(small_params(), unit, None, mask, config=config)
     maps = np.asarray(features(small_params(), filled, ["relu1_1"], config)["relu1_1"], np.float64)
     rows = maps[1:-1, 1:18].reshape(-1, maps.shape[2])
     divisor = {"none": 38 * 34 / len(rows), "pixels": 1 / len(rows), "pixels_channels": 1 / rows.size}
