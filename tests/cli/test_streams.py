@@ -225,9 +225,9 @@ def test_what_a_web_server_does_wrong_is_said_in_a_sentence(capsys, monkeypatch)
 
 def test_a_certificate_that_is_not_trusted_is_named():
     reason = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
-    with pytest.raises(ImageError, match=r"https://a/b.png: its certificate is not trusted .*SSL_CERT_FILE"):
-        with remote.storage_errors("https://a/b.png"):
-            raise reason
+    message = r"https://a/b.png: its certificate is not trusted .*SSL_CERT_FILE"
+    with pytest.raises(ImageError, match=message), remote.storage_errors("https://a/b.png"):
+        raise reason
 
 
 @pytest.mark.parametrize(
