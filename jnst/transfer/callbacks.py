@@ -121,8 +121,8 @@ class DeferredImage:
 
 
 class Snapshot(NamedTuple):
-    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1],
-    as long as the callback runs."""
+    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1], in
+    the colours that the result will have and at the size of the present scale, as long as the callback runs."""
 
     progress: Progress
     image: Callable[[], "np.ndarray"]
