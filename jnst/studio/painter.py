@@ -13,7 +13,8 @@ from jnst.arrays import Gram, Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.inputs import PictureForm, StylePicture, as_styles
-from jnst.images.resizing import fit, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
@@ -38,7 +39,7 @@ class Knobs:
     """What may be changed while a picture is painted; each acts at the next step.
 
     strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
-    smoothness: factor on the recipe's total variation weight (on one, where the recipe has none).
+    smoothness: factor on the preset's total variation weight (on one, where the preset has none).
     blend: weight of each style picture.
     colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
     """
@@ -215,7 +216,7 @@ class Painter:
 
     def picture(self) -> np.ndarray:
         """The picture in the style's colours: RGB in [0, 1], height × width × 3."""
-        fresh = int(self._state.turn) == 0
+        fresh = int(self._state.step) == 0
         return current_picture(self._state, self._config, best=self._config.run.keep == "best" and not fresh)
 
     @property

@@ -8,7 +8,8 @@ from jnst.config import Colors
 from jnst.images.colors import match_colors, match_luminance, to_grey
 from jnst.images.inputs import StylePicture
 from jnst.images.masks import fit_mask
-from jnst.images.resizing import finish, resize
+from jnst.images.resizing import resize
+from jnst.images.sizing import finish
 from jnst.transfer.regions import RegionMasks
 
 # Ways with colours that prepare the style image for each content image.

@@ -8,9 +8,9 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from jnst.arguments import check_callback, check_config, check_mapping
+from jnst.arguments import check_callback, check_config, check_mapping, check_seed
 from jnst.arrays import Params
-from jnst.config import Config, check_seed
+from jnst.config import Config
 from jnst.errors import ConfigError, JnstError
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.transparency import fit_alpha

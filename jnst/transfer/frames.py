@@ -5,12 +5,12 @@ import numpy as np
 from jnst.errors import ImageError
 from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
 from jnst.transfer.scales import prepare_content
 
 
@@ -49,5 +49,5 @@ class FrameWriter:
             alpha = fit_alpha(self.content.alpha, frame.shape[0], frame.shape[1])
             write_image(path, frame, alpha=alpha, rounding=run.rounding, overwrite=True)
         except ImageError as error:
-            # A frame is not worth the run.
+            # A failed frame must not end the run.
             self.printer.note(f"frame left out: {error}")

@@ -15,7 +15,7 @@ from jnst.arrays import Params
 from jnst.config import Config, RunConfig
 from jnst.errors import JnstError
 from jnst.images.inputs import StylePicture
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
 from jnst.transfer.animation import Animation
@@ -38,20 +38,20 @@ Callback = Callable[[Snapshot], Any]
 _EARLY = ("callback", "time", "interrupted")
 
 
-def next_turns(run: RunConfig, done: int, seconds_per_turn: float) -> int:
+def next_steps(run: RunConfig, done: int, seconds_per_step: float) -> int:
     """How many steps to ask for: about a second's worth, one while the pace is unknown (zero); never past the next
     multiple of chunk or save_every, nor past the end."""
     ends = [run.steps + 1, done + CAPACITY]
     # Step k + 1 leaves the image that enters step k + 1; boundaries are counted in steps, hence the offset of one.
     ends += [(max(done - 1, 0) // every + 1) * every + 1 for every in (run.chunk, run.save_every) if every]
-    affordable = 1 if not seconds_per_turn else max(1, int(1.0 / max(seconds_per_turn, 1e-6)))
+    affordable = 1 if not seconds_per_step else max(1, int(1.0 / max(seconds_per_step, 1e-6)))
     return max(1, min(min(ends) - done, affordable))
 
 
 def _reason_to_stop(scale: ScaleRun, state: TransferState) -> str:
     code = stop_reason(
         stop_rule(scale.run),
-        turns=scale.turns,
+        entries=scale.entries,
         best=state.best_value,
         mark=scale.best_before_chunk(),
         rejected=state.rejected,
@@ -133,17 +133,17 @@ class ImageRun(NamedTuple):
         state, _ = go_on(state, num_steps=0)
         clock["compile"] += time.monotonic() - begin
         self.indicator.doing(f"painting {scale.size[1]}×{scale.size[0]}")
-        if scale.turns > scale.run.steps:  # resumed with fewer steps than were made
+        if scale.entries > scale.run.steps:  # resumed with fewer steps than were made
             return state, "steps"
         pace = 0.0
         while True:
-            turns = next_turns(scale.run, scale.turns, pace)
+            steps = next_steps(scale.run, scale.entries, pace)
             if self.animation is not None:
-                turns = min(turns, self.animation.steps_ahead)
+                steps = min(steps, self.animation.steps_ahead)
             begin = time.monotonic()
-            state, trace = go_on(state, num_steps=turns)
+            state, trace = go_on(state, num_steps=steps)
             scale.record(jax.block_until_ready(trace).columns())
-            pace = (time.monotonic() - begin) / turns
+            pace = (time.monotonic() - begin) / steps
             reason = "interrupted" if self.indicator.interrupted else _reason_to_stop(scale, state)
             image = DeferredImage(functools.partial(self.shown, state, scale))
             snapshot = Snapshot(scale.progress(float(state.best_value)), image)
@@ -180,10 +180,10 @@ def run_scales(one: ImageRun, sizes: Sequence[tuple[int, int]]) -> Result:
         clock["compile"] += time.monotonic() - begin
         if stored is not None:
             state, scale.trace, stored = restore_state(state, stored.leaves), stored.trace, None
-            if int(state.turn) != scale.turns:
+            if int(state.step) != scale.entries:
                 raise JnstError(
-                    f"the stored state is of turn {int(state.turn)}, but losses of {scale.turns} turns "
-                    "lie beside it; leave out --resume to begin anew"
+                    f"the stored state is of step {int(state.step)}, but losses of {scale.entries} steps "
+                    "lie beside it; leave out --resume to start again"
                 )
         with contextlib.nullcontext() if one.mesh is None else over_devices(one.mesh):
             state, reason = one.descend(targets, state, scale, clock)
@@ -199,7 +199,7 @@ def run_scales(one: ImageRun, sizes: Sequence[tuple[int, int]]) -> Result:
     return Result(
         image=finish(picture, one.full, one.config.run.colors),
         trace=scale.trace,
-        best_step=int(state.best_turn),
+        best_step=int(state.best_step),
         stopped=describe_end(reason, scale.trace["total"], fallen),
         seconds={"compile": clock["compile"], "run": elapsed - clock["compile"]},
         config=one.config,

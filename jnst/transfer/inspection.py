@@ -15,7 +15,8 @@ from jnst.errors import ImageError
 from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
-from jnst.images.resizing import fit, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import fit
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.features import features
 from jnst.loss.guidance import carry_masks, fillings, region_products, to_grams

@@ -10,12 +10,13 @@ import optax
 
 from jnst.arguments import check_config, check_kind, check_mapping, check_whole
 from jnst.arrays import Image, Params, Scalar
-from jnst.config import LEAD_FALLS, Config, compile_key, require
+from jnst.config import LEAD_FALLS, Config, compile_key
+from jnst.fields import require
 from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets
 from jnst.loss.tiled import evaluate_tiled
-from jnst.optim.optimizers import Evaluation, Optimizer
+from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import analyze, synthesize
 from jnst.transfer.state import Trace, TransferState, empty_trace, make_descent_optimizer, to_image, trace_entry
 from jnst.vgg.valid_region import Extent
@@ -24,7 +25,7 @@ from jnst.vgg.valid_region import Extent
 CAPACITY = 256
 
 
-def _first_scale(
+def _first_loss_scale(
     gradient: Image, state: TransferState, extent: Extent | None, config: Config, failures: jax.Array
 ) -> Scalar:
     """The power of two for which a step along −gradient changes a pixel by `first_step` of the range on average.
@@ -43,23 +44,35 @@ def _first_scale(
     return jnp.where(usable, power, 1.0)
 
 
-def _led(targets: Targets, turn: jax.Array, lead: float) -> Targets:
+def _led(targets: Targets, step: jax.Array, lead: float) -> Targets:
     """The targets with the content weight that this step descends on."""
     half, whole = LEAD_FALLS
-    factor = jnp.where(turn < half, lead, jnp.where(turn < whole, math.sqrt(lead), 1.0))
+    factor = jnp.where(step < half, lead, jnp.where(step < whole, math.sqrt(lead), 1.0))
     return targets._replace(weights={**targets.weights, "content": factor * targets.weights["content"]})
 
 
-def turn(params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer) -> TransferState:
+def take_step(
+    params: Params, targets: Targets, state: TransferState, config: Config, optimizer: Optimizer
+) -> TransferState:
     """One move and its evaluation; taken back where the loss is not finite or has grown beyond the limit.
 
-    With a content lead the gradient is that of the weights led by, and the value told is that of the config's. On the
-    way from the content image the style terms, stiff, are met first and at the content's expense, which then comes
-    back slowly, along shallow directions; held back at first, content is met from below. Where the lead falls, a step
-    evaluates anew without moving.
+    With `content_lead` above one the gradient uses a larger content weight for the first 200 steps; the reported loss
+    always uses the config's weights. The reason: the style terms are stiff, so that L-BFGS lowers them first and
+    overshoots the content term, which then recovers slowly, along directions of small curvature. At the steps where the
+    lead falls, the loop evaluates again without moving.
+
+    Args:
+        params: from `prepare_params`.
+        targets: from `make_targets`.
+        state: before the step.
+        config: static; a `compile_key` where compiled programs are to be shared.
+        optimizer: from `make_descent_optimizer`.
+
+    Returns:
+        The state after the step.
     """
     start, basis, lead = state.start, state.basis, config.optimizer.content_lead
-    led = _led(targets, state.turn, lead) if lead > 1 else targets
+    led = _led(targets, state.step, lead) if lead > 1 else targets
 
     def descended(evaluation: Evaluation) -> Scalar:
         return weigh(evaluation.terms, led.weights) if lead > 1 else evaluation.value
@@ -71,47 +84,47 @@ def turn(params: Params, targets: Targets, state: TransferState, config: Config,
         value = weigh(terms, targets.weights) if lead > 1 else value
         return Evaluation(value, terms, gradient if basis is None else analyze(gradient, basis))
 
-    reach = state.shrink
+    step_scale = state.step_scale
     if lead > 1:
-        outdated = functools.reduce(jnp.logical_or, [state.turn == falls for falls in LEAD_FALLS])
-        reach = jnp.where(outdated, 0, reach)
-    move = optimizer.move(evaluate_point, state.point, state.evaluation, state.memory, state.scale, reach)
+        outdated = functools.reduce(jnp.logical_or, [state.step == falls for falls in LEAD_FALLS])
+        step_scale = jnp.where(outdated, 0, step_scale)
+    move = optimizer.move(evaluate_point, state.point, state.evaluation, state.opt_state, state.loss_scale, step_scale)
     # A fresh state has a zero gradient, so its first move stays where it is and only evaluates.
-    fresh = state.turn == 0
+    fresh = state.step == 0
     new = move.evaluation
-    accept = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
+    accepted = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
     if math.isfinite(optimizer.growth):
-        accept &= fresh | (descended(new) <= optimizer.growth * descended(state.evaluation))
-    evaluation = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state.evaluation)
-    rejected = jnp.where(accept, 0, state.rejected + 1)
+        accepted &= fresh | (descended(new) <= optimizer.growth * descended(state.evaluation))
+    evaluation = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, state.evaluation)
+    rejected = jnp.where(accepted, 0, state.rejected + 1)
     # A fresh state has nothing to remember: its first pair would be of the initial image with itself.
     forget = fresh | ((rejected >= optimizer.patience) & (optimizer.patience > 0))
-    shrink = jnp.where(accept, state.shrink, 0.25 * state.shrink)
-    scale = state.scale
+    step_scale = jnp.where(accepted, state.step_scale, 0.25 * state.step_scale)
+    loss_scale = state.loss_scale
     if optimizer.scaled:
-        shrink = jnp.where(accept | forget, 1.0, shrink)
-        scale = jax.lax.cond(
+        step_scale = jnp.where(accepted | forget, 1.0, step_scale)
+        loss_scale = jax.lax.cond(
             forget,
-            lambda: _first_scale(
+            lambda: _first_loss_scale(
                 evaluation.gradient, state, targets.extent, config, jnp.maximum(rejected - optimizer.patience, 0)
             ),
-            lambda: state.scale,
+            lambda: state.loss_scale,
         )
-    better = accept & (new.value < state.best_value)
+    better = accepted & (new.value < state.best_value)
     return TransferState(
-        point=jnp.where(accept, move.point, state.point),
+        point=jnp.where(accepted, move.point, state.point),
         start=start,
         basis=basis,
         evaluation=evaluation,
-        memory=optimizer.settle(state.memory, move.memory, accept, forget),
-        scale=scale,
-        shrink=shrink,
+        opt_state=optimizer.accept(state.opt_state, move.opt_state, accepted, forget),
+        loss_scale=loss_scale,
+        step_scale=step_scale,
         rejected=rejected,
-        turn=state.turn + 1,
+        step=state.step + 1,
         evaluations=state.evaluations + move.evaluations,
         best_point=jnp.where(better, move.point, state.best_point),
         best_value=jnp.where(better, new.value, state.best_value),
-        best_turn=jnp.where(better, state.turn, state.best_turn),
+        best_step=jnp.where(better, state.step, state.best_step),
     )
 
 
@@ -130,7 +143,7 @@ def _loop(
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:
         state, trace = carry
-        state = turn(params, targets, state, config, chosen)
+        state = take_step(params, targets, state, config, chosen)
         return state, jax.tree.map(lambda values, value: values.at[index].set(value), trace, trace_entry(state))
 
     return jax.lax.fori_loop(0, num_steps, body, (state, trace))

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.images.display import show, to_pil
 from jnst.images.writing import write_image
 from jnst.transfer.display import card, outcome_line, settings_line

@@ -16,7 +16,7 @@ from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.loss.builtin import TERMS
 from jnst.loss.term import Term
 from jnst.optim.kinds import make_optimizer
-from jnst.optim.optimizers import Evaluation, Optimizer
+from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.vgg.valid_region import Extent
 
@@ -27,33 +27,33 @@ class TransferState(NamedTuple):
     point: what the optimiser moves: the image in variable space, or weighted cosine coefficients relative to `start`.
     start, basis: only where the config preconditions by frequency.
     evaluation: loss and gradient at `point`; a fresh state has none yet.
-    memory: the optimiser's own state.
-    scale: power of two that the optimiser's view of the loss is multiplied by.
-    shrink: at most one; a quarter of what it was whenever a move is taken back.
+    opt_state: the optimiser's own state.
+    loss_scale: power of two that the optimiser's view of the loss is multiplied by.
+    step_scale: at most one; a quarter of what it was whenever a move is taken back.
     rejected: moves taken back in a row.
-    turn: steps of the loop made; the first one evaluates the initial image without moving, so that image k enters
+    step: steps of the loop made; the first one evaluates the initial image without moving, so that image k enters
         step k.
     evaluations: evaluations of the loss, line searches included.
-    best_point, best_value, best_turn: the best so far.
+    best_point, best_value, best_step: the best so far.
     """
 
     point: Image
     start: Image | None
     basis: Basis | None
     evaluation: Evaluation
-    memory: Any
-    scale: Scalar
-    shrink: Scalar
+    opt_state: Any
+    loss_scale: Scalar
+    step_scale: Scalar
     rejected: jax.Array
-    turn: jax.Array
+    step: jax.Array
     evaluations: jax.Array
     best_point: Image
     best_value: Scalar
-    best_turn: jax.Array
+    best_step: jax.Array
 
 
 class Trace(NamedTuple):
-    """What the reader is told, one entry per step: evaluations so far, weighted total, unweighted terms by name.
+    """What came of each step, one entry per step: evaluations so far, weighted total, unweighted terms by name.
 
     Entry k is the loss of the image that enters step k, for every optimiser; entry 0 is the initial image.
     """
@@ -133,10 +133,22 @@ def _init_state(
         point = jnp.zeros_like(point)
     unknown = jnp.float32(jnp.inf)
     evaluation = Evaluation(unknown, {name: unknown for name in names}, jnp.zeros_like(point))
-    memory = make_descent_optimizer(config, optimizer).init(point)
+    opt_state = make_descent_optimizer(config, optimizer).init(point)
     one, zero = jnp.float32(1), jnp.int32(0)
     state = TransferState(
-        point, start, basis, evaluation, memory, one, one, zero, zero, zero, point, jnp.float32(jnp.inf), zero
+        point=point,
+        start=start,
+        basis=basis,
+        evaluation=evaluation,
+        opt_state=opt_state,
+        loss_scale=one,
+        step_scale=one,
+        rejected=zero,
+        step=zero,
+        evaluations=zero,
+        best_point=point,
+        best_value=unknown,
+        best_step=zero,
     )
     return _unshare(state)
 

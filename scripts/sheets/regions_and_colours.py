@@ -18,7 +18,7 @@ from contact_sheet import lay_out
 from PIL import Image, ImageDraw, ImageFilter
 
 import jnst
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.images.writing import quantize
 from jnst.transfer.scales import prepare_content
 

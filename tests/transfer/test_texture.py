@@ -10,7 +10,7 @@ import jnst
 from jnst.config import SizeConfig
 from jnst.errors import ConfigError
 from jnst.images.reading import Picture
-from jnst.images.resizing import fit_style
+from jnst.images.sizing import fit_style
 from jnst.images.transparency import fill_hidden
 from jnst.loss.features import features
 from jnst.loss.targets import style_grams
