@@ -30,7 +30,7 @@ PAIRS = (
     ("rocket.jpg", "night_road.jpg"),
     ("astronaut.png", "woodcut_hills.jpg"),
 )
-SIDE, SMALL, STEPS = 256, 201, 80
+SIDE, SMALL, STEPS = 256, 201, 30
 # On the photo of 640 × 427 pixels: what stands on the ground, and the rocket.
 GROUND = [
     [(0, 427), (0, 352), (640, 352), (640, 427)],
