@@ -159,14 +159,14 @@ def test_masks_are_counted_and_checked(tmp_path, capsys):
     for name, size in (("photo", (30, 40)), ("mask", (15, 20)), ("square", (30, 30))):
         write_image(tmp_path / f"{name}.png", jnp.zeros((*size, 3)).at[: size[0] // 2].set(1))
     photo, mask, square = (str(tmp_path / f"{name}.png") for name in ("photo", "mask", "square"))
-    command = ["plan", photo, "--weights", tiny_weights(), "--size", "1000", "--no-probe", "--memory", "40"]
+    command = ["plan", photo, "--weights", tiny_weights(), "--size", "3000", "--no-probe", "--memory", "90"]
     said, needs = "", []
     for words in ([], ["--keep", mask, "--keep", "last"], ["--mask", mask, "--mask", "rest"]):
         assert main([*command, *words]) == 0
         said = capsys.readouterr().out
         needs.append(said.partition("memory, whole: ")[2].partition(" (")[0])
     config = resolve_run("default", weights=tiny_weights()).config
-    assert needs == [format_bytes(estimate_memory((750, 1000), config, regions=count).total) for count in range(3)]
+    assert needs == [format_bytes(estimate_memory((2250, 3000), config, regions=count).total) for count in range(3)]
     assert len(set(needs)) == 3
     assert "the mask is resized" in said
     for words, message in (
