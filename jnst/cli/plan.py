@@ -10,7 +10,7 @@ from jnst.cli.regions import add_region_flags
 from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 if TYPE_CHECKING:  # reading flags must not wait for NumPy
     from jnst.images.reading import Picture
@@ -118,8 +118,8 @@ def _read_masks(
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.cli.inputs import choose_regions
+    from jnst.jobs.region_files import RegionFiles, check_region_files, read_regions
     from jnst.transfer.guiding import check_regions
-    from jnst.transfer.region_files import RegionFiles, check_region_files, read_regions
     from jnst.transfer.regions import prepare_regions
 
     files = choose_regions(arguments, RegionFiles())

@@ -27,6 +27,7 @@ from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_
 from jnst.loss.terms import as_divisor
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 StyleForm: TypeAlias = StyleImage | np.ndarray | PictureForm | StylePicture
@@ -64,6 +65,9 @@ def make_targets(
         style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all that is
             not transparent.
 
+    Returns:
+        Targets for `loss_terms` and `advance`; a pytree of arrays.
+
     Raises:
         ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
             fit the styles, or an extra term that cannot be used.
@@ -71,6 +75,7 @@ def make_targets(
     """
     check_mapping(params)
     check_config(config)
+    limit_mappings()
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)

@@ -14,10 +14,10 @@ from jnst import Region
 from jnst.errors import ConfigError, ImageError
 from jnst.images.reading import Picture
 from jnst.images.transparency import fill_hidden, fit_alpha, lay_on_white
+from jnst.jobs.frames import FrameWriter
+from jnst.jobs.job import Job
 from jnst.loss.targets import make_targets
-from jnst.transfer.callbacks import Progress, Silent, Snapshot
-from jnst.transfer.frames import FrameWriter
-from jnst.transfer.record import Job
+from jnst.progress.callbacks import Progress, Silent, Snapshot
 from jnst.transfer.style_targets import prepare_style
 
 ROOT = Path(__file__).parents[2]

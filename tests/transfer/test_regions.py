@@ -12,7 +12,7 @@ from jnst import Region
 from jnst.config import LossConfig, OptimizerConfig
 from jnst.errors import ConfigError, ImageError
 from jnst.images.inputs import as_styles
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
 
