@@ -95,9 +95,10 @@ def as_style(style: Any, kind: str = "style", *, color_profile: ColorProfile = "
     if isinstance(style, StylePicture):
         return style
     picture = as_picture(style, kind, color_profile=color_profile)
-    alpha = picture.alpha
-    opaque = alpha is None or alpha.min() == np.iinfo(alpha.dtype).max
-    return StylePicture(visible_pixels(picture, kind), None if opaque else to_unit(alpha))
+    pixels, alpha = visible_pixels(picture, kind), picture.alpha
+    if alpha is None or alpha.min() == np.iinfo(alpha.dtype).max:
+        return StylePicture(pixels)
+    return StylePicture(pixels, to_unit(alpha))
 
 
 def as_styles(styles: Any, *, color_profile: ColorProfile = "apply") -> list[StylePicture]:

@@ -39,8 +39,9 @@ def guide(
     layers = layers_seen((*TERMS, *extra_terms), config, "grams")
     for index, style in enumerate(styles):
         if style.mask is not None:
-            masked = masks is not None and masks.style_masks[index] is not None
-            part = f"the style mask of {masks.names[index]}" if masked else "the visible part of the style image"
+            part = "the visible part of the style image"
+            if masks is not None and masks.style_masks[index] is not None:
+                part = f"the style mask of {masks.names[index]}"
             _check_area(style.mask, f"{part} has", "style image", layers, config.network)
     return None if masks is None else masks.at_size(size)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jnst.arrays import FeatureMap, Gram, Params
@@ -194,7 +195,7 @@ def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int]
     """Gram matrices of a picture of that height and width, of the part of it that the mask shows."""
     if mask is None:
         return {name: gram_matrix(map_, divisor=config.loss.gram_divisor) for name, map_ in maps.items()}
-    carried = carry_masks(fit_mask(mask, size)[..., None], list(maps), config.network)
+    carried = carry_masks(jnp.asarray(fit_mask(mask, size))[..., None], list(maps), config.network)
     products = region_products(maps, list(maps), carried)
     return to_grams(products, fillings(carried, size, config.network), size, config)[0]
 
