@@ -239,7 +239,7 @@ class BatchScheduler:
             steps = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = scale.out_of_time()
             if callback is not None:
-                image = DeferredImage(lambda element, state=state: scale.pictures(state)[element])
+                image = DeferredImage(lambda element, state=state: scale.shown(state, element))
                 if callback(BatchSnapshot(tuple(scale.indices), scale.progress(), image)):
                     scale.stop("callback")
                     ended = True
