@@ -108,8 +108,8 @@ _STYLE_MAPS = 0.95
 _START, _TRANSFORMED = 4 / 3, 4
 
 # On a chip: working copies of the largest map, rows beside their neighbours among them (`jnst.vgg.row_batch`), and what
-# its compiler takes besides, in bytes; fitted to its figures.
-_CHIP_COPIES, _LEFT = 2.5, 5e6
+# its compiler takes besides, alone and for exchanges between several, in bytes; fitted to its figures.
+_CHIP_COPIES, _LEFT, _EXCHANGES = 2.5, 4e6, 2.5e6
 
 # Images that a step works on, on a chip: those of the optimiser and those while they are transformed.
 _WORKING = 5 + _TRANSFORMED
@@ -176,7 +176,7 @@ def estimate_memory(
         # kernels in the type that they are multiplied in.
         cast = params_bytes(config, chip) / 2 if value == 2 else 0
         working = images * (_IMAGE * _WORKING * chip.plane(height, width) + 8 * grams)
-        maps = _LEFT + max(0, maps + working + cast - chip.near)
+        maps = _LEFT + _EXCHANGES * (devices > 1) + max(0, maps + working + cast - chip.near)
     return Memory(
         fixed=round(_BASE * on_host) + params_bytes(config, chip),
         features=round(maps),
