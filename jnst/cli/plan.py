@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
     parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
+    parser.add_argument("--chip", metavar="NAME", help="plan for a TPU that is not here: v4, v5p, v5e or v6e")
     parser.add_argument("--no-probe", action="store_true", help="leave out the measurement of speed")
     add_region_flags(parser)
     add_memory_flags(parser)
@@ -79,15 +80,20 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    if arguments.chip is not None and arguments.split_rows:
+        raise ConfigError("--split-rows divides rows among the devices that are here; leave it or --chip out")
     import jax
 
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
+    from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip
+    from jnst.transfer.chips import find_chip
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.transfer.scales import smallest_scale
 
+    chip = None if arguments.chip is None else find_chip(arguments.chip)
     check_path(arguments.content)
     cache = configure_jax()
     printer.doing("reading the weights")
@@ -101,9 +107,12 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     masks = _read_masks(arguments, picture, sizes, config)
     devices = jax.local_device_count() if arguments.split_rows else 1
     regions = 0 if masks is None else len(masks.masks)
-    plan = plan_run(size, config, tile=tile, available=available, devices=devices, regions=regions)
+    plan = plan_run(size, config, tile=tile, available=available, devices=devices, regions=regions, chip=chip)
     lines = [*filter(None, [cache]), *notice, *(() if masks is None else masks.notes), *describe_plan(plan)]
-    if not arguments.no_probe:
+    if chip is not None:
+        if plan.grid is None:
+            lines += describe_estimate(estimate_on_chip(size, config, chip, available=available), config, sizes)
+    elif not arguments.no_probe:
         printer.doing("measuring the speed of this machine")
         seconds = expected_seconds(plan, sizes, measure_pace(params, config))
         scales = f" at each of {len(sizes)} scales" if len(sizes) > 1 else ""
