@@ -9,7 +9,7 @@ from PIL import Image
 
 from jnst.errors import ImageError
 from jnst.images import opening
-from jnst.images.opening import is_heic
+from jnst.images.formats import is_heic
 from jnst.images.reading import read_image
 
 BEGINNING = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
