@@ -11,7 +11,7 @@ from jaxtyping import config, install_import_hook
 # The modules whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
 CHECKED = (
     "vgg.features",
-    "loss.terms",
+    "loss.distances",
     "loss.objective",
     "loss.targets",
     "images.pixel_space",

@@ -19,12 +19,12 @@ from jnst.images.inputs import PictureForm, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
 from jnst.loss.borderless import borderless_grams
-from jnst.loss.builtin import TERMS
+from jnst.loss.distances import as_divisor
 from jnst.loss.guidance import Guidance, carry_masks, fillings, region_products, to_grams
 from jnst.loss.maps import count_pixels, feature_maps
 from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
-from jnst.loss.terms import as_divisor
+from jnst.loss.terms import TERMS
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
 from jnst.vgg.valid_region import Extent

@@ -25,7 +25,7 @@ from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
 from jnst.transfer.result import Result, describe_end, has_fallen
-from jnst.transfer.row_sharding import crop, over_devices, spread_state
+from jnst.transfer.row_sharding import crop, over_devices, shard_state
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale, first_image, styles_at_scale
 from jnst.transfer.state import TransferState, current_picture, init_state
@@ -99,7 +99,7 @@ class ImageRun(NamedTuple):
         )
         image = first_image(self.config, content, self.styles[0], before=before, initial=self.initial, seed=self.seed)
         if self.mesh is not None:
-            return targets, spread_state(image, config, self.mesh, extra_terms=self.extra_terms)
+            return targets, shard_state(image, config, self.mesh, extra_terms=self.extra_terms)
         return targets, init_state(image, config, optimizer=self.optimizer, extra_terms=self.extra_terms)
 
     def picture(self, state: TransferState, scale: ScaleRun) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax
 
 from jnst.config import Config, LayerWeights
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
-from jnst.optim.kinds import optimizer_kind
+from jnst.optim.registry import optimizer_kind
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 

@@ -19,7 +19,7 @@ from jnst.config import Config, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
-from jnst.optim.kinds import optimizer_kind
+from jnst.optim.registry import optimizer_kind
 from jnst.transfer.memory import Memory, available_bytes, estimate_memory, format_bytes
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.

@@ -67,8 +67,8 @@ class _Spread:
     def __call__(self, gradient: FeatureMap, first: jax.Array) -> FeatureMap:
         rows, columns, channels = gradient.shape
         place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
-        spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
-        return _fit(spread.reshape(2 * rows, 2 * columns, channels), self.height, self.width)
+        placed = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
+        return _fit(placed.reshape(2 * rows, 2 * columns, channels), self.height, self.width)
 
 
 def _fit(x: FeatureMap, height: int, width: int) -> FeatureMap:
