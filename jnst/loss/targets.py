@@ -27,6 +27,7 @@ from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_
 from jnst.loss.terms import TERMS
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
@@ -71,6 +72,7 @@ def make_targets(
     """
     check_mapping(params)
     check_config(config)
+    limit_mappings()
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)

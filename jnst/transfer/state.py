@@ -18,6 +18,7 @@ from jnst.loss.terms import TERMS
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.optim.registry import make_optimizer
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 
@@ -117,6 +118,7 @@ def init_state(
         ConfigError: where config is none.
     """
     check_config(config)
+    limit_mappings()
     names = tuple(term.name for term in (*TERMS, *extra_terms))
     return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer, names=names)
 
