@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from jnst.errors import ImageError
-from jnst.images.png16 import encode_png16
+from jnst.images.png_16bit_writer import encode_png16
 from jnst.images.profiles import srgb_profile
 from jnst.images.samples import Pixels
 

@@ -12,8 +12,8 @@ from jnst.arguments import check_config, check_kind
 from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.loss.features import feature_maps
 from jnst.loss.guidance import region_products, to_grams
-from jnst.loss.maps import feature_maps
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 from jnst.loss.terms import TERMS
 

@@ -20,9 +20,9 @@ from jax import lax
 from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
 from jnst.config import Config
 from jnst.loss.distances import as_divisor
+from jnst.loss.features import feature_maps
 from jnst.loss.guidance import region_products
 from jnst.loss.halo_exchange import Band, on_bands
-from jnst.loss.maps import feature_maps
 from jnst.loss.objective import compute_terms, gram_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
 from jnst.loss.tiling import Grid, Tiles, collect, cut_tiles, layer_stride, map_reader

@@ -21,9 +21,9 @@ from jnst.runtime import cache_compiled
 from jnst.transfer.animation import Animation, make_animation
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import canvas_of, prepare_styles
-from jnst.transfer.guiding import check_regions
 from jnst.transfer.image_run import Callback, ImageRun, run_scales
 from jnst.transfer.regions import Region, choose_styles, prepare_regions
+from jnst.transfer.regions_at_scale import check_regions
 from jnst.transfer.result import Result
 from jnst.transfer.row_sharding import replicate_params
 from jnst.transfer.scales import prepare_content

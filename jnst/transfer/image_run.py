@@ -21,9 +21,9 @@ from jnst.progress.callbacks import DeferredImage, Snapshot
 from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
 from jnst.transfer.checkpoint import Checkpoint, restore_state
-from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
+from jnst.transfer.regions_at_scale import guide
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.row_sharding import crop, over_devices, shard_state
 from jnst.transfer.scale_run import ScaleRun

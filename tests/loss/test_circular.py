@@ -12,7 +12,7 @@ from small import WIDTH, picture, relative, small_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
 from jnst.errors import ConfigError
-from jnst.loss.borderless import border_reach
+from jnst.loss.circular import border_reach
 from jnst.loss.distances import total_variation
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets, style_grams
