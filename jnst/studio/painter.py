@@ -191,7 +191,7 @@ class Painter:
         )
         return read_trace(trace)
 
-    def turn(self, knobs: Knobs) -> bool:
+    def set_knobs(self, knobs: Knobs) -> bool:
         """Sets the knobs; returns whether the loss is another now, and what was measured before is forgotten."""
         before, self._knobs = self._knobs, knobs
         if dataclasses.replace(before, colors=knobs.colors) == knobs:

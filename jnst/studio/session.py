@@ -129,7 +129,7 @@ class Studio:
             self._queue.changed.wait(seconds)
         return self._frozen(number)
 
-    def turn(self, number: int, changes: Mapping[str, Any]) -> None:
+    def set_knobs(self, number: int, changes: Mapping[str, Any]) -> None:
         """Sets knobs of a painting, which acts at its next step; colours at once.
 
         Raises:

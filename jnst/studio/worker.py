@@ -160,7 +160,7 @@ class Worker(threading.Thread):
             if back is not None:
                 painter.go_back(to_unit(back.pixels))
             if back is not None or wanted is not None:
-                painter.turn(knobs)
+                painter.set_knobs(knobs)
 
 
 def _explain(error: Exception) -> str:
