@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jnst.errors import ImageError
-from jnst.images import opening
+from jnst.images import formats
 from jnst.images.formats import is_heic
 from jnst.images.reading import read_image
 
@@ -70,5 +70,5 @@ def test_a_broken_heic_is_called_damaged(heic, tmp_path):
 
 
 def test_folders_are_searched_for_heic_where_it_can_be_read(heic):
-    opening.readable_suffixes.cache_clear()
-    assert {".heic", ".heif"} <= opening.readable_suffixes()
+    formats.readable_suffixes.cache_clear()
+    assert {".heic", ".heif"} <= formats.readable_suffixes()
