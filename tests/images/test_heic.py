@@ -35,7 +35,7 @@ def heic():
 
 def test_without_the_extra_a_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    monkeypatch.delitem(Image.OPEN, opening.HEIC, raising=False)
+    monkeypatch.delitem(Image.OPEN, formats.HEIC, raising=False)
     (tmp_path / "a.heic").write_bytes(BEGINNING)
     message = r"a\.heic is HEIC, which needs pillow-heif: pip install 'jnst\[heic\]', or convert the picture first"
     with pytest.raises(ImageError, match=message):
