@@ -16,9 +16,9 @@ from jnst.batch.requests import Item, first_picture, padded_size
 from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
+from jnst.loss.builtin import TERMS
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
-from jnst.loss.terms import TERMS
 from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import stylize
 from jnst.transfer.loop import CAPACITY

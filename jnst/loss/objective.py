@@ -12,10 +12,10 @@ from jnst.arguments import check_config, check_kind
 from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.loss.builtin import TERMS
 from jnst.loss.features import feature_maps
 from jnst.loss.guidance import region_products, to_grams
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
-from jnst.loss.terms import TERMS
 
 
 def terms_of(targets: Targets) -> tuple[Term, ...]:

@@ -39,7 +39,7 @@ class Context(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One term of the loss. Those of the package are `jnst.loss.terms.TERMS`; others are handed in.
+    """One term of the loss. Those of the package are `jnst.loss.builtin.TERMS`; others are handed in.
 
     Make a term once, not at every call: the compiled program is remembered under its functions.
 

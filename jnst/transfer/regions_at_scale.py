@@ -6,9 +6,9 @@ import numpy as np
 
 from jnst.config import Config, NetworkConfig
 from jnst.errors import ConfigError
+from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import Guidance
 from jnst.loss.term import Term, layers_seen
-from jnst.loss.terms import TERMS
 from jnst.transfer.regions import RegionMasks
 from jnst.vgg.layers import deepest, layer_names
 

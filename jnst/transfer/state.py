@@ -13,8 +13,8 @@ from jnst.arguments import check_config
 from jnst.arrays import Image, LossTerms, Scalar
 from jnst.config import Config, PixelSpace, compile_key
 from jnst.images.pixel_space import as_unit, decode, encode
+from jnst.loss.builtin import TERMS
 from jnst.loss.term import Term
-from jnst.loss.terms import TERMS
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.optim.registry import make_optimizer

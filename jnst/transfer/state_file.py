@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError, quote
+from jnst.loss.builtin import TERMS
 from jnst.loss.term import RESERVED
-from jnst.loss.terms import TERMS
 
 FORMAT = 2
 _MOST_SCALES, _LONGEST_ABOUT = 8, 2**30

@@ -22,10 +22,10 @@ from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
+from jnst.loss.builtin import TERMS
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
-from jnst.loss.terms import TERMS
 from jnst.transfer.colors import PREPARED
 from jnst.transfer.notebook_card import card
 from jnst.vgg.layers import minimum_size
