@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from jnst.images.pixel_space import encode as encode
     from jnst.images.reading import read_image as read_image
     from jnst.images.writing import write_image as write_image
+    from jnst.loss.distances import content_loss as content_loss
+    from jnst.loss.distances import gram_matrix as gram_matrix
+    from jnst.loss.distances import style_loss as style_loss
+    from jnst.loss.distances import total_variation as total_variation
     from jnst.loss.features import features as features
     from jnst.loss.objective import loss_terms as loss_terms
     from jnst.loss.objective import weigh as weigh
     from jnst.loss.targets import make_targets as make_targets
     from jnst.loss.term import Targets as Targets
     from jnst.loss.term import Term as Term
-    from jnst.loss.terms import content_loss as content_loss
-    from jnst.loss.terms import gram_matrix as gram_matrix
-    from jnst.loss.terms import style_loss as style_loss
-    from jnst.loss.terms import total_variation as total_variation
     from jnst.presets.presets import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset

@@ -105,7 +105,7 @@ def count_devices(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.devices.size
 
 
-def spread(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> Callable[..., Any]:
+def map_over_images(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> Callable[..., Any]:
     """The function on each device's own block of elements.
 
     The first `shared` arguments are the same everywhere; all others, and the results, have a leading axis of elements.
@@ -123,7 +123,7 @@ def spread(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> C
 
 
 def place(tree: Any, mesh: Mesh | None, *, shared: bool = False) -> Any:
-    """Arrays put where `spread` wants them: copies everywhere, or elements divided among the devices."""
+    """Arrays put where `map_over_images` wants them: copies everywhere, or elements divided among the devices."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec() if shared else PartitionSpec(AXIS)))

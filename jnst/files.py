@@ -40,6 +40,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         file.write(data)
 
 
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """`write_atomically`; raises ImageError where the file cannot be written."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write piece by piece, which takes the place of `path` at the end of the block, or never.

@@ -16,7 +16,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusi
 # The modules whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
 CHECKED = (
     "vgg.features",
-    "loss.terms",
+    "loss.distances",
     "loss.objective",
     "loss.targets",
     "images.pixel_space",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jnst.batch.remote import is_remote, open_filesystem, storage_errors
 from jnst.errors import ConfigError, quote
-from jnst.images.reading import readable_suffixes
+from jnst.images.formats import readable_suffixes
 
 _SHOWN_SUFFIXES = 5
 _MAGIC = "*?["

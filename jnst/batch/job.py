@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jnst.batch import remote
-from jnst.batch.counts import Counts, Interrupted, now
 from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.inputs import Comparison
+from jnst.batch.job_progress import Interrupted, JobProgress, now
 from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.options import Options
-from jnst.batch.outlook import Outlook
 from jnst.batch.pipeline import Deliver, Pipeline
 from jnst.batch.records import Record, recover
+from jnst.batch.remaining_work import RemainingWork
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
 from jnst.batch.summary import Summary
@@ -77,29 +77,29 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest, printer)
         total = len(mine) + len(bad_rows)
         manifest.append(_describe_job(job, weights, total, len(todo)))
-        outlook = Outlook(len(todo), printer)
-        counts = Counts(manifest, printer, outlook, total=total, finished=done_before + failed_before)
+        remaining = RemainingWork(len(todo), printer)
+        progress = JobProgress(manifest, printer, remaining, total=total, finished=done_before + failed_before)
         for row in bad_rows:
-            counts.refuse(row)
+            progress.refuse(row)
         if todo:
             if engine is None:
-                engine = functools.partial(_work_here, weights, job.options, printer, outlook)
+                engine = functools.partial(_work_here, weights, job.options, printer, remaining)
             try:
-                engine(todo, counts.deliver, functools.partial(counts.watch, interruptions))
+                engine(todo, progress.deliver, functools.partial(progress.watch, interruptions))
             except Interrupted:
                 printer.note("interrupted; what is finished is kept")
             except ImageError as error:
-                raise ImageError(f"{error}; {counts.describe_kept(output)}") from error
+                raise ImageError(f"{error}; {progress.describe_kept(output)}") from error
         printer.close()
         summary = Summary(
             total,
-            counts.by_status["done"],
-            counts.by_status["failed"],
+            progress.by_status["done"],
+            progress.by_status["failed"],
             done_before,
             failed_before,
             time.monotonic() - begin,
             interruptions.signal,
-            tuple(counts.failures),
+            tuple(progress.failures),
         )
         _write_page(job, summary, printer)
     return summary
@@ -130,7 +130,7 @@ def _work_here(
     weights: Weights,
     options: Options,
     printer: Silent,
-    outlook: Outlook,
+    remaining: RemainingWork,
     entries: Sequence[Entry],
     deliver: Deliver,
     callback: Callable[[BatchSnapshot], Any] | None,
@@ -138,7 +138,7 @@ def _work_here(
     def report(plan: Plan) -> None:
         printer.note(describe_plan(plan))
 
-    Pipeline(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
+    Pipeline(weights, options, report=report, remaining=remaining).work(entries, deliver, callback=callback)
 
 
 def describe_plan(plan: Plan) -> str:

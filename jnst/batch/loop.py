@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
-from jnst.devices import spread
+from jnst.devices import map_over_images
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
@@ -96,7 +96,7 @@ def begin_batch(
     def block(params: Params, problems: Problem) -> tuple[Targets, Element]:
         return jax.vmap(lambda problem: _begin(params, problem, config, extra_terms))(problems)
 
-    return spread(block, mesh, shared=1)(params, problems)
+    return map_over_images(block, mesh, shared=1)(params, problems)
 
 
 def _keep_or_stop(element: Element, new: TransferState, rule: StopRule) -> Element:
@@ -174,7 +174,7 @@ def advance_batch(
         way has entries only for the steps that it made.
     """
     block = functools.partial(_advance_block, config=config)
-    return spread(block, mesh, shared=3)(params, rule, count, targets, elements)
+    return map_over_images(block, mesh, shared=3)(params, rule, count, targets, elements)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "best"))

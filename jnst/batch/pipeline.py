@@ -13,8 +13,8 @@ from jnst.batch import remote
 from jnst.batch.entry_reader import EntryReader, ReadyEntry
 from jnst.batch.inputs import without_stamps
 from jnst.batch.options import Options
-from jnst.batch.outlook import Outlook
 from jnst.batch.records import Record, make_failure, make_success
+from jnst.batch.remaining_work import RemainingWork
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
 from jnst.config_json import to_dict
@@ -49,7 +49,7 @@ class Pipeline:
         weights: from `read_weights`.
         options: where to and how.
         report: called with the `Plan` of every new batch size.
-        outlook: follows the work.
+        remaining: follows the work.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class Pipeline:
         options: Options,
         *,
         report: Callable[[Plan], Any] | None = None,
-        outlook: Outlook | None = None,
+        remaining: RemainingWork | None = None,
     ) -> None:
         self.options, self.sha256 = options, weights.info.sha256
-        self.outlook = Outlook(0, Silent()) if outlook is None else outlook
-        self.outlook.doing("preparing the network")
+        self.remaining = RemainingWork(0, Silent()) if remaining is None else remaining
+        self.remaining.doing("preparing the network")
         self.scheduler = BatchScheduler(
             prepare_params(weights.params),
             batch_size=options.batch_size,
             report=report,
-            doing=self.outlook.doing,
+            doing=self.remaining.doing,
             weights_sha256=self.sha256,
         )
         self._read = EntryReader(options).read
@@ -95,7 +95,7 @@ class Pipeline:
                     while len(written) > 2 * len(batch) or (written and written[0].done()):
                         written.popleft().result()
             finally:
-                self.outlook.doing("writing pictures")
+                self.remaining.doing("writing pictures")
                 readers.shutdown(cancel_futures=True)
                 writers.shutdown()
             for future in written:
@@ -108,14 +108,14 @@ class Pipeline:
         waiting: dict[Hashable, list[ReadyEntry]] = {}
         for entry, future in _ahead(entries, readers, self._read):
             if not future.done():
-                self.outlook.doing("reading pictures")
+                self.remaining.doing("reading pictures")
             try:
                 ready = future.result()
             except Exception as error:  # a picture can be broken in ways that no library foresees
-                self.outlook.unreadable()
+                self.remaining.unreadable()
                 deliver(make_failure(entry, error))
                 continue
-            self.outlook.read(ready.item)
+            self.remaining.read(ready.item)
             group = waiting.setdefault(ready.item.group, [])
             group.append(ready)
             if len(group) >= self.scheduler.limit(ready.item):
@@ -128,17 +128,17 @@ class Pipeline:
         self, batch: list[ReadyEntry], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None
     ) -> list[tuple[ReadyEntry, Result, float]]:
         begin = time.monotonic()
-        self.outlook.begin([ready.entry.content for ready in batch], batch[0].item)
+        self.remaining.begin([ready.entry.content for ready in batch], batch[0].item)
         try:
             results = self.scheduler.run([ready.item for ready in batch], callback=callback)
         except JnstError as error:
             if len(batch) == 1:
-                self.outlook.end()
+                self.remaining.end()
                 deliver(make_failure(batch[0].entry, error))
                 return []
             # One invalid picture fails the whole batch; each is tried alone to find it.
             return [done for ready in batch for done in self._paint([ready], deliver, callback)]
-        self.outlook.end()
+        self.remaining.end()
         seconds = (time.monotonic() - begin) / len(batch)
         return [(ready, result, seconds) for ready, result in zip(batch, results, strict=True)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ConfigError, ImageError
-from jnst.files import check_regular, write_atomically
+from jnst.files import check_regular, write_atomically, write_file
 from jnst.images.opening import read_bytes as read_local
 from jnst.images.reading import Picture, read_picture_bytes
 from jnst.images.writing import read_metadata, write_image
@@ -157,10 +157,7 @@ def write_bytes(path: str, data: bytes) -> None:
     if is_remote(path):
         _upload(path, data)
         return
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(path, data)
 
 
 def _upload(path: str, data: bytes) -> None:

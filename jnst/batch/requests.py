@@ -13,8 +13,8 @@ from jnst.images.padding import bucket_size
 from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
 from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
-from jnst.transfer.guiding import check_regions
 from jnst.transfer.regions import Region, RegionMasks, mask_styles, prepare_regions
+from jnst.transfer.regions_at_scale import check_regions
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 

@@ -13,7 +13,7 @@ from jnst.config import compile_key
 from jnst.loss.region_targets import region_grams
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term
-from jnst.transfer.guiding import guide
+from jnst.transfer.regions_at_scale import guide
 from jnst.transfer.scales import styles_at_scale
 from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
 

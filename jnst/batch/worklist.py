@@ -14,7 +14,7 @@ from jnst.batch import remote
 from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.images.encoding import SUFFIXES
+from jnst.images.formats import SUFFIXES
 from jnst.jobs.region_files import RegionFiles
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")

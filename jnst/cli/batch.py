@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--keep-going", action="store_true", help="go on even where results cannot be written; exit 0 despite failures"
     )
-    work.add_argument("--engine", choices=_ENGINES, default="local", help="ray spreads the work over a cluster (local)")
+    work.add_argument("--engine", choices=_ENGINES, default="local", help="ray divides the work among hosts (local)")
     work.add_argument("--actors", metavar="N|N-M", default="1", help="ray: processes, or their least and most (1)")
     files = parser.add_argument_group("files")
     files.add_argument("--overwrite", action="store_true", help="replace what is there")

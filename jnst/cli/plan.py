@@ -128,8 +128,8 @@ def _read_masks(
     from jnst.batch.remote import read_picture
     from jnst.cli.inputs import choose_regions
     from jnst.jobs.region_files import RegionFiles, check_region_files, read_regions
-    from jnst.transfer.guiding import check_regions
     from jnst.transfer.regions import prepare_regions
+    from jnst.transfer.regions_at_scale import check_regions
 
     files = choose_regions(arguments, RegionFiles())
     styles = [None] * max(1, len(files.masks), len(files.style_masks))

@@ -14,7 +14,7 @@ from jnst.batch import remote
 from jnst.batch.discovery import check_path
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import NamedFile
-from jnst.images.encoding import SUFFIXES
+from jnst.images.formats import SUFFIXES
 
 STREAM = "-"
 # What messages and records call it.

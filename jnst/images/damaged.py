@@ -13,11 +13,11 @@ from PIL import Image, ImageFile
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError
-from jnst.images.collector import Pixels
-from jnst.images.deep import bands, load_samples, read_orientation
 from jnst.images.opening import check_size, decoding, open_picture
 from jnst.images.reading import Picture, finish_picture
+from jnst.images.sample_collector import Pixels
 from jnst.images.samples import decode_bytes, decode_samples
+from jnst.images.samples_16bit import bands, load_samples, read_orientation
 from jnst.images.transparency import fill_hidden
 from jnst.images.webp import libwebp
 

@@ -8,23 +8,9 @@ from PIL import ExifTags, Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from jnst.errors import ImageError
-from jnst.images.png16 import encode_png16
+from jnst.images.png_16bit_writer import encode_png16
 from jnst.images.profiles import srgb_profile
 from jnst.images.samples import Pixels
-
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".avif": "AVIF",
-}
-# A side above that cannot be written, or, in AVIF, not be read again by libavif's own limit.
-LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768}
-# A JPEG segment ends at 65,535 bytes; Pillow refuses to read PNG texts above a mebibyte.
-LONGEST_TEXT = {"PNG": 1_000_000, "JPEG": 60_000, "WEBP": 60_000, "AVIF": 1_000_000}
 
 
 def check_encoder(form: str) -> None:

@@ -12,12 +12,12 @@ from PIL import Image, ImageFile
 
 from jnst.config import ColorProfile
 from jnst.errors import ConfigError, ImageError
-from jnst.images.deep import read_orientation
 from jnst.images.masks import Mask
 from jnst.images.opening import decoding
 from jnst.images.reading import Picture, finish_picture, read_image
 from jnst.images.resizing import to_unit
 from jnst.images.samples import decode_samples
+from jnst.images.samples_16bit import read_orientation
 from jnst.images.transparency import fill_hidden
 from jnst.images.validate import validate_image
 

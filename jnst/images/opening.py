@@ -1,8 +1,6 @@
 """Bytes of a file as a Pillow picture whose header is read; what goes wrong comes out as an `ImageError`."""
 
 import contextlib
-import functools
-import importlib.util
 import io
 import os
 import threading
@@ -14,22 +12,8 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 from jnst.errors import ImageError
 from jnst.files import check_regular
+from jnst.images.formats import BEGINNINGS, HEIC, READABLE, is_heic, pillow_formats
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
-# What Apple's cameras write, read by the extra jnst[heic]; the brands are those of ISO/IEC 23008-12, annex B.
-HEIC = "HEIF"  # as pillow-heif calls it
-_HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
-# How files of each format begin; formats whose beginning is two letters of text are left out.
-_BEGINNINGS = {
-    "PNG": (0, b"\x89PNG\r\n\x1a\n"),
-    "JPEG": (0, b"\xff\xd8\xff"),
-    "WEBP": (8, b"WEBP"),
-    "AVIF": (4, b"ftypavi"),
-    "GIF": (0, b"GIF8"),
-    "little-endian TIFF": (0, b"II*\0"),
-    "big-endian TIFF": (0, b"MM\0*"),
-}
 _SAMPLE_FORMAT = 339
 _lock = threading.Lock()
 
@@ -79,21 +63,16 @@ def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
 
 
 def _describe_unidentified(data: bytes) -> str:
-    for name, (place, beginning) in _BEGINNINGS.items():
+    for name, (place, beginning) in BEGINNINGS.items():
         if data[place : place + len(beginning)] == beginning:
             if "TIFF" in name and _has_unknown_samples(data):
                 return "holds pixels of a kind that is not supported; save it as 8 or 16 bits a channel, unsigned"
             return f"is damaged or cut off (it begins as {name} does, and its header cannot be read)"
     if is_heic(data):
-        if HEIC in _formats(heic=True):
+        if HEIC in pillow_formats(heic=True):
             return "is damaged or cut off (it begins as HEIC does, and its header cannot be read)"
         return "is HEIC, which needs pillow-heif: pip install 'jnst[heic]', or convert the picture first"
     return f"is not a picture jnst can read; it reads {', '.join(READABLE)}"
-
-
-def is_heic(data: bytes) -> bool:
-    """Whether a file begins as HEIC does. AVIF begins likewise, and names itself among the brands that follow."""
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS and b"avif" not in data[16:64]
 
 
 def _has_unknown_samples(data: bytes) -> bool:
@@ -112,30 +91,9 @@ def open_picture(data: bytes) -> ImageFile.ImageFile:
     with _lock:  # the limit belongs to the whole process
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(data), formats=_formats(heic=is_heic(data)))
+            return Image.open(io.BytesIO(data), formats=pillow_formats(heic=is_heic(data)))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _formats(*, heic: bool = False) -> tuple[str, ...]:
-    """The formats to look for. pillow-heif is imported for files alone that begin as HEIC does."""
-    Image.init()
-    if heic:
-        with contextlib.suppress(ImportError):
-            import pillow_heif  # pyright: ignore[reportMissingImports]
-
-            if HEIC not in Image.OPEN:
-                pillow_heif.register_heif_opener()
-            return (HEIC,)
-    return tuple(name for name in READABLE if name in Image.OPEN)  # AVIF came with Pillow 11.2
-
-
-@functools.cache
-def readable_suffixes() -> frozenset[str]:
-    """Suffixes of the files that `read_image` takes, in small letters, such as .jpg and .jfif."""
-    formats = _formats()
-    plain = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
-    return plain | _HEIC_SUFFIXES if importlib.util.find_spec("pillow_heif") else plain
 
 
 def check_size(path: str | os.PathLike[str], image: Image.Image, allow_large: bool) -> None:

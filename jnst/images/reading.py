@@ -12,12 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError, one_line
-from jnst.images.deep import find_orientation
 from jnst.images.libtiff import tiff_notes
 from jnst.images.opening import DamagedError, check_size, decoding, open_picture, read_bytes
-from jnst.images.opening import readable_suffixes as readable_suffixes
 from jnst.images.png_chunks import SIGNATURE, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
+from jnst.images.samples_16bit import find_orientation
 
 
 class Picture(NamedTuple):

@@ -18,7 +18,8 @@ from PIL import ExifTags
 from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
 from jnst.files import check_writable_file, write_atomically
-from jnst.images.encoding import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES, check_encoder, encode
+from jnst.images.encoding import check_encoder, encode
+from jnst.images.formats import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES
 from jnst.images.inputs import as_picture
 from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.profiles import srgb_profile

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ImageError, JnstError
-from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
+from jnst.files import check_keeps_inputs, check_writable_file, write_file
 from jnst.images.montage import montage
 from jnst.images.reading import Picture
 from jnst.images.transparency import lay_on_white
@@ -120,10 +120,7 @@ def _write_companions(
     job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]
 ) -> None:
     path = record_path(job.output)
-    try:
-        write_atomically(path, json.dumps(record, indent=1).encode())
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(path, json.dumps(record, indent=1).encode())
     if job.plot:
         plot_losses(result.trace, _companions(job)[1], overwrite=True)
     if job.sheet:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jnst.errors import ImageError, JnstError
-from jnst.files import check_writable_file, write_atomically
+from jnst.errors import JnstError
+from jnst.files import check_writable_file, write_file
 
 # Colours of the terms, in the order of their names; after the last one they start over.
 _COLORS = ("#0b6e99", "#c4512d", "#5b8c3a", "#7a4fa3", "#a8842c", "#3d8f8a")
@@ -48,10 +48,7 @@ def plot_losses(
         figure.suptitle(title, color=_INK, fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    try:
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(path, buffer.getvalue())
 
 
 def check_matplotlib() -> None:

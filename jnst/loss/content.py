@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from jnst.arrays import FeatureMap, Scalar
+from jnst.loss.distances import content_loss
 from jnst.loss.term import Context, Term
-from jnst.loss.terms import content_loss
 
 
 def _content(ours: dict[str, FeatureMap], theirs: dict[str, FeatureMap], context: Context) -> Scalar:

@@ -1,6 +1,7 @@
-"""From an RGB picture to its feature maps, with nothing to know about pixel spaces."""
+"""Feature maps: of an image in variable space, as the loss sees it, and of an RGB picture (`jnst.features`)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate
 from jnst.runtime import limit_mappings
 from jnst.vgg.features import extract_features
+from jnst.vgg.layers import layer_shape
+from jnst.vgg.valid_region import Extent
 
 
 def features(
@@ -49,3 +52,21 @@ def features(
     rgb = as_pixels(rgb, "RGB", color_profile=config.color_profile)
     x = translate(encode(as_unit(rgb), config.variable), config.variable, config.network_input)
     return dict(extract_features(params, x, layers, config.network, precision=config.precision))
+
+
+def feature_maps(
+    params: Params, image: Image, layers: Sequence[str], config: Config, extent: Extent | None
+) -> dict[str, FeatureMap]:
+    """Feature map of each layer for an image in variable space; `extent` is the true part of a padded one."""
+    if not layers:
+        return {}
+    x = translate(image, config.variable, config.network_input)
+    return dict(extract_features(params, x, layers, config.network, precision=config.precision, extent=extent))
+
+
+def count_pixels(layer: str, features: FeatureMap, config: Config, extent: Extent | None) -> Any:
+    """True number of positions of a layer's map."""
+    if extent is None:
+        return features.shape[0] * features.shape[1]
+    height, width = layer_shape(layer, *extent.size, config.network)
+    return height * width

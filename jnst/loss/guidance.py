@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from jnst.arrays import FeatureMap, Gram, Image, Scalar
 from jnst.config import Config, NetworkConfig
+from jnst.loss.distances import as_divisor, channel_products, divide_products
 from jnst.loss.term import Kept
-from jnst.loss.terms import as_divisor, channel_products, divide_products
 from jnst.vgg.layers import deepest, halve, layer_names, layer_shape
 from jnst.vgg.pooling import average_pool
 from jnst.vgg.valid_region import Extent, inside

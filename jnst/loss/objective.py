@@ -13,8 +13,8 @@ from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, che
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
+from jnst.loss.features import feature_maps
 from jnst.loss.guidance import region_products, to_grams
-from jnst.loss.maps import feature_maps
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 
 

@@ -10,9 +10,9 @@ from jnst.arrays import Gram, Image, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.loss.builtin import TERMS
+from jnst.loss.distances import style_loss
 from jnst.loss.guidance import Guidance, carry_masks, fillings, shares
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
-from jnst.loss.terms import style_loss
 
 
 def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:

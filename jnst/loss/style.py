@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from jnst.arrays import Gram, Scalar
+from jnst.loss.distances import style_loss
 from jnst.loss.term import Context, Term
-from jnst.loss.terms import style_loss
 
 
 def _style(ours: dict[str, Gram], theirs: dict[str, Gram], context: Context) -> Scalar:

@@ -19,12 +19,12 @@ from jax import lax
 
 from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
 from jnst.config import Config
+from jnst.loss.distances import as_divisor
+from jnst.loss.features import feature_maps
 from jnst.loss.guidance import region_products
 from jnst.loss.halo_exchange import Band, on_bands
-from jnst.loss.maps import feature_maps
 from jnst.loss.objective import compute_terms, gram_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
-from jnst.loss.terms import as_divisor
 from jnst.loss.tiling import Grid, Tiles, collect, cut_tiles, layer_stride, map_reader
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.layers import layer_shape
@@ -129,8 +129,8 @@ def _evaluate_band(
         return weigh(terms, targets.weights), terms
 
     cotangents, of_grams = jax.grad(of_products, has_aux=True)(products)
-    of_maps, spread = _pull_back(params, tiles, cotangents, targets, config, band)
-    gradient = collect(spread, image, config, band)
+    of_maps, padded_gradient = _pull_back(params, tiles, cotangents, targets, config, band)
+    gradient = collect(padded_gradient, image, config, band)
     return gradient, {**band.total(of_maps), **of_grams}
 
 

@@ -137,15 +137,15 @@ def surround(image: Image, grid: Grid) -> Image:
     return jnp.pad(image, (*margins, (0, 0)), mode="wrap")
 
 
-def collect(spread: Image, image: Image, config: Config, band: Band) -> Image:
+def collect(gradient: Image, image: Image, config: Config, band: Band) -> Image:
     """The adjoint of the padding of `cut_tiles`: what all tiles with their halo hold, added up for each pixel."""
     height, width = image.shape[:2]
     grid = tile_grid((height, width), config)
     assert grid is not None
     if config.network.padding == "circular":
-        return jax.linear_transpose(lambda image: surround(image, grid), image)(spread)[0]
+        return jax.linear_transpose(lambda image: surround(image, grid), image)(gradient)[0]
     halo = grid.halo
-    return band.collect(spread[: height + 2 * halo, halo : halo + width], halo)
+    return band.collect(gradient[: height + 2 * halo, halo : halo + width], halo)
 
 
 def cut_tiles(image: Image, config: Config, size: tuple[Any, Any], band: Band) -> Tiles:

@@ -1,8 +1,8 @@
 """The total variation term: differences between neighbouring pixels, on the optimised variable's own pixel scale."""
 
 from jnst.arrays import Image, Scalar
+from jnst.loss.distances import total_variation
 from jnst.loss.term import Context, Term
-from jnst.loss.terms import total_variation
 
 
 def _variation(image: Image, _: None, context: Context) -> Scalar:

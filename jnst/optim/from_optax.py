@@ -18,25 +18,11 @@ def _where(condition: jax.Array, yes: Any, no: Any) -> Any:
 
 def optax_optimizer(transformation: optax.GradientTransformation, project: Callable[[Image], Image]) -> Optimizer:
     """Any optax gradient transformation; `project` is applied to the point after every step."""
-    # Some transformations (line searches, plateaus, Polyak's step) want the loss as well.
-    extended = optax.with_extra_args_support(transformation)
-
-    def move(
-        evaluate: Evaluate, point: Image, evaluation: Evaluation, opt_state: Any, loss_scale: Scalar, step_scale: Scalar
-    ) -> Move:
-        value, gradient = loss_scale * evaluation.value, loss_scale * evaluation.gradient
-        with standard_promotion():
-            update, opt_state = extended.update(
-                gradient, opt_state, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, loss_scale)
-            )
-        update = jnp.where(jnp.any(gradient != 0), step_scale * jnp.asarray(update).astype(point.dtype), 0)
-        point = project(point + update)
-        searched = optax.tree.get(opt_state, "num_linesearch_steps", 0)
-        return Move(point, evaluate(point), opt_state, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 
     def accept(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
         return _where(keep & ~forget, new, old)
 
+    move = _make_move(transformation, project, shortened=True)
     return Optimizer(transformation.init, move, accept, scaled=False, growth=float("inf"), patience=0)
 
 
@@ -50,23 +36,34 @@ def optax_lbfgs(config: OptimizerConfig) -> Optimizer:
         linesearch=None if fixed else optax.scale_by_zoom_linesearch(20, initial_guess_strategy="one"),
     )
 
+    def accept(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
+        return _where(forget, jax.tree.map(jnp.zeros_like, old), _where(keep, new, old))
+
+    move = _make_move(transformation, lambda point: point, shortened=fixed)
+    return Optimizer(transformation.init, move, accept, scaled=True, growth=2.0, patience=PATIENCE if fixed else 1)
+
+
+def _make_move(
+    transformation: optax.GradientTransformation, project: Callable[[Image], Image], *, shortened: bool
+) -> Callable[..., Move]:
+    """The move of a transformation; `shortened` says whether `step_scale` matters, as a line search finds its own."""
+    # Some transformations (line searches, plateaus, Polyak's step) want the loss as well.
+    extended = optax.with_extra_args_support(transformation)
+
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, opt_state: Any, loss_scale: Scalar, step_scale: Scalar
     ) -> Move:
         value, gradient = loss_scale * evaluation.value, loss_scale * evaluation.gradient
         with standard_promotion():
-            update, opt_state = transformation.update(
+            update, opt_state = extended.update(
                 gradient, opt_state, point, value=value, grad=gradient, value_fn=_differentiable(evaluate, loss_scale)
             )
-        update = jnp.asarray(update).astype(point.dtype)
-        point = point + (step_scale * update if fixed else update)
-        searched = jnp.int32(0) if fixed else optax.tree.get(opt_state, "num_linesearch_steps")
+        update = jnp.where(jnp.any(gradient != 0), jnp.asarray(update).astype(point.dtype), 0)
+        point = project(point + (step_scale * update if shortened else update))
+        searched = optax.tree.get(opt_state, "num_linesearch_steps", 0)
         return Move(point, evaluate(point), opt_state, jnp.int32(1) + jnp.asarray(searched, jnp.int32))
 
-    def accept(old: Any, new: Any, keep: jax.Array, forget: jax.Array) -> Any:
-        return _where(forget, jax.tree.map(jnp.zeros_like, old), _where(keep, new, old))
-
-    return Optimizer(transformation.init, move, accept, scaled=True, growth=2.0, patience=PATIENCE if fixed else 1)
+    return move
 
 
 def _differentiable(evaluate: Evaluate, loss_scale: Scalar) -> Callable[[Image], Scalar]:

@@ -184,7 +184,7 @@ class _Routes:
         return JSONResponse(await run_in_threadpool(self._studio.curves, request.path_params["number"]))
 
     async def knobs(self, request: Request) -> Response:
-        return await self._do(self._studio.turn, request.path_params["number"], await _read_json(request))
+        return await self._do(self._studio.set_knobs, request.path_params["number"], await _read_json(request))
 
     async def act(self, request: Request) -> Response:
         number, action = request.path_params["number"], request.path_params["action"]

@@ -11,7 +11,7 @@ from jnst.errors import ConfigError, JnstError
 from jnst.images.sizing import fit_size, scale_sizes
 from jnst.jobs.job import Job
 from jnst.progress.callbacks import Progress, Silent
-from jnst.studio.keeping import describe_steering
+from jnst.studio.files import describe_steering
 from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio

@@ -18,8 +18,8 @@ from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
-from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
+from jnst.transfer.regions_at_scale import guide
 from jnst.transfer.restart import restart
 from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
 from jnst.transfer.state import Trace, TransferState, current_picture, init_state
@@ -199,7 +199,7 @@ class Painter:
         )
         return read_trace(trace)
 
-    def turn(self, knobs: Knobs) -> bool:
+    def set_knobs(self, knobs: Knobs) -> bool:
         """Sets the knobs; returns whether the loss is another now, and what was measured before is forgotten."""
         before, self._knobs = self._knobs, knobs
         if dataclasses.replace(before, colors=knobs.colors) == knobs:

@@ -11,12 +11,12 @@ from jnst.errors import ConfigError, quote
 from jnst.images.reading import read_bytes
 from jnst.images.writing import quantize
 from jnst.presets.resolve import Run
-from jnst.studio.board import Board
 from jnst.studio.draft import MAX_STYLES, Draft, enlarge
-from jnst.studio.keeping import Kept, encode_png, file_name
+from jnst.studio.files import Kept, encode_png, file_name
 from jnst.studio.library import MAX_BYTES, MAX_PIXELS, Library
 from jnst.studio.painter import change_knobs
 from jnst.studio.painting import LIVE, Painting, Start
+from jnst.studio.queue import PaintingQueue
 from jnst.studio.worker import Worker
 
 
@@ -34,31 +34,31 @@ class Studio:
         self.run, self.kept, self.seed, self.single = run, Kept(folder), seed, single
         self.library = Library(bundled=not single)
         self.farewell = "the studio has been closed"
-        self._board = Board()
+        self._queue = PaintingQueue()
         self._draft = Draft(run.config.size.pixels, run.config.run.steps)
-        self._worker = Worker(self._board, run)
+        self._worker = Worker(self._queue, run)
         self._worker.start()
 
     @property
     def version(self) -> int:
         """Counts the changes of what the page shows."""
-        return self._board.version
+        return self._queue.version
 
     @property
     def closed(self) -> bool:
         """Whether the studio has been closed."""
-        return self._board.closed
+        return self._queue.closed
 
     def state(self) -> dict[str, Any]:
         """Everything the page shows but curves and pictures, as plain JSON types."""
         kept = self.kept.names()
-        with self._board.changed:
+        with self._queue.changed:
             pictures = [
                 {"id": one.id, "name": one.name, "width": one.width, "height": one.height, "bundled": one.bundled}
                 for one in self.library.entries()
             ]
             return {
-                "version": self._board.version,
+                "version": self._queue.version,
                 "weights": self.run.weights.info.name,
                 "preset": self.run.config.preset,
                 "single": self.single,
@@ -67,7 +67,7 @@ class Studio:
                 "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
                 "pictures": pictures,
                 "draft": dataclasses.asdict(self._draft),
-                "paintings": [painting.describe() for painting in self._board.paintings],
+                "paintings": [painting.describe() for painting in self._queue.paintings],
                 "kept": kept,
                 "folder": str(self.kept.folder),
             }
@@ -76,15 +76,15 @@ class Studio:
         """Takes a picture in and into the draft, as its photo or as one more painting; returns its id."""
         if role not in ("content", "style"):
             raise ConfigError(f"role is {quote(role)}; expected content or style")
-        with self._board.changed:
+        with self._queue.changed:
             if role == "style" and len(self._draft.styles) >= MAX_STYLES:
                 raise ConfigError(f"{MAX_STYLES} paintings are chosen already; remove one first")
         entry = self.library.add(data, name)
-        with self._board.changed:
+        with self._queue.changed:
             styles = [*self._draft.styles, entry.id][:MAX_STYLES]
             change = {"content": entry.id} if role == "content" else {"styles": styles}
             self._draft = self._draft.change(change, self.library)
-            self._board.tell()
+            self._queue.tell()
         return entry.id
 
     def add_file(self, path: Path, role: str) -> str:
@@ -93,9 +93,9 @@ class Studio:
 
     def set_draft(self, changes: Mapping[str, Any]) -> None:
         """Changes the choice for the next painting (see `Draft.change`)."""
-        with self._board.changed:
+        with self._queue.changed:
             self._draft = self._draft.change(changes, self.library)
-            self._board.tell()
+            self._queue.tell()
 
     def paint(self, knobs: Mapping[str, Any] | None = None) -> int:
         """Puts the draft into the queue and returns the painting's number.
@@ -104,20 +104,20 @@ class Studio:
             ConfigError: where a picture is missing, the queue is full, or the size does not fit into memory.
         """
         self._check_not_single()
-        with self._board.changed:
+        with self._queue.changed:
             draft = self._draft
-        return self._board.add(draft.compose(self.run.config, self.library, knobs or {}, seed=self.seed))
+        return self._queue.add(draft.compose(self.run.config, self.library, knobs or {}, seed=self.seed))
 
     def double(self, number: int) -> int:
         """Puts "the same, twice as large" into the queue (see `enlarge`) and returns its number."""
         self._check_not_single()
-        with self._board.changed:
-            painting = enlarge(self._board.find(number))
-        return self._board.add(painting)
+        with self._queue.changed:
+            painting = enlarge(self._queue.find(number))
+        return self._queue.add(painting)
 
     def begin(self, painting: Painting) -> int:
         """Puts a painting that was composed elsewhere into the queue and returns its number."""
-        return self._board.add(painting)
+        return self._queue.add(painting)
 
     def _check_not_single(self) -> None:
         if self.single:
@@ -125,18 +125,18 @@ class Studio:
 
     def watch(self, number: int, seconds: float) -> Painting:
         """A painting as it is after the next change, or after so many seconds."""
-        with self._board.changed:
-            self._board.changed.wait(seconds)
+        with self._queue.changed:
+            self._queue.changed.wait(seconds)
         return self._frozen(number)
 
-    def turn(self, number: int, changes: Mapping[str, Any]) -> None:
+    def set_knobs(self, number: int, changes: Mapping[str, Any]) -> None:
         """Sets knobs of a painting, which acts at its next step; colours at once.
 
         Raises:
             ConfigError: for a knob or value that does not exist.
         """
-        with self._board.changed:
-            painting = self._board.find(number)
+        with self._queue.changed:
+            painting = self._queue.find(number)
             before = painting.wanted or painting.knobs
             wanted = change_knobs(before, changes)
             if painting.status in LIVE:
@@ -144,13 +144,13 @@ class Studio:
             else:
                 painting.steer(wanted)
             painting.version += wanted.colors != before.colors
-            self._board.tell()
+            self._queue.tell()
 
     def pause(self, number: int) -> None:
         """Stops after the present chunk, until `go_on`."""
-        with self._board.changed:
-            self._board.find(number).pause = True
-            self._board.tell()
+        with self._queue.changed:
+            self._queue.find(number).pause = True
+            self._queue.tell()
 
     def go_on(self, number: int) -> None:
         """Ends a pause; or a painting that has ended goes back into the queue, for as many steps again if it was done.
@@ -158,24 +158,24 @@ class Studio:
         Raises:
             ConfigError: where it failed.
         """
-        with self._board.changed:
-            painting = self._board.find(number)
+        with self._queue.changed:
+            painting = self._queue.find(number)
             painting.pause = False
             if painting.status in ("done", "stopped") and painting.picture is not None:
                 if painting.step >= painting.goal:
                     painting.goal = painting.step + painting.config.run.steps
                 painting.start = Start(quantize(painting.picture, bits=16), number, False)
                 painting.status, painting.stop = "queued", False
-            self._board.tell()
+            self._queue.tell()
 
     def stop(self, number: int) -> None:
         """Ends a painting after the present chunk, or takes it out of the queue; what is there stays."""
-        with self._board.changed:
-            painting = self._board.find(number)
+        with self._queue.changed:
+            painting = self._queue.find(number)
             painting.stop, painting.pause = True, False
             if painting.status == "queued":
                 painting.status = "stopped"
-            self._board.tell()
+            self._queue.tell()
 
     def undo(self, number: int, step: int) -> None:
         """Goes back to an earlier moment. One that is painted goes on from there; another waits for `go_on`.
@@ -183,8 +183,8 @@ class Studio:
         Raises:
             ConfigError: where no such moment is kept.
         """
-        with self._board.changed:
-            painting = self._board.find(number)
+        with self._queue.changed:
+            painting = self._queue.find(number)
             moment = painting.find_moment(step)
             if painting.status in LIVE:
                 painting.back, painting.wanted = moment, None
@@ -193,13 +193,13 @@ class Studio:
             else:
                 painting.return_to(moment)
                 painting.status = "stopped"
-            self._board.tell()
+            self._queue.tell()
 
     def keep(self, number: int) -> str:
         """Writes the picture with its record into the folder; returns its name there."""
         name = self.kept.keep(self._frozen(number), self.run)
-        with self._board.changed:
-            self._board.tell()
+        with self._queue.changed:
+            self._queue.tell()
         return name
 
     def download(self, number: int) -> tuple[str, bytes]:
@@ -213,18 +213,18 @@ class Studio:
 
     def look_back(self, number: int, step: int) -> np.ndarray:
         """The picture of an earlier moment."""
-        with self._board.changed:
-            return self._board.find(number).find_moment(step).pixels
+        with self._queue.changed:
+            return self._queue.find(number).find_moment(step).pixels
 
     def curves(self, number: int) -> dict[str, list[float | None]]:
         """The curves of a painting."""
-        with self._board.changed:
-            return self._board.find(number).curves()
+        with self._queue.changed:
+            return self._queue.find(number).curves()
 
     def _frozen(self, number: int) -> Painting:
         """The painting as it is now, to be looked at without the lock."""
-        with self._board.changed:
-            painting = self._board.find(number)
+        with self._queue.changed:
+            painting = self._queue.find(number)
             return dataclasses.replace(
                 painting,
                 trace={name: list(values) for name, values in painting.trace.items()},
@@ -235,9 +235,9 @@ class Studio:
 
     def leave(self) -> None:
         """Says farewell to the pages, and paints no more after the present chunk."""
-        with self._board.changed:
-            self._board.closed = True
-            self._board.tell()
+        with self._queue.changed:
+            self._queue.closed = True
+            self._queue.tell()
 
     def close(self) -> None:
         """Ends the thread, after the present chunk at the latest, and removes what was handed in."""

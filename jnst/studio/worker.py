@@ -10,9 +10,9 @@ from jnst.errors import JnstError
 from jnst.images.inputs import StylePicture, as_style, visible_pixels
 from jnst.images.resizing import to_unit
 from jnst.presets.resolve import Run
-from jnst.studio.board import Board
 from jnst.studio.painter import Painter
 from jnst.studio.painting import Painting, Status
+from jnst.studio.queue import PaintingQueue
 from jnst.vgg.convolution import prepare_params
 
 # A chunk of steps lasts about so long: a knob waits for this at most, and a step more.
@@ -20,29 +20,29 @@ CHUNK_SECONDS = 0.4
 
 
 class Worker(threading.Thread):
-    """Paints what is queued on the board until the board is closed."""
+    """Paints what is queued on the queue until the queue is closed."""
 
-    def __init__(self, board: Board, run: Run) -> None:
+    def __init__(self, queue: PaintingQueue, run: Run) -> None:
         super().__init__(name="painter", daemon=True)
-        self._board, self._run = board, run
+        self._queue, self._run = queue, run
         self._params: Any = None
 
     def run(self) -> None:
         """The thread's work."""
-        while (painting := self._board.next_queued()) is not None:
+        while (painting := self._queue.next_queued()) is not None:
             try:
                 status, message = self._paint(painting), painting.message
             except JnstError as error:
                 status, message = "failed", str(error)
             except Exception as error:  # whatever went wrong with one painting, the studio goes on
                 status, message = "failed", _explain(error)
-            with self._board.changed:
+            with self._queue.changed:
                 painting.status, painting.message = status, message
                 if painting.wanted is not None:
                     painting.steer(painting.wanted)
                 painting.wanted = painting.back = None
                 painting.remember()
-                self._board.tell()
+                self._queue.tell()
 
     def _paint(self, painting: Painting) -> Status:
         """Paints scale after scale, from the present one to the full size or to whatever ends it before."""
@@ -51,7 +51,7 @@ class Worker(threading.Thread):
         profile = painting.config.color_profile
         photo = painting.content.read(profile)
         content = visible_pixels(photo)
-        with self._board.changed:
+        with self._queue.changed:
             painting.alpha = photo.alpha
         styles = [as_style(style.read(profile)) for style in painting.styles]
         initial = None if painting.start is None else painting.start.pixels
@@ -61,13 +61,13 @@ class Worker(threading.Thread):
             ending = self._descend(painting, painter)
             if ending is not None:
                 return ending
-            with self._board.changed:
+            with self._queue.changed:
                 if painting.scale == scale:  # it has come to its end, and nobody went back to another one
                     painting.remember()
                     painting.scale += 1
                 assert painting.picture is not None
                 initial, painting.status = painting.picture, "compiling"
-                self._board.tell()
+                self._queue.tell()
 
     def _begin(
         self, painting: Painting, content: np.ndarray, styles: list[StylePicture], initial: np.ndarray | None
@@ -86,12 +86,12 @@ class Worker(threading.Thread):
             scale=max(painting.scale, int(enlarged)),
         )
         picture = painter.picture()
-        with self._board.changed:
+        with self._queue.changed:
             painting.canvas = painter.canvas
             painting.show(picture)
-            self._board.tell()
+            self._queue.tell()
         painter.compile()
-        with self._board.changed:
+        with self._queue.changed:
             painting.seconds["compile"] += time.monotonic() - begin
         return painter
 
@@ -108,14 +108,14 @@ class Worker(threading.Thread):
             trace = painter.paint(steps)
             pace = (time.monotonic() - begin) / steps
             picture = painter.picture()
-            with self._board.changed:
+            with self._queue.changed:
                 painting.record(trace)
                 painting.show(picture)
                 painting.seconds["run"] += time.monotonic() - begin
                 every = max(1, painting.goal // 12)
                 if not painting.moments or painting.step - painting.moments[-1].step >= every:
                     painting.remember()
-                self._board.tell()
+                self._queue.tell()
             limit = painting.config.run.max_time
             if painter.stuck or not np.isfinite(trace["total"][-1]):
                 painting.reason = "stuck"
@@ -133,8 +133,8 @@ class Worker(threading.Thread):
     def _obey(self, painting: Painting, painter: Painter) -> Status | None:
         """Does what was asked for since the last chunk, waits while paused; returns how the painting ended, if so."""
         while True:
-            with self._board.changed:
-                if self._board.closed or painting.stop:
+            with self._queue.changed:
+                if self._queue.closed or painting.stop:
                     painting.reason = "callback"
                     return "stopped"
                 back, painting.back = painting.back, None
@@ -146,7 +146,7 @@ class Worker(threading.Thread):
                     painting.steer(wanted)
                 knobs = painting.knobs
                 if back is not None or wanted is not None:
-                    self._board.tell()
+                    self._queue.tell()
                 elif painting.trace and painting.step >= painting.goal and len(painting.begins) == len(painting.sizes):
                     painting.reason = "steps"
                     return "done"
@@ -154,16 +154,16 @@ class Worker(threading.Thread):
                     status: Status = "paused" if painting.pause else "painting"
                     if painting.status != status:
                         painting.status = status
-                        self._board.tell()
+                        self._queue.tell()
                     if not painting.pause:
                         return None
-                    self._board.changed.wait()
+                    self._queue.changed.wait()
             if back is not None and painting.sizes[painting.scale] != painter.size:
                 return None  # it goes on at another scale
             if back is not None:
                 painter.go_back(to_unit(back.pixels))
             if back is not None or wanted is not None:
-                painter.turn(knobs)
+                painter.set_knobs(knobs)
 
 
 def _explain(error: Exception) -> str:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from jnst.config import Config
 from jnst.loss.tiling import layer_stride
-from jnst.optim.kinds import optimizer_kind
+from jnst.optim.registry import optimizer_kind
 from jnst.transfer.chips import PASSES, Chip
 from jnst.transfer.free_memory import usable_bytes
 from jnst.transfer.memory import (

@@ -21,11 +21,11 @@ from jnst.runtime import cache_compiled
 from jnst.transfer.animation import Animation, make_animation
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import canvas_of, prepare_styles
-from jnst.transfer.guiding import check_regions
 from jnst.transfer.image_run import Callback, ImageRun, run_scales
 from jnst.transfer.regions import Region, choose_styles, mask_styles, prepare_regions
+from jnst.transfer.regions_at_scale import check_regions
 from jnst.transfer.result import Result
-from jnst.transfer.row_sharding import spread_params
+from jnst.transfer.row_sharding import replicate_params
 from jnst.transfer.scales import prepare_content
 
 
@@ -111,7 +111,7 @@ def stylize(
                 raise ConfigError(
                     "an image divided among devices cannot tile; use one device, and tiles to save memory"
                 )
-            params = spread_params(params, mesh)
+            params = replicate_params(params, mesh)
         picture = as_picture(content, "content", color_profile=config.color_profile)
         pixels, styles = visible_pixels(picture), as_styles(styles, color_profile=config.color_profile)
         if initial is not None:

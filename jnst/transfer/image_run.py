@@ -23,11 +23,11 @@ from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
 from jnst.transfer.checkpoint import Checkpoint, restore_state
 from jnst.transfer.colors import PUT_ON_AT_END, show_colors
-from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
+from jnst.transfer.regions_at_scale import guide
 from jnst.transfer.result import Result, describe_end, has_fallen
-from jnst.transfer.row_sharding import crop, over_devices, spread_state
+from jnst.transfer.row_sharding import crop, over_devices, shard_state
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale, first_image, styles_at_scale
 from jnst.transfer.state import TransferState, current_picture, init_state
@@ -102,7 +102,7 @@ class ImageRun(NamedTuple):
             self.config, content, self.styles[0].pixels, before=before, initial=self.initial, seed=self.seed
         )
         if self.mesh is not None:
-            return targets, spread_state(image, config, self.mesh, extra_terms=self.extra_terms)
+            return targets, shard_state(image, config, self.mesh, extra_terms=self.extra_terms)
         return targets, init_state(image, config, optimizer=self.optimizer, extra_terms=self.extra_terms)
 
     def picture(self, state: TransferState, scale: ScaleRun) -> np.ndarray:

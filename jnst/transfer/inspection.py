@@ -19,9 +19,9 @@ from jnst.images.montage import montage
 from jnst.images.resizing import to_unit
 from jnst.images.sizing import fit
 from jnst.images.writing import SUFFIXES, check_writable, write_image
+from jnst.loss.distances import gram_matrix
 from jnst.loss.features import features
 from jnst.loss.guidance import carry_masks, fillings, region_products, to_grams
-from jnst.loss.terms import gram_matrix
 from jnst.transfer.scales import check_size
 
 # Colours from nothing to the largest value.

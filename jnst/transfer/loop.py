@@ -38,8 +38,8 @@ def _first_loss_scale(
     change = gradient if state.basis is None else synthesize(gradient, state.basis)
     height, width = change.shape[:2] if extent is None else extent.size
     count = jnp.asarray(height * width * change.shape[2]).astype(jnp.float32)
-    spread = config.variable.scale / float(np.mean(config.variable.std))
-    wanted = config.optimizer.first_step * spread * count / jnp.sum(jnp.abs(change))
+    black_to_white = config.variable.scale / float(np.mean(config.variable.std))
+    wanted = config.optimizer.first_step * black_to_white * count / jnp.sum(jnp.abs(change))
     usable = jnp.isfinite(wanted) & (wanted > 0)
     # ldexp is exact; exp2 is not.
     exponent = jnp.round(jnp.log2(jnp.where(usable, wanted, 1))).astype(jnp.int32) - 2 * failures

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jnst.config import Config, LayerWeights
 from jnst.devices import default_platform
 from jnst.loss.tiling import band_height, layer_stride, tile_grid
-from jnst.optim.kinds import optimizer_kind
+from jnst.optim.registry import optimizer_kind
 from jnst.transfer.chips import PLAIN, Chip
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays

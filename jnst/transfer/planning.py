@@ -19,7 +19,7 @@ from jnst.config import Config, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
-from jnst.optim.kinds import optimizer_kind
+from jnst.optim.registry import optimizer_kind
 from jnst.transfer.chips import Chip, describe_chip
 from jnst.transfer.free_memory import available_bytes, usable_bytes
 from jnst.transfer.memory import Memory, estimate_memory, format_bytes

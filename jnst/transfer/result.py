@@ -11,7 +11,7 @@ from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.images.display import show, to_pil
 from jnst.images.writing import write_image
-from jnst.transfer.display import card, outcome_line, settings_line
+from jnst.transfer.notebook_card import card, outcome_line, settings_line
 
 
 class Result(NamedTuple):

@@ -47,13 +47,13 @@ def _state_shardings(state: Any, mesh: Mesh) -> Any:
     return shardings._replace(basis=shardings.basis._replace(weights=weights))
 
 
-def spread_params(params: Params, mesh: Mesh) -> Params:
+def replicate_params(params: Params, mesh: Mesh) -> Params:
     """The network on every device."""
     # Plain convolutions alone: the compiler exchanges rows for those; Winograd's blocks it would have to gather.
     return jax.device_put(plain_params(params), NamedSharding(mesh, PartitionSpec()))
 
 
-def spread_state(picture: Any, config: Config, mesh: Mesh, *, extra_terms: Sequence[Term] = ()) -> TransferState:
+def shard_state(picture: Any, config: Config, mesh: Mesh, *, extra_terms: Sequence[Term] = ()) -> TransferState:
     """`init_state` in bands: RGB in [0, 1], height × width × 3."""
     image, extent = divide_rows(np.asarray(picture), config, mesh)
     make = functools.partial(init_state, config=compile_key(config), extent=extent, extra_terms=extra_terms)

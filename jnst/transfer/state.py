@@ -15,9 +15,9 @@ from jnst.config import Config, PixelSpace, compile_key
 from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.loss.builtin import TERMS
 from jnst.loss.term import Term
-from jnst.optim.kinds import make_optimizer
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
+from jnst.optim.registry import make_optimizer
 from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 

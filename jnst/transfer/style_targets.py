@@ -28,7 +28,7 @@ from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.display import card
+from jnst.transfer.notebook_card import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from jnst.batch.discovery import check_path, check_there, find_pictures
 from jnst.errors import ConfigError
-from jnst.images.reading import read_image, readable_suffixes
+from jnst.images.formats import readable_suffixes
+from jnst.images.reading import read_image
 
 
 @pytest.fixture

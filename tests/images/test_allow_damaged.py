@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image, ImageFile
 
 from jnst.errors import ImageError
-from jnst.images.png16 import encode_png16
+from jnst.images.png_16bit_writer import encode_png16
 from jnst.images.reading import read_image
 
 HEIGHT, WIDTH = 96, 80

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from jnst.errors import ImageError
-from jnst.images import opening
-from jnst.images.opening import is_heic
+from jnst.images import formats
+from jnst.images.formats import is_heic
 from jnst.images.reading import read_image
 
 BEGINNING = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
@@ -35,7 +35,7 @@ def heic():
 
 def test_without_the_extra_a_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    monkeypatch.delitem(Image.OPEN, opening.HEIC, raising=False)
+    monkeypatch.delitem(Image.OPEN, formats.HEIC, raising=False)
     (tmp_path / "a.heic").write_bytes(BEGINNING)
     message = r"a\.heic is HEIC, which needs pillow-heif: pip install 'jnst\[heic\]', or convert the picture first"
     with pytest.raises(ImageError, match=message):
@@ -70,5 +70,5 @@ def test_a_broken_heic_is_called_damaged(heic, tmp_path):
 
 
 def test_folders_are_searched_for_heic_where_it_can_be_read(heic):
-    opening.readable_suffixes.cache_clear()
-    assert {".heic", ".heif"} <= opening.readable_suffixes()
+    formats.readable_suffixes.cache_clear()
+    assert {".heic", ".heif"} <= formats.readable_suffixes()

@@ -13,7 +13,7 @@ from small import shallow, small_params
 import jnst
 from jnst.errors import ImageError
 from jnst.images.inputs import as_list, as_picture, as_pixels
-from jnst.images.png16 import encode_png16
+from jnst.images.png_16bit_writer import encode_png16
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import Picture, read_image
 

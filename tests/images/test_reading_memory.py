@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from jnst.errors import ImageError
-from jnst.images import avif, deep, libtiff, png_deep, webp
-from jnst.images.png16 import encode_chunk
+from jnst.images import avif, libtiff, png_16bit_reader, samples_16bit, webp
+from jnst.images.png_16bit_writer import encode_chunk
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import read_image
 
@@ -195,7 +195,7 @@ def joined(picture):
 @pytest.mark.parametrize("band", [1, 70, 1 << 18])
 def test_a_deep_png_is_right_to_the_last_bit(kind, interlace, size, band, tmp_path, monkeypatch):
     """Against an encoder by the specification: all five filters, interlaced or not, in bands of few rows."""
-    monkeypatch.setattr(png_deep, "_BAND", band)
+    monkeypatch.setattr(png_16bit_reader, "_BAND", band)
     values = np.random.default_rng(band).integers(0, 65_536, (*size, CHANNELS[kind])).astype(np.uint16)
     picture = read_bytes(tmp_path, encode_png(values, kind, interlace))
     colour = values[..., :3] if kind in (2, 6) else np.repeat(values[..., :1], 3, axis=2)
@@ -272,7 +272,7 @@ def test_a_deep_tiff_is_right_to_the_last_bit(orientation, channels, options, or
         monkeypatch.setattr(libtiff, "_libtiff", lambda: None)
     data = path.read_bytes()
     with Image.open(path) as image:
-        pixels, alpha, _ = deep.decode_deep(path, image, data)
+        pixels, alpha, _ = samples_16bit.decode_deep(path, image, data)
     found = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     expected = {1: values, 3: values[::-1, ::-1], 6: np.rot90(values, -1), 7: np.rot90(values, 2).swapaxes(0, 1)}
     np.testing.assert_array_equal(found, expected[orientation])

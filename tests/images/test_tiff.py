@@ -52,9 +52,11 @@ def test_a_description_of_any_length_is_kept(tmp_path):
         path = tmp_path / f"{length}.tif"
         write_image(path, np.zeros((3, 5, 3)), metadata={"x": "a" * length})
         assert read_metadata(path) == {"x": "a" * length}
-        assert "ImageDescription" in tifffile.TiffFile(path).pages.first.tags
+        with tifffile.TiffFile(path) as file:
+            assert "ImageDescription" in file.pages.first.tags
     write_image(tmp_path / "plain.tif", np.zeros((3, 5, 3)))
-    assert "ImageDescription" not in tifffile.TiffFile(tmp_path / "plain.tif").pages.first.tags
+    with tifffile.TiffFile(tmp_path / "plain.tif") as file:
+        assert "ImageDescription" not in file.pages.first.tags
 
 
 def test_shapes_that_do_not_fit_are_refused(tmp_path):

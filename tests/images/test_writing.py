@@ -16,7 +16,7 @@ from jnst import files
 from jnst.errors import ImageError
 from jnst.images.montage import montage
 from jnst.images.opening import read_bytes
-from jnst.images.png16 import encode_png16
+from jnst.images.png_16bit_writer import encode_png16
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import decode_picture, read_image
 from jnst.images.writing import check_writable, quantize, read_metadata, write_image

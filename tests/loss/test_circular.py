@@ -12,10 +12,10 @@ from small import WIDTH, picture, relative, small_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig
 from jnst.errors import ConfigError
-from jnst.loss.borderless import border_reach
+from jnst.loss.circular import border_reach
+from jnst.loss.distances import total_variation
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets, style_grams
-from jnst.loss.terms import total_variation
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.preconditioner import analyze, make_circular_basis, synthesize
 from jnst.transfer.loop import advance

@@ -13,8 +13,8 @@ from optax import contrib
 
 from jnst.config import OptimizerConfig
 from jnst.optim.from_optax import optax_optimizer
-from jnst.optim.kinds import make_optimizer
 from jnst.optim.optimizer import Evaluation
+from jnst.optim.registry import make_optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

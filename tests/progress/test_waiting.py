@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from jnst.progress import bar as module
 from jnst.progress.bar import ProgressBar
 from jnst.progress.callbacks import Progress
 from jnst.progress.waiting import Waiting

@@ -110,7 +110,7 @@ def test_untouched_it_writes_the_bytes_that_stylize_writes(studio, job, tmp_path
 
 def test_a_knob_acts_and_is_in_the_record(studio, job, slow):
     def act():
-        studio.turn(1, {"strength": 0.9, "colors": "content"})
+        studio.set_knobs(1, {"strength": 0.9, "colors": "content"})
 
     record = live(studio, job, Listener(act))
     assert record["stopped"] == "steps"
@@ -124,7 +124,7 @@ def test_a_knob_acts_and_is_in_the_record(studio, job, slow):
 
 def test_a_blend_that_is_moved_is_in_the_record(studio, job, slow, tmp_path):
     job = replace(job, styles=(*job.styles, tmp_path / "other.jpg"), style_weights=(2.0, 1.0))
-    record = live(studio, job, Listener(lambda: studio.turn(1, {"blend": [0, 1]})))
+    record = live(studio, job, Listener(lambda: studio.set_knobs(1, {"blend": [0, 1]})))
     assert record["inputs"]["style_weights"] == [0, 1]
     assert live(studio, replace(job, output=tmp_path / "again.png"))["inputs"]["style_weights"] == [2, 1]
 

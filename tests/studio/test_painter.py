@@ -40,7 +40,7 @@ def test_targets_are_those_of_stylize_to_the_bit_however_they_came_about(blend):
         styles = [paint("marble", 24, 24, seed), paint("weave", 24, 24, seed + 6)]
         expected = make_targets(small_params(), CONTENT, styles, shallow(), style_weights=blend)
         turned_later = make(styles=styles)
-        turned_later.turn(Knobs(blend=blend))
+        turned_later.set_knobs(Knobs(blend=blend))
         for painter in (make(styles=styles, knobs=Knobs(blend=blend)), turned_later):
             jax.tree.map(np.testing.assert_array_equal, painter._targets, expected)
 
@@ -54,7 +54,7 @@ def test_a_random_beginning_follows_the_seed():
 def test_strength_and_smoothness_weigh_the_same_terms_anew():
     painter = make()
     before = painter.paint(5)
-    assert painter.turn(Knobs(strength=0.7, smoothness=0.5))
+    assert painter.set_knobs(Knobs(strength=0.7, smoothness=0.5))
     after = painter.paint(1)
     # The first step only evaluates: the same picture, so the same terms, in another sum.
     for name in ("content", "style", "total_variation"):
@@ -71,7 +71,7 @@ def test_more_strength_leads_to_less_style_loss_and_more_content_loss():
     plain, strong = make(shallow(steps=20)), make(shallow(steps=20))
     plain.paint(5)
     strong.paint(5)
-    strong.turn(Knobs(strength=0.9))
+    strong.set_knobs(Knobs(strength=0.9))
     plain_end, strong_end = plain.paint(20), strong.paint(20)
     assert strong_end["style"][-1] < 0.9 * plain_end["style"][-1]
     assert strong_end["content"][-1] > plain_end["content"][-1]
@@ -81,7 +81,7 @@ def test_more_smoothness_leads_to_less_variation():
     plain, smooth = make(shallow(steps=20)), make(shallow(steps=20))
     plain.paint(5)
     smooth.paint(5)
-    smooth.turn(Knobs(smoothness=32.0))
+    smooth.set_knobs(Knobs(smoothness=32.0))
     assert smooth.paint(20)["total_variation"][-1] < 0.7 * plain.paint(20)["total_variation"][-1]
 
 
@@ -98,9 +98,9 @@ def test_turning_a_knob_compiles_nothing():
     painter = make(styles=(STYLE, OTHER))
     painter.paint(2)
     compiled = loop._advance_in_place._cache_size()
-    painter.turn(Knobs(strength=0.3, blend=(0.25, 0.75)))
+    painter.set_knobs(Knobs(strength=0.3, blend=(0.25, 0.75)))
     painter.paint(2)
-    painter.turn(Knobs(smoothness=0.0, blend=(1.0, 0.0), colors="content"))
+    painter.set_knobs(Knobs(smoothness=0.0, blend=(1.0, 0.0), colors="content"))
     painter.paint(2)
     assert loop._advance_in_place._cache_size() == compiled
 
@@ -108,7 +108,7 @@ def test_turning_a_knob_compiles_nothing():
 def test_colours_alone_are_no_other_loss():
     painter = make()
     painter.paint(3)
-    assert not painter.turn(Knobs(colors="content"))
+    assert not painter.set_knobs(Knobs(colors="content"))
 
 
 def test_going_back_begins_with_the_earlier_picture():

@@ -62,7 +62,7 @@ def test_a_knob_acts_while_it_paints(studio, slow):
     studio.set_draft({"steps": 500})
     number = studio.paint()
     wait(lambda: painting(studio, number)["step"] >= 3, "step 3")
-    studio.turn(number, {"strength": 0.8})
+    studio.set_knobs(number, {"strength": 0.8})
     change = wait(lambda: painting(studio, number)["steering"], "the knob")[0]
     wait(lambda: painting(studio, number)["step"] >= change["step"] + 2, "two steps more")
     studio.stop(number)
@@ -80,9 +80,9 @@ def test_a_slider_that_is_dragged_is_one_change(studio, slow):
     number = studio.paint()
     paused_at(studio, number, 2)
     for strength in (0.2, 0.3, 0.4):
-        studio.turn(number, {"strength": strength})
+        studio.set_knobs(number, {"strength": strength})
         wait(lambda strength=strength: painting(studio, number)["knobs"]["strength"] == strength, "the knob")
-    studio.turn(number, {"smoothness": 2})
+    studio.set_knobs(number, {"smoothness": 2})
     wait(lambda: [len(change) for change in painting(studio, number)["steering"]] == [3], "both knobs")
     (change,) = painting(studio, number)["steering"]
     assert (change["strength"], change["smoothness"]) == (0.4, 2)
@@ -103,7 +103,7 @@ def test_undo_while_paused_shows_the_moment_and_goes_on_from_there(studio, slow)
     late = paused_at(studio, number, 6)
     early = late["moments"][1]
     seen = studio.look_back(number, early)
-    studio.turn(number, {"strength": 0.9})
+    studio.set_knobs(number, {"strength": 0.9})
     wait(lambda: painting(studio, number)["steering"], "the knob")
     version = studio.version
     studio.undo(number, early)
@@ -178,7 +178,7 @@ def test_colours_of_the_photo_act_at_once_and_after_the_end(studio):
     number = studio.paint()
     version = wait_for(studio, number, "done")["version"]
     painted = studio.look(number)
-    studio.turn(number, {"colors": "content"})
+    studio.set_knobs(number, {"colors": "content"})
     assert painting(studio, number)["version"] > version
     mixed = studio.look(number)
     luminance = np.array([0.299, 0.587, 0.114])
@@ -190,7 +190,7 @@ def test_colours_of_the_photo_act_at_once_and_after_the_end(studio):
 def test_the_record_is_inside_what_is_kept_and_downloaded(studio, slow):
     number = studio.paint()
     paused_at(studio, number, 3)
-    studio.turn(number, {"blend": [1, 3]})
+    studio.set_knobs(number, {"blend": [1, 3]})
     wait(lambda: painting(studio, number)["steering"], "the knob")
     studio.go_on(number)
     wait_for(studio, number, "done")

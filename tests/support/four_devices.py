@@ -27,9 +27,9 @@ from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.row_sharding import (
     crop,
     over_devices,
+    replicate_params,
     row_mesh,
-    spread_params,
-    spread_state,
+    shard_state,
 )
 from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
@@ -46,9 +46,9 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
     state, trace = alone(params, targets, state, jnp.int32(2))
     expected = current_picture(state, config, best=True)
     with over_devices(mesh):
-        params = spread_params(params, mesh)
+        params = replicate_params(params, mesh)
         targets = make_targets(params, content, [style], config, mesh=mesh)
-        state = spread_state(content, config, mesh)
+        state = shard_state(content, config, mesh)
         divided = two_turns(params, targets, state, key)
         state, banded = divided(params, targets, state, jnp.int32(2))
     resharded = jax.tree.map(
@@ -108,9 +108,9 @@ def probe_tiles(config: Config, size: tuple[int, int]) -> dict[str, Any]:
         params, encode(jnp.asarray(noisy), config.variable), targets, config=whole
     )
     with over_devices(mesh):
-        params = spread_params(params, mesh)
+        params = replicate_params(params, mesh)
         targets = make_targets(params, content, [style], config, mesh=mesh)
-        state = spread_state(noisy, config, mesh)
+        state = shard_state(noisy, config, mesh)
         step = _advance_in_place.lower(
             params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=1
         ).compile()

@@ -11,9 +11,9 @@ from small import lowered_text
 
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.devices import ROWS
+from jnst.loss.distances import channel_products
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.loss.terms import channel_products
 from jnst.vgg.convolution import flip_kernel, frozen_convolution, prepare_params
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.row_matmul import convolve_by_products, products_pay

@@ -16,7 +16,7 @@ from small import WIDTH, count_primitives, equations, picture, relative, small_p
 from jnst import config
 from jnst.config import NetworkConfig
 from jnst.errors import ArrayError, ConfigError, JnstError, WeightsError
-from jnst.loss.terms import gram_matrix
+from jnst.loss.distances import gram_matrix
 from jnst.vgg.convolution import frozen_convolution, prepare_params
 from jnst.vgg.features import VGG, extract_features
 from jnst.vgg.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels

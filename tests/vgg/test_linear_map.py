@@ -10,8 +10,8 @@ from jax.test_util import check_grads
 from small import picture, relative, shallow, small_params
 
 import jnst
+from jnst.loss.distances import channel_products
 from jnst.loss.objective import evaluate
-from jnst.loss.terms import channel_products
 from jnst.vgg.convolution import frozen_convolution
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.pooling import max_pool

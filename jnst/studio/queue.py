@@ -9,7 +9,7 @@ from jnst.studio.painting import Painting
 MAX_PAINTINGS, MAX_QUEUED = 30, 8
 
 
-class Board:
+class PaintingQueue:
     """The paintings in the order in which they were asked for.
 
     changed: the lock of all paintings and of `version`, and the way to wait for a change. `version` counts changes.

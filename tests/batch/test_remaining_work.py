@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jnst.batch.outlook import Outlook
+from jnst.batch.remaining_work import RemainingWork
 from jnst.progress.callbacks import BatchSnapshot, Progress, Silent
 
 
@@ -29,66 +29,66 @@ def snapshot(*steps: int, first: int = 0, compiled: float = 0.0) -> BatchSnapsho
 
 def test_it_names_the_pictures_and_counts_the_others_by_size() -> None:
     listener = Listener()
-    outlook = Outlook(9, listener)
+    remaining = RemainingWork(9, listener)
     small, large = item(32, 32), item(64, 64)
     for one in (small, small, small, large, large, large, large):
-        outlook.read(one)
-    outlook.unreadable()
-    outlook.begin(["photos/a.jpg", "photos/b.jpg"], small)
+        remaining.read(one)
+    remaining.unreadable()
+    remaining.begin(["photos/a.jpg", "photos/b.jpg"], small)
     assert listener.heard == ["preparing a.jpg and 1 more"]
-    fields = outlook.fields(snapshot(0, 0))
+    fields = remaining.fields(snapshot(0, 0))
     assert fields["label"] == "a.jpg and 1 more"
     assert fields["note"] == "then 64×64: 4, 32×32: 1, not read yet: 1"
-    outlook.end()
-    outlook.begin(["photos/c.jpg"], small)
-    assert outlook.fields(snapshot(0))["label"] == "c.jpg"
-    assert outlook.fields(snapshot(0))["note"] == "then 64×64: 4, not read yet: 1"
+    remaining.end()
+    remaining.begin(["photos/c.jpg"], small)
+    assert remaining.fields(snapshot(0))["label"] == "c.jpg"
+    assert remaining.fields(snapshot(0))["note"] == "then 64×64: 4, not read yet: 1"
 
 
 def test_work_is_counted_by_pixels_and_those_not_read_are_taken_for_the_mean() -> None:
-    outlook = Outlook(4, Silent())
+    remaining = RemainingWork(4, Silent())
     small, large = item(32, 32), item(64, 64)  # one of these is four of those
-    outlook.read(small)
-    outlook.begin(["a"], small)
-    assert outlook.fields(snapshot(5))["work"] == pytest.approx(0.5 / 4)
-    outlook.end()
-    outlook.read(large)
-    outlook.begin(["b"], large)
+    remaining.read(small)
+    remaining.begin(["a"], small)
+    assert remaining.fields(snapshot(5))["work"] == pytest.approx(0.5 / 4)
+    remaining.end()
+    remaining.read(large)
+    remaining.begin(["b"], large)
     # One unit done, four at half; two unread of two and a half each.
-    assert outlook.fields(snapshot(5))["work"] == pytest.approx(3 / 10)
-    outlook.end()
-    outlook.unreadable()
-    outlook.unreadable()
-    outlook.read(small)
-    outlook.begin(["c"], small)
-    assert outlook.fields(snapshot(10))["work"] == 1
+    assert remaining.fields(snapshot(5))["work"] == pytest.approx(3 / 10)
+    remaining.end()
+    remaining.unreadable()
+    remaining.unreadable()
+    remaining.read(small)
+    remaining.begin(["c"], small)
+    assert remaining.fields(snapshot(10))["work"] == 1
 
 
 def test_a_batch_that_is_painted_in_parts_goes_on_counting() -> None:
-    outlook = Outlook(3, Silent())
+    remaining = RemainingWork(3, Silent())
     one = item(32, 32)
     for _ in range(3):
-        outlook.read(one)
-    outlook.begin(["a", "b", "c"], one)
-    assert outlook.fields(snapshot(10, 10, compiled=4.0))["work"] == pytest.approx(2 / 3)
-    later = outlook.fields(snapshot(5, first=2, compiled=1.0))
+        remaining.read(one)
+    remaining.begin(["a", "b", "c"], one)
+    assert remaining.fields(snapshot(10, 10, compiled=4.0))["work"] == pytest.approx(2 / 3)
+    later = remaining.fields(snapshot(5, first=2, compiled=1.0))
     assert (later["label"], later["work"]) == ("c", pytest.approx(2.5 / 3))
     assert later["compile_seconds"] == 5
 
 
 def test_sizes_that_wait_are_expected_to_compile_as_long_as_those_before() -> None:
-    outlook = Outlook(4, Silent())
+    remaining = RemainingWork(4, Silent())
     sizes = [item(32, 32), item(32, 32), item(48, 48), item(64, 64)]
     for one in sizes:
-        outlook.read(one)
-    outlook.begin(["a"], sizes[0])
-    assert outlook.fields(snapshot(1, compiled=6.0))["compile_ahead"] == 12
-    outlook.end()
-    outlook.begin(["b"], sizes[2])
-    fields = outlook.fields(snapshot(1, compiled=8.0))
+        remaining.read(one)
+    remaining.begin(["a"], sizes[0])
+    assert remaining.fields(snapshot(1, compiled=6.0))["compile_ahead"] == 12
+    remaining.end()
+    remaining.begin(["b"], sizes[2])
+    fields = remaining.fields(snapshot(1, compiled=8.0))
     assert fields["compile_seconds"] == 14
     assert fields["compile_ahead"] == 6  # of the third size; the first one that is left is compiled
 
 
 def test_work_done_elsewhere_is_a_number_alone() -> None:
-    assert Outlook(4, Silent()).fields(snapshot(1, 2)) == {"label": "batch of 2"}
+    assert RemainingWork(4, Silent()).fields(snapshot(1, 2)) == {"label": "batch of 2"}

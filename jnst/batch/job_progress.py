@@ -6,8 +6,8 @@ import time
 from collections import Counter
 
 from jnst.batch.manifest import Manifest
-from jnst.batch.outlook import Outlook
 from jnst.batch.records import Record
+from jnst.batch.remaining_work import RemainingWork
 from jnst.errors import one_line
 from jnst.progress.callbacks import BatchSnapshot, Progress, Silent
 from jnst.runtime import Interruptions
@@ -17,11 +17,13 @@ class Interrupted(Exception):
     """Raised in a callback to leave a batch."""
 
 
-class Counts:
+class JobProgress:
     """Writes the lines of the manifest, and knows how far the job is."""
 
-    def __init__(self, manifest: Manifest, printer: Silent, outlook: Outlook, *, total: int, finished: int) -> None:
-        self.manifest, self.printer, self.outlook = manifest, printer, outlook
+    def __init__(
+        self, manifest: Manifest, printer: Silent, remaining: RemainingWork, *, total: int, finished: int
+    ) -> None:
+        self.manifest, self.printer, self.remaining = manifest, printer, remaining
         self.total, self.finished = total, finished
         self.by_status: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -70,7 +72,7 @@ class Counts:
                 size=first.size,
                 total=sum(losses) / len(losses),
                 seconds=time.monotonic() - self.begin,
-                **self.outlook.fields(snapshot),
+                **self.remaining.fields(snapshot),
             )
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jnst.images.opening import open_picture
-from jnst.images.png16 import encode_chunk
+from jnst.images.png_16bit_writer import encode_chunk
 from jnst.images.png_chunks import SIGNATURE, Chunk, walk_chunks
 
 _BAND = 1 << 18  # pixels

@@ -13,9 +13,9 @@ from PIL import ExifTags, Image, ImageFile
 from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.images import libtiff
-from jnst.images.collector import Collector, Decoded
 from jnst.images.opening import open_picture
-from jnst.images.png_deep import around_one_pixel, read_deep_png
+from jnst.images.png_16bit_reader import around_one_pixel, read_deep_png
+from jnst.images.sample_collector import Collector, Decoded
 
 # Rows, columns, and samples there: rows × columns × channels.
 Piece: TypeAlias = tuple[slice, slice, npt.NDArray[np.uint16]]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jnst.arrays import FeatureMap, Gram
 from jnst.config import Config, NetworkConfig
-from jnst.loss.terms import as_divisor, gram_matrix
+from jnst.loss.distances import as_divisor, gram_matrix
 from jnst.vgg.layers import deepest, layer_names, layer_shape
 from jnst.vgg.valid_region import Extent, inside
 

@@ -17,7 +17,7 @@ class _Group(NamedTuple):
     work: float
 
 
-class Outlook:
+class RemainingWork:
     """Follows a job, and tells a printer what is being done.
 
     Pictures are read shortly before they are painted, so that the sizes of the last ones are not known at first; they

@@ -11,7 +11,14 @@ import pytest
 from jax.test_util import check_grads
 
 from jnst import config
-from jnst.loss.terms import channel_products, content_loss, divide_products, gram_matrix, style_loss, total_variation
+from jnst.loss.distances import (
+    channel_products,
+    content_loss,
+    divide_products,
+    gram_matrix,
+    style_loss,
+    total_variation,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
