@@ -2,7 +2,8 @@
 
     python scripts/bench/time_to_quality_torch.py JOB.npz ANSWER.npz EVALUATIONS
 
-JOB holds content, style (RGB, [0, 1]), the three weights, each layer's kernel (HWIO) and bias. ANSWER gets loss and
+JOB holds content, style (RGB, [0, 1]), the mean that is subtracted from 0–255 RGB, the three weights, the names of the
+convolutions in order and of those whose ReLU a term sees, each one's kernel (HWIO, RGB) and bias. ANSWER gets loss and
 seconds of every evaluation, and the best picture.
 """
 
@@ -14,9 +15,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-MEAN = (123.675, 116.28, 103.53)
-LAYERS = [f"conv{block}_{i}" for block, depth in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, depth + 1)]
-
 
 class Enough(Exception):
     """The evaluations are spent."""
@@ -24,9 +22,10 @@ class Enough(Exception):
 
 def main() -> None:
     job, answer, evaluations = np.load(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    kernels = {name: torch.from_numpy(job[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous() for name in LAYERS}
-    biases = {name: torch.from_numpy(job[f"{name}/bias"]) for name in LAYERS}
-    mean = torch.tensor(MEAN).view(1, 3, 1, 1)
+    layers, style_layers, (content_layer,) = (list(job[name]) for name in ("layers", "style_layers", "content_layers"))
+    kernels = {name: torch.from_numpy(job[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous() for name in layers}
+    biases = {name: torch.from_numpy(job[f"{name}/bias"]) for name in layers}
+    mean = torch.from_numpy(job["mean"]).view(1, 3, 1, 1)
     content_weight, style_weight, tv_weight = map(float, job["weights"])
 
     def load(name: str) -> torch.Tensor:
@@ -34,13 +33,13 @@ def main() -> None:
 
     def features(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         style, content = [], x
-        for name in LAYERS:
+        for name in layers:
             if name.endswith("_1") and name != "conv1_1":
                 x = F.max_pool2d(x, 2)
             x = F.relu(F.conv2d(x, kernels[name], biases[name], padding=1))
-            if name.endswith("_1"):
+            if name in style_layers:
                 style.append(x)
-            if name == "conv4_2":
+            if name == content_layer:
                 content = x
         return style, content
 
@@ -60,7 +59,7 @@ def main() -> None:
         optimizer.zero_grad()
         style, current = features(image)
         loss = content_weight * F.mse_loss(current, target)
-        loss = loss + style_weight / 5 * sum(
+        loss = loss + style_weight / len(grams) * sum(
             F.mse_loss(gram(maps), wanted, reduction="sum") for maps, wanted in zip(style, grams, strict=True)
         )
         across, down = image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
