@@ -107,7 +107,8 @@ def torch_turns(job: dict[str, np.ndarray], evaluations: int, python: str) -> It
     with tempfile.TemporaryDirectory() as folder:
         source, answer = Path(folder) / "job.npz", Path(folder) / "answer.npz"
         np.savez(source, **job)  # pyright: ignore[reportArgumentType]
-        command = [python, str(HERE / "time_to_quality_torch.py"), str(source), str(answer), str(evaluations), str(TURN)]
+        peer = [python, str(HERE / "time_to_quality_torch.py")]
+        command = [*peer, str(source), str(answer), str(evaluations), str(TURN)]
         plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
         with subprocess.Popen(command, env=plain, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
