@@ -226,15 +226,13 @@ def main() -> None:
         for text in arguments.settings:
             config = dataclasses.replace(change(run.config, text), init=arguments.init)
             runs[text or "preset's"] = jnst_turns(params, content, style, config)
-        traces = {
-            program: Trace(arguments.traces / f"{name} {arguments.size} {program}.npz".replace(" ", "_"))
-            for program in runs
-        }
+        file = name.replace(" × ", "-")
+        traces = {program: Trace(arguments.traces / f"{file}-{arguments.size}-{program}.npz") for program in runs}
         with taking_turns(runs, traces, most):
             for program in list(runs)[1:]:
                 for row in rows(traces[program], traces["PyTorch"], arguments.marks):
                     print(f"| {name} | {program} | {row} |", flush=True)
-        sheet = arguments.output / f"time-to-quality-{name.replace(' × ', '-')}.png"
+        sheet = arguments.output / f"time-to-quality-{file}.png"
         pictures = [trace.picture for trace in traces.values()]
         write_image(sheet, montage(pictures, labels=list(traces), columns=len(pictures)), overwrite=True)
 
