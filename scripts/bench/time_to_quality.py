@@ -35,13 +35,14 @@ import numpy as np
 from jnst.__main__ import use_large_pages
 from jnst.cli.flags import parse_setting
 from jnst.config import Config
+from jnst.errors import ConfigError
 from jnst.images.montage import montage
 from jnst.images.reading import read_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import Run, resolve_run
-from jnst.presets.settings import replace_settings
+from jnst.presets.settings import replace_settings, setting_paths
 from jnst.transfer.initial import initial_image
 from jnst.transfer.loop import advance
 from jnst.transfer.state import current_picture, init_state
@@ -195,8 +196,13 @@ def rows(trace: Trace, torch: Trace, marks: list[int]) -> Iterator[str]:
 
 def change(config: Config, text: str) -> Config:
     pairs = [part.partition("=") for part in text.split(",") if part]
-    settings = {f"optimizer.{name}": parse_setting(f"optimizer.{name}", value) for name, _, value in pairs}
-    return replace_settings(config, settings)
+    texts, known = {f"optimizer.{name}": value for name, _, value in pairs}, setting_paths()
+    # An unknown name is left to `replace_settings`, which says what there is.
+    settings = {path: parse_setting(path, value) if path in known else value for path, value in texts.items()}
+    try:
+        return replace_settings(config, settings)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
 
 
 def main() -> None:
@@ -214,6 +220,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("out"))
     arguments = parser.parse_args()
     run = resolve_run(arguments.preset, weights=arguments.weights)
+    configs = {
+        text or "preset's": dataclasses.replace(change(run.config, text), init=arguments.init)
+        for text in arguments.settings
+    }
     params = prepare_params(run.weights.params)
     most, columns = max(arguments.marks), ("evaluations", "by the clock", "by the processor")
     arguments.traces.mkdir(parents=True, exist_ok=True)
@@ -223,9 +233,8 @@ def main() -> None:
         content, style = load(content_path, arguments.size), load(style_path, arguments.size)
         name = f"{Path(content_path).stem} × {Path(style_path).stem}"
         runs = {"PyTorch": torch_turns(torch_job(run, content, style), most, arguments.torch_python)}
-        for text in arguments.settings:
-            config = dataclasses.replace(change(run.config, text), init=arguments.init)
-            runs[text or "preset's"] = jnst_turns(params, content, style, config)
+        for text, config in configs.items():
+            runs[text] = jnst_turns(params, content, style, config)
         file = name.replace(" × ", "-")
         traces = {program: Trace(arguments.traces / f"{file}-{arguments.size}-{program}.npz") for program in runs}
         with taking_turns(runs, traces, most):
