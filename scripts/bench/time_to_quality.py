@@ -11,7 +11,8 @@ ratio of the seconds per evaluation, the optimiser's share included. The ratio i
 by the clock and of the processor's (which other work disturbs less); compilation counts for neither. The last two
 columns are sums of the turns as they were: for a quiet machine.
 
-Traces are kept in --traces as one file for every program, pair and size, and are used again where they are long enough.
+Traces are kept in --traces as one file for every program, pair and size, and are used again where they are long enough;
+of traces that were not made in turns, compare the processor's seconds alone.
 Colour profiles are ignored, as N_S_T's reader does. What both painted is written side by side to --output. PyTorch
 lives in `.venv-bench`, which `compare.py` makes.
 """
