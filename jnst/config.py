@@ -185,6 +185,9 @@ class OptimizerConfig:
     frequency_exponent: float = setting(
         0.0, "preconditioning: spatial frequency f is weighed by f to minus this, half of it after the first scale"
     )
+    inverse_scale: float = setting(
+        1.0, "factor on the inverse curvature that L-BFGS assumes in directions it has not moved along yet"
+    )
     content_lead: float = setting(
         1.0, "long L-BFGS runs: content weighs this times as much for 100 steps, and the root of it for 100 more"
     )
@@ -211,6 +214,15 @@ class OptimizerConfig:
         require(
             math.isfinite(self.content_lead) and self.content_lead >= 1,
             f"content lead is {self.content_lead}; expected a finite number of one or more",
+        )
+        require(
+            math.isfinite(self.inverse_scale) and self.inverse_scale > 0,
+            f"inverse scale is {self.inverse_scale}; expected a finite number above zero",
+        )
+        require(
+            self.inverse_scale == 1 or (self.method == "lbfgs" and self.line_search == "none"),
+            f"an inverse scale goes with optimizer lbfgs and line search none, not with {self.method} and line search "
+            f"{self.line_search}; set inverse scale to 1",
         )
         require(
             self.content_lead == 1 or (self.method == "lbfgs" and self.line_search == "none"),

@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     steps, changes: S and Y. float32, or the bits of bfloat16 numbers as uint16. As bfloat16, XLA on CPU widens the
         whole history to float32 before it takes one pair out, and the memory saved is spent three times over.
     usable: whether a pair has curvature, sᵀy > 0.
-    gamma: γ = sᵀy / yᵀy of the newest pair; the first guess of the inverse Hessian is γI.
+    gamma: γ = c sᵀy / yᵀy of the newest pair, c being `add_pair`'s; the first guess of the inverse Hessian is γI.
     made: pairs made; the newest lies at (made − 1) mod history.
     crossed: history × history, R of SᵀY: sᵢᵀyⱼ for every pair i that is not newer than j; its diagonal is D.
     squared: history × history, YᵀY: yᵢᵀyⱼ.
@@ -191,8 +191,16 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     return _combine(pairs.changes, of_changes, image), pairs
 
 
-def add_pair(pairs: Pairs, step: Image, change: Image) -> Pairs:
-    """The history with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used."""
+def add_pair(pairs: Pairs, step: Image, change: Image, inverse_scale: float = 1.0) -> Pairs:
+    """The history with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used.
+
+    Args:
+        pairs: the history so far.
+        step: s, an image.
+        change: y, what the gradient changed by.
+        inverse_scale: c, a factor on γ = sᵀy / yᵀy, which is the shortest of the usual guesses (Nocedal and Wright
+            2006, equation 7.20): where curvatures differ widely it underrates most directions that no pair has seen.
+    """
     slot = pairs.made % pairs.usable.shape[0]
     packed_step, packed_change = (_pack(values, pairs.steps.dtype) for values in (step, change))
     step, change = _unpack(packed_step), _unpack(packed_change)
@@ -203,7 +211,7 @@ def add_pair(pairs: Pairs, step: Image, change: Image) -> Pairs:
         steps=pairs.steps.at[slot].set(packed_step),
         changes=pairs.changes.at[slot].set(packed_change),
         usable=pairs.usable.at[slot].set(usable),
-        gamma=jnp.where(usable, curvature / jnp.where(usable, length, 1), pairs.gamma),
+        gamma=jnp.where(usable, inverse_scale * curvature / jnp.where(usable, length, 1), pairs.gamma),
         made=pairs.made + 1,
         crossed=pairs.crossed.at[slot, slot].set(curvature),
         squared=pairs.squared.at[slot, slot].set(length),

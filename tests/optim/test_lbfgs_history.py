@@ -23,8 +23,8 @@ def test_an_empty_memory_is_the_identity():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("history", "made"), [(3, 1), (3, 3), (3, 5), (11, 13)])
-def test_the_inverse_is_that_of_the_bfgs_formula(history, made, precision):
+@pytest.mark.parametrize(("history", "made", "scale"), [(3, 1, 1.0), (3, 3, 1.0), (3, 5, 3.0), (11, 13, 1.0)])
+def test_the_inverse_is_that_of_the_bfgs_formula(history, made, scale, precision):
     """Against the dense recursion H ← (1 − ρsyᵀ)H(1 − ρysᵀ) + ρssᵀ, in float64, from the pairs as stored."""
     rng = np.random.default_rng(0)
     shape = (2, 19, 3)  # rows that do not divide into the parts a dot product is made of
@@ -41,11 +41,11 @@ def test_the_inverse_is_that_of_the_bfgs_formula(history, made, precision):
         _, pairs = apply(pairs, jnp.asarray(gradient, jnp.float32))
         step = stored(rng.standard_normal(shape))
         change = stored(step * rng.uniform(0.5, 2.0, shape))
-        pairs = add_pair(pairs, jnp.asarray(step), jnp.asarray(change))
+        pairs = add_pair(pairs, jnp.asarray(step), jnp.asarray(change), scale)
         gradient = gradient + change
         kept = [*kept, [np.asarray(x, np.float64).ravel() for x in (step, change)]][-history:]
     s, y = kept[-1]
-    inverse = np.eye(count) * (s @ y) / (y @ y)
+    inverse = scale * np.eye(count) * (s @ y) / (y @ y)
     for s, y in kept:
         rho = 1 / (s @ y)
         left = np.eye(count) - rho * np.outer(s, y)

@@ -86,6 +86,7 @@ FIXED = {
     "lbfgs": OptimizerConfig(),
     "lbfgs-2": OptimizerConfig(history=2),
     "lbfgs-half": OptimizerConfig(history_precision="bfloat16"),
+    "lbfgs-longer": OptimizerConfig(inverse_scale=3.0),
     "jaxopt-lbfgs": OptimizerConfig(method="jaxopt-lbfgs"),
     "optax-lbfgs": OptimizerConfig(method="optax-lbfgs"),
     "adam": OptimizerConfig(method="adam", learning_rate=0.3),
