@@ -5,7 +5,7 @@ import json
 from typing import Any, get_args
 
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
-from jnst.cli.terminal import open_printer
+from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, JnstError, one_line, quote
 from jnst.transfer.callbacks import Silent
@@ -140,7 +140,8 @@ def _paint(
         engine = ray_engine(resolved.weights, options, actors=actors)
     summary = run_folder(job, resolved.weights, printer, engine=engine)
     printer.close()
-    _report(arguments, summary, share)
+    with reporting(summary.signal):
+        _report(arguments, summary, share)
     if summary.signal:
         return 128 + summary.signal
     return int(summary.failed + summary.failed_before > 0 and not arguments.keep_going)

@@ -4,13 +4,13 @@ import argparse
 import contextlib
 import difflib
 import importlib
-import importlib.metadata
 import itertools
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import jnst
 from jnst.cli.terminal import complain, prepare_streams
 from jnst.errors import JnstError, describe_unknown, quote
 
@@ -154,7 +154,7 @@ def _dispatch(words: list[str]) -> int:
         epilog=_help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"jnst {importlib.metadata.version('jnst')}")
+    parser.add_argument("--version", action="version", version=f"jnst {jnst.__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
-from jnst.cli.terminal import open_printer
+from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Init, Method, check_seed
 from jnst.errors import ConfigError, describe_unknown
 from jnst.transfer.callbacks import Silent
@@ -116,12 +116,13 @@ def _run(
         output, record, signal = _paint(arguments, settings, memory, seed, initial, streams, printer)
     streams.deliver(output)
     if not arguments.quiet:
-        if streams.elsewhere:
-            _report_elsewhere(arguments.output, record, streams)
-        else:
-            from jnst.transfer.record import record_path
+        from jnst.transfer.record import record_path
 
-            report(output, record, record_path(output), resumable=not arguments.live)
+        with reporting(signal):
+            if streams.elsewhere:
+                _report_elsewhere(arguments.output, record, streams)
+            else:
+                report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
 
 

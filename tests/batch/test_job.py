@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from jnst.cli.main import main
 from jnst.errors import ImageError, TargetsError
 from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run
+from jnst.runtime import ending_signals
 from jnst.transfer.callbacks import Silent
 from jnst.transfer.driver import Result
 from jnst.transfer.style_targets import read_style
@@ -354,6 +356,30 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
     assert summary.left == 2
     assert "2 left (go on with --resume)" in str(summary)
     assert run(resume=True).done == 2
+    assert len(results()) == 4
+
+
+@pytest.mark.parametrize("number", ending_signals())
+@pytest.mark.parametrize(
+    "place",
+    ["batch.pipeline.remote.write_picture", "batch.manifest._write_whole", "batch.job.write_contact_sheet"],
+)
+def test_a_signal_while_something_is_written_leaves_whole_files(folder, monkeypatch, place, number):
+    def write(*arguments, **options):
+        if not sent:
+            sent.append(os.kill(os.getpid(), number))
+        return real(*arguments, **options)
+
+    module, name = f"jnst.{place}".rsplit(".", 1)
+    real, sent = getattr(pkgutil.resolve_name(module), name), []
+    monkeypatch.setattr(f"jnst.{place}", write)
+    summary = run()
+    assert summary.signal == number
+    assert len(sent) == 1
+    done = {name for name, record in latest(read_records("out")).items() if record["status"] == "done"}
+    assert done == set(results())
+    assert Path("out/index.html").read_text().count("<figure>") == len(done)
+    assert run(resume=True).left == 0
     assert len(results()) == 4
 
 
