@@ -145,7 +145,8 @@ class Streams:
                 return
             for file in sorted(path.parent.iterdir()):
                 if file.suffix != _KEPT:
-                    remote.write_bytes(remote.join(str(self._given).rpartition("/")[0], file.name), file.read_bytes())
+                    # Not `join`: of memory://a.png, what is before the last slash is no URL.
+                    remote.write_bytes(f"{str(self._given).rpartition('/')[0]}/{file.name}", file.read_bytes())
         except (OSError, ValueError, ImageError, KeyboardInterrupt) as error:
             kept = Path(tempfile.mkdtemp(prefix="jnst-rescued-")) / path.name
             shutil.copyfile(path, kept)

@@ -74,7 +74,7 @@ def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
         except MemoryError as error:
             raise ImageError(f"{path} does not fit into memory") from error
         except Exception as error:  # decoders raise all kinds
-            reason = f"{path} is damaged or cut off ({error or type(error).__name__})"
+            reason = f"{path} is damaged or cut off ({str(error) or type(error).__name__})"
             raise DamagedError(f"{reason}; --allow-damaged reads what is there") from error
 
 
