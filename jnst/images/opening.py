@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.files import check_regular
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
@@ -38,8 +38,12 @@ class DamagedError(ImageError):
     """A picture whose header is read and whose samples are not all there."""
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
     """What is in a file; ImageError where it cannot be read or nothing is in it."""
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if "\0" in os.fspath(path):
+        raise ImageError(f"{quote(str(path))} holds a NUL character, which no path can")
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")

@@ -26,6 +26,7 @@ from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import Picture
 from jnst.images.samples import Pixels
+from jnst.images.validate import to_array
 
 Bits = Literal[8, 16]
 
@@ -176,7 +177,7 @@ def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8)
     Raises:
         ImageError: the picture holds NaN, or a type that is no picture's.
     """
-    array = np.asarray(image)
+    array = to_array(image, "picture")
     dtype = np.uint8 if bits == 8 else np.uint16
     if array.dtype == dtype:
         return array
@@ -184,7 +185,7 @@ def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8)
         return array.astype(np.uint16) * np.uint16(257)
     if array.dtype == np.uint16:
         array, rounding = array.astype(np.float32) / np.float32(65_535), "round"
-    elif array.dtype.kind in "biuOSUcMm":
+    elif array.dtype.kind in "biuOSUcMm" or array.dtype.names:
         raise ImageError(f"picture holds {array.dtype}; expected uint8, uint16 or floating point in [0, 1]")
     levels = np.clip(array.astype(np.float32), 0, 1) * np.float32(np.iinfo(dtype).max)
     if np.isnan(levels).any():

@@ -25,7 +25,7 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
         weights = [1.0] * len(grams)
     try:
         values = [float(weight) for weight in weights]
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # arrays of other libraries raise what they like
         values = None
     if values is None or isinstance(weights, bytes):
         raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")

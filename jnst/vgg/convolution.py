@@ -46,11 +46,18 @@ def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | 
             uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
 
     Raises:
-        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names, or these are no parameters.
 
     On CPU, narrow convolutions also get kernels for several columns at once (`jnst.vgg.packed_columns`).
     """
     check_platform()
+    if not isinstance(params, Mapping) or not all(
+        isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in params.values()
+    ):
+        raise JnstError(
+            f"params is {type(params).__name__}; expected convolutions by name, each with its kernel and bias, such as "
+            "those of jnst.load_params()"
+        )
     on_cpu = jax.default_backend() == "cpu"
     if winograd is None:
         winograd = on_cpu
