@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--animate films the way to a single picture; `jnst stylize` has it")
     if not arguments.contents and not arguments.pairs:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
+    if not arguments.output:
+        raise JnstError("-o is empty; expected a folder or URL for the results, such as . for this folder")
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
     with open_printer(quiet=arguments.quiet) as printer:

@@ -20,11 +20,11 @@ from jnst.arrays import Gram, Params
 from jnst.config import Config, compile_key, to_dict
 from jnst.errors import ConfigError, TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
-from jnst.images.inputs import as_styles
+from jnst.images.inputs import as_list, as_styles
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.loss.builtin import TERMS
-from jnst.loss.region_targets import blend_grams
+from jnst.loss.region_targets import blend_grams, check_style_weights
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.colors import PREPARED
@@ -181,6 +181,7 @@ def prepare_style(
             f"colors {config.run.colors} prepares the style for each content image, so it cannot be prepared "
             "beforehand; set colors to style or content"
         )
+    check_style_weights(style_weights, len(as_list(styles)))
     several = as_styles(styles, color_profile=config.color_profile)
     pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
     by_scale = []

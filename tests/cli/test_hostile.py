@@ -95,12 +95,19 @@ def test_stylize_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], word
         (["in", "--batch-size", "9" * 5000], "expected auto"),
         (["inn"], "there is no file or folder inn; did you mean in?"),
         (["in\0"], "NUL"),
+        (["memory://nowhere"], "there is no file or folder memory://nowhere"),
         (["in", "--pairs", "list\0.csv"], "NUL"),
         (["in", "--bits", "16", "--name", "{content}.jpg"], "JPEG holds 8 bits per channel"),
     ],
 )
 def test_batch_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert message in refusal(capsys, "batch", *words, "--style", "style.png", "-o", "out", "--weights", "narrow.h5")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_batch_with_nothing_for_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a script says it whose variable is not set; it would fill the folder that one happens to be in."""
+    assert "-o is empty; expected a folder" in refusal(capsys, "batch", "in", "--style", "style.png", "-o", "")
 
 
 ODD = ["", ".", "..", "/", "//", "a/..", "pipe", "/dev/zero", "/dev/full", "socket", "loop", "dangling", "~nobody/x"]

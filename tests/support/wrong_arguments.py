@@ -141,6 +141,7 @@ RIGHT = {
     "seed": {"number"},
     "num_steps": {"number", "large"},
     "preset": {"text"},
+    "size": {"number"},
 }
 
 
