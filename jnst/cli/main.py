@@ -131,6 +131,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         where = f" {quote(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
         return f"error: the system refuses{where or ' an operation'}: {error.strerror}", 2
+    if isinstance(error, ValueError) and "for environment" in reason:  # JAX, of a variable that it reads
+        return f"error: {reason}; unset it, or give it a value that JAX knows", 2
     if isinstance(error, ValueError) and "null byte" in reason:
         return "error: a path holds a NUL character, which no path can", 2
     return f"internal error: {reason} (--debug shows where; please report it)", 1

@@ -236,6 +236,13 @@ def command(*words: str, **options: object) -> "subprocess.CompletedProcess[byte
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_variable_of_jax_with_a_value_that_it_does_not_know_is_one_line() -> None:
+    done = command("plan", "in/a.png", "--weights", "narrow.h5", env={"JAX_ENABLE_X64": "maybe"}, capture_output=True)
+    assert done.returncode == 2
+    assert b"jnst: error: invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'; unset it" in done.stderr
+
+
+@pytest.mark.usefixtures("folder")
 class TestStreams:
     def test_closed_and_full_streams(self) -> None:
         program = f"{sys.executable} -m jnst presets"
