@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jnst.devices import check_platform
@@ -34,7 +35,7 @@ def to_jax(value: Any, kind: str, axes: str, error: type[JnstError] = ArrayError
         raise error(f"{kind} {MASKED}")
     try:
         array = jnp.asarray(value)
-        if not isinstance(array, jax.core.Tracer) and array.is_deleted():
+        if not isinstance(array, Tracer) and array.is_deleted():
             raise error(f"{kind} has been deleted: a function took over its memory; give a copy to whoever does")
     except JnstError:
         raise

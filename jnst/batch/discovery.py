@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jnst.batch.remote import exists, is_remote, open_filesystem, storage_errors
-from jnst.errors import ConfigError, quote
+from jnst.errors import ConfigError, JnstError, quote
 from jnst.images.reading import readable_suffixes
 
 _SHOWN_SUFFIXES = 5
@@ -32,11 +32,6 @@ class Found(NamedTuple):
             return ""
         parts = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
         return f"{pattern}: {sum(self.left_out.values())} left out: {parts}"
-
-
-def list_pictures(pattern: str, *, without: str = "") -> list[tuple[str, str]]:
-    """The pictures of `find_pictures`."""
-    return find_pictures(pattern, without=without).pictures
 
 
 def find_pictures(pattern: str, *, without: str = "") -> Found:
@@ -103,7 +98,7 @@ def check_there(patterns: list[str]) -> None:
     for path in patterns:
         # A question to a store takes time, and an address of the web need not end in any suffix.
         plain = not path.startswith(("http://", "https://")) and not glob.has_magic(path)
-        if is_remote(path) and plain and _is_unlike_picture(path) and not exists(path):
+        if is_remote(path) and plain and _is_unlike_picture(path) and _is_missing(path):
             raise ConfigError(f"there is no file or folder {path}")
     if unlike or (missing and len(missing) == len(patterns)):
         path = (unlike or missing)[0]
@@ -112,6 +107,13 @@ def check_there(patterns: list[str]) -> None:
         close = difflib.get_close_matches(name[:200], names, n=1)
         hint = f"; did you mean {os.path.join(folder, close[0])}?" if close else ""
         raise ConfigError(f"there is no file or folder {path}{hint}")
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not exists(path)
+    except JnstError:
+        return False  # whoever reads it says why it cannot be reached
 
 
 def _is_unlike_picture(path: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from jnst.batch.requests import Item, padded_size
-from jnst.transfer.callbacks import BatchSnapshot, Silent
+from jnst.progress.callbacks import BatchSnapshot, Silent
 
 
 class _Group(NamedTuple):
@@ -25,7 +25,7 @@ class Outlook:
 
     Args:
         pictures: to be made.
-        printer: is told what is being done, where that takes long.
+        printer: called with what is being done, where that takes long.
     """
 
     def __init__(self, pictures: int, printer: Silent) -> None:

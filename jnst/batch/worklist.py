@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jnst.batch import remote
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.encoding import SUFFIXES
-from jnst.transfer.region_files import RegionFiles
+from jnst.jobs.region_files import RegionFiles
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")
 # Tried in this order where two results would have one name.

@@ -27,6 +27,7 @@ from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_
 from jnst.loss.terms import as_divisor
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
@@ -53,13 +54,16 @@ def make_targets(
             a picture that `jnst.stylize` takes.
         styles: one style image, of any size, or several whose Gram matrices are averaged.
         config: layers, normalisation, spaces. With tiles everything is computed tile by tile, and the content's maps
-            are kept or (`tiled_content` "recompute") computed anew from the content image at every evaluation: slower
+            are kept or (`tiled_content` "recompute") computed again from the content image at every evaluation: slower
             by about a quarter, smaller by the maps.
         style_weights: one per style where there are several; equal by default.
         extra_terms: terms beside the package's own (`jnst.Term`).
         mesh: devices among which the rows of images are divided (`jnst.transfer.row_sharding.row_mesh`).
         guidance: regions of the content image, in the order of their styles; all styles are blended for a single one.
         style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all of it.
+
+    Returns:
+        Targets for `loss_terms` and `advance`; a pytree of arrays.
 
     Raises:
         ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
@@ -68,6 +72,7 @@ def make_targets(
     """
     check_mapping(params)
     check_config(config)
+    limit_mappings()
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)

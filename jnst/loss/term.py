@@ -70,13 +70,27 @@ class Term(NamedTuple):
     target: Callable[[Image, Config], Any] | None = None
 
     def layers_in(self, config: Config) -> tuple[str, ...]:
-        """The layers whose maps or Gram matrices the term sees."""
+        """The layers whose maps or Gram matrices the term sees.
+
+        Args:
+            config: of the run.
+
+        Returns:
+            Names from `layer_names`; none for a term that sees the image.
+        """
         if isinstance(self.layers, tuple):
             return self.layers
         return tuple(layer for layer, _ in getattr(config.loss, self.layers))
 
     def weight_in(self, config: Config) -> float:
-        """The weight, as a number."""
+        """The weight, as a number.
+
+        Args:
+            config: of the run.
+
+        Returns:
+            What the unweighted term is multiplied by.
+        """
         return getattr(config.loss, self.weight) if isinstance(self.weight, str) else self.weight
 
 
@@ -120,7 +134,7 @@ class Targets(NamedTuple):
         style_scale: as `content_scale`, for the style layers.
         weights: of the terms, by name.
         extent: where the true image lies in a padded one; None for a whole image.
-        content_image: in variable space; stands in for `content` where a tiled run computes those maps anew tile by
+        content_image: in variable space; stands in for `content` where a tiled run computes those maps again tile by
             tile.
         own: targets of terms that see the image, by the term's name; None where there are none.
         extra_terms: terms from outside that the targets were made for.

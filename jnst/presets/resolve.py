@@ -1,4 +1,4 @@
-"""From the name of a recipe and of weights to what a run needs: one resolved config and prepared parameters."""
+"""From the name of a preset and of weights to what a run needs: one resolved config and prepared parameters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,9 @@ from jnst.errors import WeightsError
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.presets.settings import Factor, by_path, replace_settings
 from jnst.vgg.convolution import prepare_params
+from jnst.weights.network import Weights, WeightsInfo
 from jnst.weights.registry import resolve_weights
-from jnst.weights.store import Weights, WeightsInfo, read_weights
+from jnst.weights.store import read_weights
 
 
 class Run(NamedTuple):
@@ -32,14 +33,14 @@ def resolve_run(
     init: Init | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
-    """The recipe in the form that fits the weights, with single settings replaced.
+    """The preset in the form that fits the weights, with single settings replaced.
 
     Args:
         preset: a name from `jnst.PRESETS`.
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
-        optimizer: optimiser in place of the recipe's own.
-        init: initial image in place of the recipe's own.
+        optimizer: optimiser in place of the preset's own.
+        init: initial image in place of the preset's own.
         settings: values by short name or path (see `replace_settings`), applied last. `optimizer` and `init` may as
             well stand here.
 
@@ -107,6 +108,13 @@ def load_preset(
         settings: steps, optimizer, init, scales, size (longer side in pixels), height, content_weight, style_weight,
             tv_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two underscores.
 
+    Returns:
+        The parameters, from `prepare_params`, and the config.
+
+    Raises:
+        ConfigError: for an unknown preset, network or setting, or a value that it cannot have.
+        WeightsError: for unknown or damaged weights, or weights that the preset cannot use.
+
     >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
     (10, 5, True)
@@ -118,6 +126,12 @@ def load_preset(
 
 def load_params(weights: str | Path = "auto") -> Params:
     """Parameters of named or stored weights, prepared for use.
+
+    Args:
+        weights: a name of the catalogue, a path, or "auto".
+
+    Returns:
+        A kernel (HWIO), a bias and the prepared forms of each convolution, by its name.
 
     Raises:
         WeightsError: as `read_weights`.

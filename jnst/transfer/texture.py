@@ -8,9 +8,11 @@ import numpy as np
 
 from jnst.arguments import check_config, check_names
 from jnst.arrays import Params
-from jnst.config import Config, SizeConfig, require
+from jnst.config import Config, SizeConfig
 from jnst.errors import ConfigError, quote
-from jnst.transfer.driver import Result, stylize
+from jnst.fields import require
+from jnst.transfer.driver import stylize
+from jnst.transfer.result import Result
 from jnst.transfer.scales import check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.
@@ -41,6 +43,9 @@ def texture(
         scales: sizes of the coarse-to-fine run; by default as many as leave 128 pixels to the shorter side.
         options: as in `stylize`: seed, callback, style_weights, initial, optimizer, checkpoint, extra_terms, progress,
             animate.
+
+    Returns:
+        The picture, the trace of the losses, and why the run ended, as `stylize`.
 
     Raises:
         ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile, or
@@ -127,6 +132,9 @@ def reconstruct(
         config: a preset or a variant of one; its style term is left out.
         layers: names from `layer_names`; their terms weigh alike.
         options: as in `stylize`: seed, callback, initial, optimizer, checkpoint, mesh, extra_terms, progress, animate.
+
+    Returns:
+        The picture, the trace of the losses, and why the run ended, as `stylize`.
 
     Raises:
         ConfigError: for an unknown layer, or a picture too small for it.
