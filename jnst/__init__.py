@@ -86,7 +86,10 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take every missp
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":
-            return importlib.metadata.version("jnst")
+            try:
+                return importlib.metadata.version("jnst")
+            except importlib.metadata.PackageNotFoundError:  # a copy of the sources that is not installed
+                return "unknown"
         if name not in _MODULES:
             from jnst.errors import describe_unknown
 

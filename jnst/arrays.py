@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jnst.devices import check_platform
-from jnst.errors import ArrayError
+from jnst.errors import ArrayError, JnstError
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "height width 3"]
@@ -28,6 +29,27 @@ LossWeights: TypeAlias = Mapping[str, float | jax.Array]
 MASKED = "is a masked array; expected a plain one, such as array.filled(0)"
 
 
+def to_jax(value: Any, kind: str, axes: str, error: type[JnstError] = ArrayError) -> jax.Array:
+    """JAX's array of a value that others have made: whatever goes wrong in that is said of the value, as an `error`."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise error(f"{kind} {MASKED}")
+    try:
+        array = jnp.asarray(value)
+        if not isinstance(array, Tracer) and array.is_deleted():
+            raise error(f"{kind} has been deleted: a function took over its memory; give a copy to whoever does")
+    except JnstError:
+        raise
+    except (TypeError, ValueError, OverflowError) as reason:
+        raise error(f"{kind} is {type(value).__name__}; expected an array, {axes}") from reason
+    except Exception as reason:
+        check_platform()
+        if isinstance(reason, jax.errors.JaxRuntimeError):  # no memory, say
+            raise
+        said = str(reason).partition("\n")[0]
+        raise error(f"{kind} is {type(value).__name__}, of which no array can be had ({said})") from reason
+    return array
+
+
 def check_array(kind: str, value: Any, *, axes: str = "height × width × channels") -> jax.Array:
     """The value as an array of floating point numbers with those axes.
 
@@ -39,19 +61,13 @@ def check_array(kind: str, value: Any, *, axes: str = "height × width × channe
     Raises:
         ArrayError: for another rank or type. Functions take one image or map, and `jax.vmap` makes many of one.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise ArrayError(f"{kind} {MASKED}")
-    try:
-        array = jnp.asarray(value)
-    except (RuntimeError, AssertionError):
-        check_platform()
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArrayError(f"{kind} is {type(value).__name__}; expected an array, {axes}") from error
+    array = to_jax(value, kind, axes)
     rank = axes.count("×") + 1
     if array.ndim != rank:
         advice = "; for several use jax.vmap" if array.ndim == rank + 1 else ""
         raise ArrayError(f"{kind} has shape {tuple(array.shape)}; expected {axes}{advice}")
+    if 0 in array.shape:
+        raise ArrayError(f"{kind} has shape {tuple(array.shape)}; expected {axes}, and one or more of each")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ArrayError(f"{kind} holds {array.dtype}; expected floating point numbers")
     return array

@@ -54,10 +54,10 @@ class PixelSpace:
     def __post_init__(self) -> None:
         check_fields(self)
         require(
-            all(math.isfinite(value) and value > 0 for value in (self.scale, *self.std)),
-            f"pixel scale {self.scale} and std {self.std} must be positive and finite",
+            all(1e-6 <= value <= 1e6 for value in (self.scale, *self.std)),
+            f"pixel scale {self.scale} and std {self.std} must be positive, from 1e-6 to 1e6",
         )
-        require(all(map(math.isfinite, self.mean)), f"pixel mean is {self.mean}; expected finite numbers")
+        require(all(abs(value) <= 1e6 for value in self.mean), f"pixel mean is {self.mean}; expected numbers up to 1e6")
 
 
 def check_channels(channels: tuple[int, ...]) -> None:

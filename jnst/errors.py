@@ -54,7 +54,7 @@ def quote(value: object, longest: int = _LONGEST_QUOTE) -> str:
     short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, longest, longest, longest
     try:
         shown = one_line(short.repr(value))
-    except (ValueError, RecursionError):
+    except Exception:  # a representation of somebody else's, or a number too long to show
         return f"a value of type {type(value).__name__}"
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 

@@ -67,12 +67,26 @@ def limit_mappings() -> None:
         jax.clear_caches()
 
 
-class Interruptions:
-    """While open, the first of these signals is remembered in `signal` and the second one stops at once."""
+def ending_signals() -> tuple[int, ...]:
+    """The signals that ask a run to end: Ctrl-C, SIGTERM, and of a closed terminal SIGHUP, unless nohup ignores it."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return tuple(numbers)
 
-    def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+
+class Interruptions:
+    """While open, the first of these signals is remembered in `signal` and the second one stops at once.
+
+    Except SIGHUP, which the system and the shell both send for one terminal: it never counts as the second.
+
+    Args:
+        numbers: the signals; `ending_signals` by default.
+    """
+
+    def __init__(self, numbers: Iterable[int] | None = None) -> None:
         self.signal = 0
-        self._numbers = tuple(numbers)
+        self._numbers = ending_signals() if numbers is None else tuple(numbers)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruptions":
@@ -85,9 +99,9 @@ class Interruptions:
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: object) -> None:
-        if self.signal:
+        if self.signal and number != getattr(signal, "SIGHUP", None):
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number
 
 
 def versions() -> dict[str, str]:

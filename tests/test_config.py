@@ -21,6 +21,8 @@ KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, Run
 LEADING = OptimizerConfig(content_lead=16.0)
 REFUSED = [
     (PixelSpace, {"scale": 0.0}, "pixel scale 0.0"),
+    (PixelSpace, {"scale": 1e-300}, "from 1e-6 to 1e6"),
+    (PixelSpace, {"mean": (1e39, 0.0, 0.0)}, "expected numbers up to 1e6"),
     (PixelSpace, {"scale": math.inf}, "pixel scale inf"),
     (PixelSpace, {"std": (1.0, 0.0, 1.0)}, "must be positive"),
     (PixelSpace, {"std": (1.0, math.nan, 1.0)}, "must be positive"),

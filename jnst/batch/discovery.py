@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jnst.batch.remote import is_remote, open_filesystem, storage_errors
-from jnst.errors import ConfigError, quote
+from jnst.batch.remote import exists, is_remote, open_filesystem, storage_errors
+from jnst.errors import ConfigError, JnstError, quote
 from jnst.images.formats import readable_suffixes
 
 _SHOWN_SUFFIXES = 5
@@ -94,7 +94,12 @@ def check_there(patterns: list[str]) -> None:
     A picture that is missing is a failure of its own, unless there is nothing else.
     """
     missing = [path for path in patterns if not is_remote(path) and not glob.has_magic(path) and not _exists(path)]
-    unlike = [path for path in missing if os.path.splitext(path)[1].lower() not in readable_suffixes()]
+    unlike = [path for path in missing if _is_unlike_picture(path)]
+    for path in patterns:
+        # A question to a store takes time, and an address of the web need not end in any suffix.
+        plain = not path.startswith(("http://", "https://")) and not glob.has_magic(path)
+        if is_remote(path) and plain and _is_unlike_picture(path) and _is_missing(path):
+            raise ConfigError(f"there is no file or folder {path}")
     if unlike or (missing and len(missing) == len(patterns)):
         path = (unlike or missing)[0]
         folder, name = os.path.split(path.rstrip("/"))
@@ -102,6 +107,17 @@ def check_there(patterns: list[str]) -> None:
         close = difflib.get_close_matches(name[:200], names, n=1)
         hint = f"; did you mean {os.path.join(folder, close[0])}?" if close else ""
         raise ConfigError(f"there is no file or folder {path}{hint}")
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not exists(path)
+    except JnstError:
+        return False  # whoever reads it says why it cannot be reached
+
+
+def _is_unlike_picture(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() not in readable_suffixes()
 
 
 def _exists(path: str) -> bool:

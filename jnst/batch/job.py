@@ -54,7 +54,7 @@ Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Engine | None = None) -> Summary:
     """Makes the pictures of this share that are not there yet, and writes manifest, pictures and contact sheet.
 
-    Ctrl-C and SIGTERM give up the batch at hand; everything finished is kept.
+    Ctrl-C, SIGTERM and a closed terminal give up the batch at hand; everything finished is kept.
 
     Args:
         job: what to do.
@@ -102,6 +102,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
             tuple(progress.failures),
         )
         _write_page(job, summary, printer)
+        summary = dataclasses.replace(summary, signal=interruptions.signal)  # it may have come in the meantime
     return summary
 
 

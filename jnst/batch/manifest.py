@@ -140,7 +140,7 @@ class Manifest:
                 _write_whole(self._descriptor, line.encode())
 
     def _part_path(self) -> str:
-        return self.path.replace(".jsonl", f"-{self._number:05d}.jsonl")
+        return f"{self.path.removesuffix('.jsonl')}-{self._number:05d}.jsonl"
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -38,8 +38,9 @@ def open_filesystem(path: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(path, **_web_options(path))
     except ImportError as error:
         raise ConfigError(f"cannot open {path}: {error}; for web addresses: pip install 'jnst[urls]'") from error
-    except ValueError as error:
-        raise ConfigError(f"cannot open {path}: {error}") from error
+    except Exception as error:  # every storage service has its own exceptions, and chained URLs open files here
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"cannot open {path}: {reason}") from error
 
 
 def _web_options(path: str) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def check_writable_url(path: str, *, overwrite: bool = False) -> None:
     try:
         _upload(f"{path}.part", b"")
         filesystem.rm_file(f"{inner}.part")
-    except (ImageError, OSError, NotImplementedError) as error:
+    except Exception as error:  # every storage service has its own exceptions
         reason = str(error.__cause__ or error) or "it can be read alone"
         raise ImageError(f"cannot write {path}: {reason}") from error
 

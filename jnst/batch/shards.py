@@ -61,10 +61,8 @@ def join_fleet(
         ConfigError: when the others cannot be found.
     """
     coordinator = coordinator or os.environ.get("COORDINATOR_ADDRESS")
-    if processes is None and "NUM_PROCESSES" in os.environ:
-        processes = int(os.environ["NUM_PROCESSES"])
-    if index is None and "PROCESS_ID" in os.environ:
-        index = int(os.environ["PROCESS_ID"])
+    processes = _from_environment("NUM_PROCESSES") if processes is None else processes
+    index = _from_environment("PROCESS_ID") if index is None else index
     try:
         jax.distributed.initialize(coordinator, processes, index, initialization_timeout=int(timeout))
     except (RuntimeError, ValueError) as error:
@@ -74,3 +72,13 @@ def join_fleet(
             "set COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID"
         ) from error
     return Share(jax.process_index(), jax.process_count())
+
+
+def _from_environment(name: str) -> int | None:
+    """A whole number in an environment variable; None where there is none. Raises ConfigError for anything else."""
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ConfigError(f"{name} is {quote(text)}; expected a whole number")
+    return int(text)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from jnst.arguments import check_seed
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
-from jnst.cli.terminal import open_printer
+from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, one_line, quote
 from jnst.progress.callbacks import Silent
@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--animate films the way to a single picture; `jnst stylize` has it")
     if not arguments.contents and not arguments.pairs:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
+    if not arguments.output:
+        raise JnstError("-o is empty; expected a folder or URL for the results, such as . for this folder")
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
     with open_printer(quiet=arguments.quiet) as printer:
@@ -141,7 +143,8 @@ def _paint(
         engine = ray_engine(resolved.weights, options, actors=actors)
     summary = run_folder(job, resolved.weights, printer, engine=engine)
     printer.close()
-    _report(arguments, summary, share)
+    with reporting(summary.signal):
+        _report(arguments, summary, share)
     if summary.signal:
         return 128 + summary.signal
     return int(summary.failed + summary.failed_before > 0 and not arguments.keep_going)

@@ -4,13 +4,13 @@ import argparse
 import contextlib
 import difflib
 import importlib
-import importlib.metadata
 import itertools
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import jnst
 from jnst.cli.terminal import complain, prepare_streams
 from jnst.errors import JnstError, describe_unknown, quote
 
@@ -131,6 +131,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         where = f" {quote(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
         return f"error: the system refuses{where or ' an operation'}: {error.strerror}", 2
+    if isinstance(error, ValueError) and "for environment" in reason:  # JAX, of a variable that it reads
+        return f"error: {reason}; unset it, or give it a value that JAX knows", 2
     if isinstance(error, ValueError) and "null byte" in reason:
         return "error: a path holds a NUL character, which no path can", 2
     return f"internal error: {reason} (--debug shows where; please report it)", 1
@@ -154,7 +156,7 @@ def _dispatch(words: list[str]) -> int:
         epilog=_help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"jnst {importlib.metadata.version('jnst')}")
+    parser.add_argument("--version", action="version", version=f"jnst {jnst.__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

@@ -9,7 +9,7 @@ from jnst.arguments import check_seed
 from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
-from jnst.cli.terminal import open_printer
+from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, describe_unknown
 from jnst.progress.callbacks import Silent
@@ -88,7 +88,8 @@ def run_single(
         from jnst.cli.report import report
         from jnst.jobs.record import record_path
 
-        report(output, record, record_path(output))
+        with reporting(signal):
+            report(output, record, record_path(output))
     return 128 + signal if signal else 0
 
 

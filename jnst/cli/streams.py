@@ -145,12 +145,15 @@ class Streams:
                 return
             for file in sorted(path.parent.iterdir()):
                 if file.suffix != _KEPT:
-                    remote.write_bytes(remote.join(str(self._given).rpartition("/")[0], file.name), file.read_bytes())
-        except (OSError, ValueError, ImageError) as error:
+                    # Not `join`: of memory://a.png, what is before the last slash is no URL.
+                    remote.write_bytes(f"{str(self._given).rpartition('/')[0]}/{file.name}", file.read_bytes())
+        except (OSError, ValueError, ImageError, KeyboardInterrupt) as error:
             kept = Path(tempfile.mkdtemp(prefix="jnst-rescued-")) / path.name
             shutil.copyfile(path, kept)
             what = "standard output" if self.standard_output else str(self._given)
-            reason = getattr(error, "strerror", None) or error
+            reason = getattr(error, "strerror", None) or (
+                "interrupted" if isinstance(error, KeyboardInterrupt) else error
+            )
             raise ImageError(f"{what} cannot be written: {reason}; the picture was saved as {kept} instead") from error
 
 

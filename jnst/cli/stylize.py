@@ -12,7 +12,7 @@ from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.regions import add_region_flags
 from jnst.cli.report import report, report_elsewhere
-from jnst.cli.terminal import open_printer
+from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, describe_unknown
 from jnst.progress.callbacks import Silent
@@ -100,12 +100,13 @@ def _run(
         output, record, signal = _paint(arguments, settings, memory, seed, initial, streams, printer)
     streams.deliver(output)
     if not arguments.quiet:
-        if streams.elsewhere:
-            report_elsewhere(arguments.output, record, streams)
-        else:
-            from jnst.jobs.record import record_path
+        from jnst.jobs.record import record_path
 
-            report(output, record, record_path(output), resumable=not arguments.live)
+        with reporting(signal):
+            if streams.elsewhere:
+                report_elsewhere(arguments.output, record, streams)
+            else:
+                report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
 
 

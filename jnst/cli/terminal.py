@@ -43,6 +43,11 @@ def complain(text: str) -> None:
         print(one_line(text), file=sys.stderr, flush=True)
 
 
+def reporting(signal: int) -> contextlib.AbstractContextManager[None]:
+    """Where a command tells what came of its work. After a signal the terminal may be gone, which is no error then."""
+    return contextlib.suppress(OSError, ValueError) if signal else contextlib.nullcontext()
+
+
 def open_printer(*, quiet: bool = False) -> Silent:
     """What a command shows its progress by, on standard error. It says that JAX is starting, if that takes long."""
     printer = ProblemsOnly(sys.stderr) if quiet else ProgressBar(sys.stderr)

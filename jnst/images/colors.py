@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jnst.errors import ImageError
 from jnst.images.resizing import LUMINANCE, to_unit
+from jnst.images.validate import to_array, validate_image
 
 Picture = npt.NDArray[np.float32]
 Moments = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -36,15 +38,35 @@ def match_colors(
     Returns:
         float32, of the picture's shape. Not clipped: colours may lie outside [0, 1].
 
+    Raises:
+        ImageError: one of the two is no picture, or its weights do not fit it.
+
     >>> grey = np.array([[[0.25] * 3, [0.75] * 3]])
     >>> match_colors(grey, 0.5 * grey).round(3).tolist()
     [[[0.125, 0.125, 0.125], [0.375, 0.375, 0.375]]]
     """
+    for image, share, kind in ((picture, weights, "first"), (like, like_weights, "second")):
+        validate_image(image, kind)
+        _check_weights(share, np.shape(image)[:2], kind)
     unit = to_unit(picture)
     mean, covariance = color_moments(unit, weights)
     wanted_mean, wanted = color_moments(like, like_weights)
     matrix = _power(wanted, 0.5) @ _power(covariance, -0.5)
     return ((unit - mean.astype(np.float32)) @ matrix.T.astype(np.float32) + wanted_mean).astype(np.float32)
+
+
+def _check_weights(weights: Any, shape: tuple[int, ...], kind: str) -> None:
+    """Raises ImageError unless there are none, or one for each pixel: zero or more, and not all of them zero."""
+    if weights is None:
+        return
+    array = to_array(weights, f"the weights of the {kind} image")
+    if array.shape != shape or array.dtype.kind not in "biuf":
+        raise ImageError(
+            f"the weights of the {kind} image have shape {array.shape} and hold {array.dtype}; expected numbers, "
+            f"{shape[0]} × {shape[1]} like its pixels"
+        )
+    if not (array.min() >= 0 and 0 < array.sum(dtype=np.float64) < np.inf):  # false for NaN as well
+        raise ImageError(f"the weights of the {kind} image must be zero or more, and one of them above zero")
 
 
 def color_moments(picture: npt.ArrayLike, weights: Any = None) -> Moments:

@@ -9,6 +9,7 @@ from PIL import ImageColor
 from jnst.errors import ConfigError, ImageError, quote
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
+from jnst.images.validate import to_array
 
 Mask = npt.NDArray[np.float32]
 
@@ -46,18 +47,15 @@ def as_mask(mask: Any, kind: str) -> Mask:
     Raises:
         ImageError: of another shape or type, coloured, or with numbers outside [0, 1].
     """
-    try:
-        array = np.asarray(mask)
-    except (ValueError, TypeError) as error:
-        raise ImageError(f"the {kind} is no array ({str(error).partition(chr(10))[0]})") from error
+    given = array = to_array(mask, f"the {kind}")
     if array.dtype == bool:
         array = array.astype(np.float32)
-    if array.ndim == 3 and array.shape[2] == 3:
+    if array.ndim == 3 and array.shape[2] == 3 and array.size:
         array = _grey(to_unit(array), kind)
     elif array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 or array.size == 0:
-        raise ImageError(f"the {kind} has shape {tuple(np.shape(mask))}; expected height × width, white where it holds")
+        raise ImageError(f"the {kind} has shape {given.shape}; expected height × width, white where it holds")
     if array.dtype in (np.uint8, np.uint16) and array.max() == 1:
         raise ImageError(
             f"the {kind} holds {array.dtype} and nothing above 1, where white is {np.iinfo(array.dtype).max}; give it "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from jnst.errors import ImageError
+from jnst.errors import ImageError, quote
 from jnst.files import check_regular
 from jnst.images.formats import BEGINNINGS, HEIC, READABLE, is_heic, pillow_formats
 
@@ -22,8 +22,12 @@ class DamagedError(ImageError):
     """A picture whose header is read and whose samples are not all there."""
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
     """What is in a file; ImageError where it cannot be read or nothing is in it."""
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if "\0" in os.fspath(path):
+        raise ImageError(f"{quote(str(path))} holds a NUL character, which no path can")
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")
@@ -58,7 +62,7 @@ def decoding(path: str | os.PathLike[str], data: bytes) -> Iterator[None]:
         except MemoryError as error:
             raise ImageError(f"{path} does not fit into memory") from error
         except Exception as error:  # decoders raise all kinds
-            reason = f"{path} is damaged or cut off ({error or type(error).__name__})"
+            reason = f"{path} is damaged or cut off ({str(error) or type(error).__name__})"
             raise DamagedError(f"{reason}; --allow-damaged reads what is there") from error
 
 

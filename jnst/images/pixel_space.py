@@ -4,12 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jnst.arguments import check_space
-from jnst.arrays import MASKED, Image, check_array
+from jnst.arrays import Image, check_array, to_jax
 from jnst.config import PixelSpace
-from jnst.devices import check_platform
 from jnst.errors import ArrayError, ImageError
 
 
@@ -29,15 +27,7 @@ def as_unit(image: Any) -> jax.Array:
     >>> as_unit(np.array([0, 255], np.uint8)).tolist()
     [0.0, 1.0]
     """
-    if isinstance(image, np.ma.MaskedArray):
-        raise ImageError(f"picture {MASKED}")
-    try:
-        array = jnp.asarray(image)
-    except (RuntimeError, AssertionError):
-        check_platform()
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ImageError(f"picture is {type(image).__name__}; expected an array, height × width × 3") from error
+    array = to_jax(image, "picture", "height × width × 3", ImageError)
     if array.dtype in (jnp.uint8, jnp.uint16):
         return array.astype(jnp.float32) / jnp.float32(jnp.iinfo(array.dtype).max)
     if not jnp.issubdtype(array.dtype, jnp.floating):

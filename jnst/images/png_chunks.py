@@ -13,6 +13,10 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a picture's samples depend on, besides the colour profile.
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _LONGEST_TEXT = 1 << 20  # as Pillow's own limit
+# How sRGB says itself in the chunks cICP (primaries and transfer by ITU-T H.273, RGB, full range) and cHRM (white, red,
+# green, blue in 1/100,000); gAMA has 45,455.
+_CICP_SRGB = bytes([1, 13, 0, 1])
+_SRGB_PRIMARIES = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 
 class Chunk(NamedTuple):
@@ -76,6 +80,30 @@ def walk_chunks(data: bytes) -> Iterator[Chunk]:
         found = zlib.crc32(memoryview(data)[start + 4 : stop - 4])
         yield Chunk(name, start, stop, found == int.from_bytes(data[stop - 4 : stop], "big"))
         start = stop
+
+
+def describe_colours(data: bytes) -> tuple[str, ...]:
+    """Notes where a sound PNG file says, and not by a profile, that its numbers are not sRGB's.
+
+    (PNG specification, third edition, 4.3: cICP comes before iCCP, that before sRGB, and that before gAMA and cHRM.)
+    """
+    found = {}
+    for chunk in walk_chunks(data):
+        if chunk.name == b"IDAT":
+            break
+        found.setdefault(chunk.name, data[chunk.start + 8 : chunk.stop - 4])
+    if b"cICP" in found:
+        return () if found[b"cICP"] == _CICP_SRGB else ("its colour space (cICP) is ignored",)
+    if b"iCCP" in found or b"sRGB" in found:
+        return ()
+    gamma = int.from_bytes(found.get(b"gAMA", b""), "big")
+    notes = (f"its gamma of {gamma / 1e5:.3g} (gAMA) is ignored",) if gamma and not 43000 <= gamma <= 48000 else ()
+    primaries = found.get(b"cHRM", _SRGB_PRIMARIES)
+    if len(primaries) == len(_SRGB_PRIMARIES):
+        pairs = zip(struct.unpack(">8I", primaries), struct.unpack(">8I", _SRGB_PRIMARIES), strict=True)
+        if any(abs(given - srgb) > 1000 for given, srgb in pairs):
+            notes = (*notes, "its primaries (cHRM) are ignored")
+    return notes
 
 
 def _is_usable(name: bytes, content: memoryview, bare: bool) -> bool:

@@ -10,6 +10,8 @@ from PIL import Image, ImageCms
 from jnst.config import ColorProfile
 from jnst.errors import quote
 
+# Input devices, displays, output devices, colour spaces.
+_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
 # Makes RGB of some rows of a picture.
 Converter = Callable[[Image.Image], Image.Image]
 
@@ -58,6 +60,9 @@ def _build(mode: str, profile: bytes) -> Converter | None:
     wanted = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space)
     if wanted is None or (mode != wanted and not (wanted == "RGB" and mode in ("L", "YCbCr"))):
         raise ValueError(f"it is for {space}, the picture is {mode}")
+    # A link from one device to another, or a list of names, is no description of a picture's colours (ICC.1, 7.2.5).
+    if (kind := profile[12:16]) not in _CLASSES:
+        raise ValueError(f"it is of class {quote(kind.decode('latin-1').strip())}, which describes no picture")
     transform = ImageCms.buildTransform(source, target, wanted, "RGB", ImageCms.Intent.PERCEPTUAL)
 
     def convert(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from jnst.config import ColorProfile
 from jnst.errors import ImageError, one_line
 from jnst.images.libtiff import tiff_notes
 from jnst.images.opening import DamagedError, check_size, decoding, open_picture, read_bytes
-from jnst.images.png_chunks import SIGNATURE, repair_png
+from jnst.images.png_chunks import SIGNATURE, describe_colours, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
 from jnst.images.samples_16bit import find_orientation
 
@@ -137,6 +137,7 @@ def decode_picture(
     with decoding(path, data):
         if data.startswith(SIGNATURE):
             data, repaired = _repair(data)
+            repaired += describe_colours(data)
         with open_picture(data) as image:
             check_size(path, image, allow_large)
             name = image.format or "unknown"

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from jnst.config import ResizeKernel
 from jnst.errors import ImageError, describe_unknown
+from jnst.images.validate import to_array
 
 Array: TypeAlias = npt.NDArray[np.generic]
 _ROWS_AT_ONCE = 16
@@ -43,7 +44,7 @@ def to_unit(image: npt.ArrayLike) -> npt.NDArray[np.float32]:
     >>> to_unit(np.array([0, 51, 255], np.uint8)).tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
-    array = np.asarray(image)
+    array = to_array(image, "picture")
     if array.dtype in (np.uint8, np.uint16):
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":

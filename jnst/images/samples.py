@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageFile
 from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.images.avif import decode_avif
+from jnst.images.jpeg_scan import ScanWatch
 from jnst.images.profiles import make_converter
 from jnst.images.sample_collector import Decoded as Decoded
 from jnst.images.sample_collector import Pixels as Pixels
@@ -50,8 +51,12 @@ def decode_samples(
         values = None
     if values is not None:
         return decode_bytes(path, image, lambda rows: Image.fromarray(values[rows]), color_profile)
+    watch = None
+    if data and isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
+        watch = None if ImageFile.LOAD_TRUNCATED_IMAGES else ScanWatch(image, data)
     load_samples(image)
-    return decode_bytes(path, image, lambda rows: crop(image, rows), color_profile)
+    pixels, alpha, notes = decode_bytes(path, image, lambda rows: crop(image, rows), color_profile)
+    return pixels, alpha, notes if watch is None else (*watch.notes(), *notes)
 
 
 def _decode_directly(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8] | None:

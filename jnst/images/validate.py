@@ -18,6 +18,20 @@ def is_floating(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, np.floating)
 
 
+def to_array(value: Any, name: str) -> np.ndarray:
+    """NumPy's array of a value that others have made: whatever goes wrong in that is said of the value.
+
+    Raises:
+        ImageError: it cannot be had (of PyTorch: on another device, or with a gradient), or is a masked array.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise ImageError(f"{name} {MASKED}")
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise ImageError(f"{name} is no array ({str(error).partition(chr(10))[0]})") from error
+
+
 def validate_image(image: Any, kind: str) -> None:
     """Raises ImageError unless the array is a picture: height × width × 3, RGB, of a type and range that have colours.
 
@@ -27,13 +41,8 @@ def validate_image(image: Any, kind: str) -> None:
         image: uint8, uint16, or floating point in [0, 1].
         kind: what the picture is to the caller, such as "content".
     """
-    if isinstance(image, np.ma.MaskedArray):
-        raise ImageError(f"the {kind} image {MASKED}")
     traced = isinstance(image, Tracer)
-    try:
-        array: Any = image if traced else np.asarray(image)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ImageError(f"the {kind} image is no array ({str(error).partition(chr(10))[0]})") from error
+    array: Any = image if traced else to_array(image, f"the {kind} image")
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ImageError(
             f"the {kind} image has shape {tuple(array.shape)}; expected height × width × 3, RGB{_advice(array)}"

@@ -26,6 +26,7 @@ from jnst.images.profiles import srgb_profile
 from jnst.images.reading import Picture
 from jnst.images.samples import Pixels
 from jnst.images.tiff import write_tiff
+from jnst.images.validate import to_array
 
 Bits = Literal[8, 16]
 
@@ -85,7 +86,7 @@ def write_image(
     if isinstance(image, PIL.Image.Image | Picture):
         image, found, *_ = as_picture(image, "written")
         alpha = found if alpha is None else alpha
-    array, opacity = np.asarray(image), None if alpha is None else np.asarray(alpha)
+    array, opacity = to_array(image, "picture"), None if alpha is None else to_array(alpha, "alpha")
     if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ImageError(f"picture has shape {array.shape}; expected height × width × 3")
     height, width = array.shape[:2]
@@ -162,7 +163,7 @@ def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8)
     Raises:
         ImageError: the picture holds NaN, or a type that is no picture's.
     """
-    array = np.asarray(image)
+    array = to_array(image, "picture")
     dtype = np.uint8 if bits == 8 else np.uint16
     if array.dtype == dtype:
         return array
@@ -170,7 +171,7 @@ def quantize(image: npt.ArrayLike, rounding: Rounding = "round", bits: Bits = 8)
         return array.astype(np.uint16) * np.uint16(257)
     if array.dtype == np.uint16:
         array, rounding = array.astype(np.float32) / np.float32(65_535), "round"
-    elif array.dtype.kind in "biuOSUcMm":
+    elif array.dtype.kind in "biuOSUcMm" or array.dtype.names:
         raise ImageError(f"picture holds {array.dtype}; expected uint8, uint16 or floating point in [0, 1]")
     levels = np.clip(array.astype(np.float32), 0, 1) * np.float32(np.iinfo(dtype).max)
     if np.isnan(levels).any():

@@ -60,10 +60,15 @@ def check_matplotlib() -> None:
 def _new_figure() -> Any:
     # It complains of a home folder that cannot be written, and then works without a cache.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # What opens windows is nothing to us, and matplotlib is not imported at all where that variable is misspelt.
+    backend = os.environ.pop("MPLBACKEND", None)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise JnstError("curves need matplotlib: pip install 'jnst[plots]'") from error
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
     # A Figure of its own, not pyplot's: no global state, no window system, nothing to close.
     return Figure(figsize=(9, 3.6), layout="constrained", facecolor="white")
 

@@ -36,7 +36,8 @@ Paint = Callable[[Job, Any, Callable[[], bool], Silent], tuple[Job, Result, dict
 def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None = None) -> tuple[dict[str, Any], int]:
     """Makes the picture and writes it with its record.
 
-    Ctrl-C and SIGTERM end the optimisation early; what is best so far is written and marked as interrupted.
+    Ctrl-C, SIGTERM and a closed terminal end the optimisation early; what is best so far is written and marked as
+    interrupted.
 
     Args:
         job: what to do. Outputs are taken to be checked already (`check_outputs`).

@@ -15,27 +15,36 @@ from jnst.loss.guidance import Guidance, carry_masks, fillings, shares
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
 
 
-def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
-    """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
+def check_style_weights(weights: Any, styles: int) -> list[float]:
+    """One weight for each style, as numbers; all alike where none are given.
 
     Raises:
         ConfigError: where the weights do not fit the styles.
     """
     if weights is None:
-        weights = [1.0] * len(grams)
+        weights = [1.0] * styles
     try:
         values = [float(weight) for weight in weights]
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # arrays of other libraries raise what they like
         values = None
     if values is None or isinstance(weights, bytes):
         raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
-    weights = values
-    usable = all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0
-    if not grams or len(weights) != len(grams) or not usable:
+    usable = all(math.isfinite(value) and value >= 0 for value in values) and sum(values) > 0
+    if not styles or len(values) != styles or not usable:
         raise ConfigError(
-            f"{len(grams)} styles with weights {quote(weights)}; expected one finite weight of zero or more per "
+            f"{styles} styles with weights {quote(values)}; expected one finite weight of zero or more per "
             "style, not all zero"
         )
+    return values
+
+
+def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
+    """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
+
+    Raises:
+        ConfigError: as `check_style_weights`.
+    """
+    weights = check_style_weights(weights, len(grams))
     if len(grams) == 1:
         return grams[0]
     total = sum(weights)

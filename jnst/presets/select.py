@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jnst.config import Architecture, Config, Init, Method, PixelSpace
-from jnst.errors import ConfigError, describe_unknown
+from jnst.errors import ConfigError, check_choice, describe_unknown
 from jnst.presets.presets import PRESETS, VARIANTS, Variants
 from jnst.presets.settings import by_path, replace_settings
 from jnst.vgg.layers import layer_names
@@ -39,8 +39,7 @@ def find_preset(
     >>> find_preset("gordic", optimizer="adam").loss.style_weight
     100000.0
     """
-    if name not in PRESETS:
-        raise ConfigError(describe_unknown("preset", name, PRESETS))
+    check_choice("preset", name, PRESETS)
     given = {"optimizer.method": optimizer, "init": init}
     changes = {path: value for path, value in given.items() if value is not None} | by_path(settings or {})
     network = network or changes.pop("network.architecture", None)

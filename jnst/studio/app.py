@@ -68,11 +68,14 @@ async def _read_body(request: Request, limit: int) -> bytes:
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > limit:
         raise _TooLarge
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _TooLarge
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _TooLarge
+            parts.append(part)
+    except asyncio.CancelledError:  # the studio ends, and does not wait for the rest
+        raise ClientDisconnect from None
     return b"".join(parts)
 
 

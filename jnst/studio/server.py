@@ -33,10 +33,10 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(studio: Studio, listener: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serves the studio until Ctrl-C or SIGTERM; `ready` is called with the link."""
+    """Serves the studio until Ctrl-C, SIGTERM or the end of the terminal; `ready` is called with the link."""
     # uvicorn hands the signal that ended it on to whoever had it before: here that is nothing to fail by.
-    with Interruptions():
-        _Server(studio, listener, ready).run(sockets=[listener])
+    with Interruptions() as interruptions:
+        _Server(studio, listener, ready, interruptions).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -56,7 +56,13 @@ def serving(studio: Studio, listener: socket.socket) -> Iterator[str]:
 class _Server(uvicorn.Server):
     """Says that it is ready when it is, and when Ctrl-C would end it; tells the pages before it ends."""
 
-    def __init__(self, studio: Studio, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        studio: Studio,
+        listener: socket.socket,
+        ready: Callable[[str], None],
+        interruptions: Interruptions | None = None,
+    ) -> None:
         port, token = listener.getsockname()[1], make_token()
         super().__init__(
             uvicorn.Config(
@@ -72,10 +78,16 @@ class _Server(uvicorn.Server):
             )
         )
         self._studio, self._link, self._ready = studio, f"http://127.0.0.1:{port}/?token={token}", ready
+        self._interruptions = interruptions
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready(self._link)
+
+    async def on_tick(self, counter: int) -> bool:
+        # Ten times a second; of the signals that end a run, uvicorn knows Ctrl-C and SIGTERM alone.
+        ended = self._interruptions is not None and self._interruptions.signal != 0
+        return await super().on_tick(counter) or ended
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._studio.leave()

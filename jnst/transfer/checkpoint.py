@@ -71,7 +71,9 @@ class Checkpoint:
         try:
             self.save(index, state, trace, clock)
         except (JnstError, OSError, ValueError, MemoryError) as error:
-            self.report(f"{error or 'no memory for the state'}; the run goes on, but --resume will not find it here")
+            self.report(
+                f"{str(error) or 'no memory for the state'}; the run goes on, but --resume will not find it here"
+            )
 
     def load(self) -> Stored | None:
         """The stored state, or None where the run is to start again.

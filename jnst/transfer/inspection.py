@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jnst.arguments import check_config, check_names
 from jnst.arrays import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ImageError
@@ -181,7 +182,9 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     >>> [layer.map.shape[:2] for layer in seen.layers.values()]
     [(21, 32), (5, 8)]
     """
-    names = tuple(dict.fromkeys(layers or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
+    check_config(config)
+    chosen = check_names("layers", (layers,) if isinstance(layers, str) else layers)
+    names = tuple(dict.fromkeys(chosen or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
     pixels, mask = as_style(picture, "RGB", color_profile=config.color_profile)
     image = to_unit(fit(np.asarray(pixels), config.size))
     check_layers(names, (image.shape[0], image.shape[1]), config)

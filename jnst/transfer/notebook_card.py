@@ -30,18 +30,20 @@ def settings_line(config: Config) -> str:
 def outcome_line(image: np.ndarray, trace: Mapping[str, Sequence[float]], stopped: str, seconds: Any) -> str:
     """Size, steps, first and last loss, time, and why it ended."""
     totals = trace.get("total", ())
-    losses = f"loss {totals[0]:.4g} → {min(totals):.4g}" if len(totals) else "no steps"
+    finite = [value for value in totals if math.isfinite(value)]
+    losses = f"loss {totals[0]:.4g} → {min(finite):.4g}" if finite else "no finite loss" if len(totals) else "no steps"
     time = f", {seconds['run']:.1f} s and {seconds['compile']:.1f} s to compile" if "run" in seconds else ""
     return f"{image.shape[1]} × {image.shape[0]}, {max(len(totals) - 1, 0)} steps, {losses}{time}, stopped: {stopped}"
 
 
 def curve_svg(values: Sequence[float]) -> str:
-    """Positive numbers as a curve on a logarithmic scale; what is not finite is left out.
+    """Positive numbers as a curve on a logarithmic scale; what is not finite is left out, and more than can be seen.
 
     >>> curve_svg([8.0, 4.0, 2.0]).count(",")
     3
     """
-    known = [(index, math.log(value)) for index, value in enumerate(values) if math.isfinite(value) and value > 0]
+    chosen = range(0, len(values), max(1, len(values) // (2 * _WIDTH)))
+    known = [(index, math.log(values[index])) for index in chosen if 0 < values[index] < math.inf]
     if len(known) < 2:
         return ""
     low, high = min(value for _, value in known), max(value for _, value in known)
@@ -57,4 +59,8 @@ def curve_svg(values: Sequence[float]) -> str:
 def card(image: np.ndarray, lines: Sequence[str], values: Sequence[float] = ()) -> str:
     """A picture, lines of text below it, and a curve, as HTML."""
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
-    return f"<div>{image_tag(image)}{text}{curve_svg(values)}</div>"
+    try:
+        picture = image_tag(image)
+    except ValueError as error:  # what cannot be shown does not hide the rest
+        picture = f"<div>{html.escape(str(error))}</div>"
+    return f"<div>{picture}{text}{curve_svg(values)}</div>"

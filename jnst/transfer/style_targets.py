@@ -18,13 +18,13 @@ from jnst.arrays import Gram, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
-from jnst.images.inputs import as_styles
+from jnst.images.inputs import as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
 from jnst.loss.builtin import TERMS
-from jnst.loss.region_targets import blend_grams
+from jnst.loss.region_targets import blend_grams, check_style_weights
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.colors import PREPARED
@@ -180,6 +180,7 @@ def prepare_style(
             f"colors {config.run.colors} prepares the style for each content image, so it cannot be prepared "
             "beforehand; set colors to style or content"
         )
+    check_style_weights(style_weights, len(as_list(styles)))
     several = as_styles(styles, color_profile=config.color_profile)
     pictures = [to_unit(fit_style(np.asarray(style.pixels), (0, 0), config.size)) for style in several]
     by_scale = []

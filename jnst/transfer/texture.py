@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jnst.arguments import check_config, check_names
 from jnst.arrays import Params
 from jnst.config import Config, SizeConfig
 from jnst.errors import ConfigError, quote
@@ -56,6 +57,7 @@ def texture(
     >>> jnst.texture(params, style, config, size=(32, 48), seamless=True).image.shape
     (32, 48, 3)
     """
+    check_config(config)
     canvas = check_canvas(size)
     config = texture_config(config, canvas, seamless=seamless, scales=scales)
     return stylize(params, blank(canvas), style, config, **options)
@@ -157,7 +159,8 @@ def reconstruction_config(config: Config, layers: Sequence[str], *, variation: f
     Raises:
         ConfigError: there is no layer, or one twice.
     """
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    check_config(config)
+    names = check_names("layers", (layers,) if isinstance(layers, str) else layers)
     require(bool(names), "no layer to reconstruct from; expected one or more, such as relu4_2")
     loss = dataclasses.replace(
         config.loss,

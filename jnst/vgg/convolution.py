@@ -55,9 +55,16 @@ def prepare_params(
         at once (`jnst.vgg.packed_columns`).
 
     Raises:
-        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names, or these are no parameters.
     """
     check_platform()
+    if not isinstance(params, Mapping) or not all(
+        isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in params.values()
+    ):
+        raise JnstError(
+            f"params is {type(params).__name__}; expected convolutions by name, each with its kernel and bias, such as "
+            "those of jnst.load_params()"
+        )
     on_cpu = (platform or default_platform()) == "cpu"
     if winograd is None:
         winograd = on_cpu

@@ -1,9 +1,11 @@
 """Folders of pictures: every picture once, damaged ones by name, restartable, in shards, here and on other storage."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from jnst.errors import ImageError, TargetsError
 from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run
 from jnst.progress.callbacks import Silent
+from jnst.runtime import ending_signals
 from jnst.transfer.result import Result
 from jnst.transfer.style_file import read_style
 
@@ -355,6 +358,29 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
     assert summary.left == 2
     assert "2 left (go on with --resume)" in str(summary)
     assert run(resume=True).done == 2
+    assert len(results()) == 4
+
+
+@pytest.mark.parametrize("number", ending_signals())
+@pytest.mark.parametrize(
+    "place",
+    ["batch.pipeline.remote.write_picture", "batch.manifest._write_whole", "batch.job.write_contact_sheet"],
+)
+def test_a_signal_while_something_is_written_leaves_whole_files(folder, monkeypatch, place, number):
+    def write(*arguments, **options):
+        with contextlib.suppress(IndexError):  # once, whichever thread is first
+            os.kill(os.getpid(), left.pop())
+        return real(*arguments, **options)
+
+    module, name = f"jnst.{place}".rsplit(".", 1)
+    real, left = getattr(pkgutil.resolve_name(module), name), [number]
+    monkeypatch.setattr(f"jnst.{place}", write)
+    assert run().signal == number
+    assert not left
+    done = {name for name, record in latest(read_records("out")).items() if record["status"] == "done"}
+    assert done == set(results())
+    assert Path("out/index.html").read_text().count("<figure>") == len(done)
+    assert run(resume=True).left == 0
     assert len(results()) == 4
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 
+import fsspec
 import pytest
 
 from jnst.batch.discovery import find_pictures
@@ -183,3 +184,10 @@ def test_folders_and_globs(tmp_path, kind):
     assert find_pictures(f"{root}/missing.png").pictures == [(f"{root}/missing.png", "")]
     with pytest.raises(ConfigError, match="matches no pictures"):
         find_pictures(f"{root}/*.tiff")
+
+
+def test_a_store_whose_folder_is_called_like_a_manifest():
+    with Manifest("memory://odd.jsonl/out", Share()) as manifest:
+        manifest.append({"kind": "job"})
+    assert read_records("memory://odd.jsonl/out") == [{"kind": "job"}]
+    assert fsspec.filesystem("memory").exists("/odd.jsonl/out/jnst-manifest-00000.jsonl")

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from jnst.batch.shards import Share, parse_share
+from jnst.batch.shards import Share, join_fleet, parse_share
 from jnst.devices import count_devices, image_mesh
 from jnst.errors import ConfigError
 
@@ -141,6 +141,14 @@ def test_shards_count_from_one():
 def test_impossible_shards_are_refused(text):
     with pytest.raises(ConfigError, match="expected I/N with I from 1 to N"):
         parse_share(text)
+
+
+@pytest.mark.parametrize("name", ["NUM_PROCESSES", "PROCESS_ID"])
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "9" * 5000, "٣"])
+def test_a_variable_that_is_no_number_is_named(monkeypatch, name, text):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigError, match=f"{name} is .*; expected a whole number"):
+        join_fleet()
 
 
 def test_one_device_needs_no_mesh():

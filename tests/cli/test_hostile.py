@@ -96,12 +96,19 @@ def test_stylize_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], word
         (["in", "--batch-size", "9" * 5000], "expected auto"),
         (["inn"], "there is no file or folder inn; did you mean in?"),
         (["in\0"], "NUL"),
+        (["memory://nowhere"], "there is no file or folder memory://nowhere"),
         (["in", "--pairs", "list\0.csv"], "NUL"),
         (["in", "--bits", "16", "--name", "{content}.jpg"], "JPEG holds 8 bits per channel"),
     ],
 )
 def test_batch_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert message in refusal(capsys, "batch", *words, "--style", "style.png", "-o", "out", "--weights", "narrow.h5")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_batch_with_nothing_for_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a script says it whose variable is not set; it would fill the folder that one happens to be in."""
+    assert "-o is empty; expected a folder" in refusal(capsys, "batch", "in", "--style", "style.png", "-o", "")
 
 
 ODD = ["", ".", "..", "/", "//", "a/..", "pipe", "/dev/zero", "/dev/full", "socket", "loop", "dangling", "~nobody/x"]
@@ -227,6 +234,13 @@ def test_random_words_never_reach_an_internal_error(capsys: pytest.CaptureFixtur
 def command(*words: str, **options: object) -> "subprocess.CompletedProcess[bytes]":
     environment = {**os.environ, **options.pop("env", {})}  # pyright: ignore
     return subprocess.run([sys.executable, "-m", "jnst", *words], env=environment, **options, timeout=300)  # pyright: ignore
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_variable_of_jax_with_a_value_that_it_does_not_know_is_one_line() -> None:
+    done = command("plan", "in/a.png", "--weights", "narrow.h5", env={"JAX_ENABLE_X64": "maybe"}, capture_output=True)
+    assert done.returncode == 2
+    assert b"jnst: error: invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'; unset it" in done.stderr
 
 
 @pytest.mark.usefixtures("folder")

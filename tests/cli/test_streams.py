@@ -235,6 +235,7 @@ def test_a_certificate_that_is_not_trusted_is_named():
     ("words", "message"),
     [
         (["memory://in/nowhere.png", "style.png"], "memory://in/nowhere.png does not exist"),
+        (["content.png", "zip://a.png::content.png"], "cannot open zip://a.png::content.png: File is not a zip file"),
         (["content.png", "nosuch://x/a.png"], "cannot open nosuch://x/a.png: Protocol not known: nosuch"),
         (["content.png", "style.png", "-o", "-", "--plot"], "--plot writes files beside OUT"),
         (["content.png", "style.png", "-o", "-", "--sheet"], "--sheet writes files beside OUT"),
@@ -278,6 +279,30 @@ def test_streams_that_are_terminals_closed_or_empty_are_refused(capsys, monkeypa
     assert b"standard output is closed" in done.stderr
 
 
+@pytest.mark.parametrize("output", ["memory://top.png", "file://{folder}/top.png"])
+def test_the_files_beside_a_result_at_the_top_of_a_store_lie_there_too(output, tmp_path):
+    output = output.format(folder=tmp_path)
+    (folder := tmp_path / "run").mkdir()
+    for name in ("top.png", "top.json"):
+        (folder / name).write_text(name)
+    with Streams(output, None) as streams:
+        streams.deliver(folder / "top.png")
+    filesystem, inner = fsspec.core.url_to_fs(output)
+    for name in ("top.png", "top.json"):
+        assert filesystem.cat_file(inner.replace("top.png", name)) == name.encode()
+
+
+def test_ctrl_c_while_a_picture_is_sent_keeps_it(tmp_path, monkeypatch):
+    def interrupt(path, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jnst.batch.remote.write_bytes", interrupt)
+    (tmp_path / "a.png").write_text("picture")
+    with Streams("memory://o/a.png", None) as streams, pytest.raises(ImageError, match="interrupted; the pic") as error:
+        streams.deliver(tmp_path / "a.png")
+    assert Path(str(error.value).partition("saved as ")[2].removesuffix(" instead")).read_text() == "picture"
+
+
 def test_a_picture_that_cannot_be_delivered_is_kept(capsys, monkeypatch, expected):
     def fail(path, data):
         if not path.endswith(".part"):
@@ -302,3 +327,18 @@ def test_a_url_that_cannot_be_written_is_found_beforehand(capsys, monkeypatch):
 
     monkeypatch.setattr(type(memory()), "pipe_file", refuse)
     assert "cannot write memory://o/a.png: " in refused(capsys, "content.png", "style.png", "-o", "memory://o/a.png")
+
+
+@pytest.mark.parametrize("operation", ["pipe_file", "rm_file", "makedirs", "exists", "cat_file"])
+@pytest.mark.parametrize(
+    "failure", [KeyError("k"), RuntimeError("one\ntwo"), TimeoutError("slow"), OSError(5, "Input/output error")]
+)
+def test_whatever_a_store_raises_is_one_line(operation, failure, capsys, monkeypatch):
+    def fail(self, *_, **__):
+        raise failure
+
+    url = put("content.png")
+    monkeypatch.setattr("jnst.jobs.run.run_job", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(type(memory()), operation, fail)
+    line = refused(capsys, url, "style.png", "-o", "memory://o/a.png")
+    assert line.startswith("jnst: error: cannot ")

@@ -15,6 +15,7 @@ from PIL import Image
 from small import tiny_weights
 
 from jnst.cli.main import main
+from jnst.runtime import ending_signals
 
 # Three convolutions deep, which compile in seconds.
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1"]
@@ -48,7 +49,8 @@ def test_without_its_extra_it_says_what_to_install(
     assert "pip install 'jnst[studio]'" in error_of(capsys)
 
 
-def test_it_prints_its_link_and_ctrl_c_closes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [number for number in ending_signals() if number != signal.SIGTERM])
+def test_it_prints_its_link_and_a_signal_closes_it(tmp_path: Path, number: signal.Signals) -> None:
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-m", "jnst", "studio", "--no-browser"],
@@ -61,7 +63,7 @@ def test_it_prints_its_link_and_ctrl_c_closes_it(tmp_path: Path) -> None:
     with process.stdout:
         shown = [process.stdout.readline() for _ in range(3)]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}\n", shown[1])
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.wait(timeout=60)
     assert process.returncode == 0
     assert not (tmp_path / "jnst-studio").exists()

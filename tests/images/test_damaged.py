@@ -36,7 +36,16 @@ def insert(png, *chunks):
     return png[:33] + b"".join(chunks) + png[33:]
 
 
+def iccp(kind):
+    """A profile that is not sRGB's, of that class."""
+    profile = bytearray(srgb_profile())
+    profile[12:16], profile[24:36] = kind, bytes(12)
+    return chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(profile)))
+
+
 PNG = encode("PNG")
+# Those of BT.2020.
+WIDE = (31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,14 @@ PNG = encode("PNG")
         (insert(PNG, chunk(b"pHYs", b"\0")), "left out"),
         (insert(PNG, chunk(b"cHRM", b"123")), "left out"),
         (insert(PNG, chunk(b"eXIf", b"MM")), ""),
+        (insert(PNG, chunk(b"gAMA", struct.pack(">I", 100_000))), "its gamma of 1 (gAMA) is ignored"),
+        (insert(PNG, chunk(b"gAMA", struct.pack(">I", 45_455))), ""),
+        (insert(PNG, chunk(b"gAMA", struct.pack(">I", 100_000)), chunk(b"sRGB", b"\0")), ""),
+        (insert(PNG, chunk(b"cHRM", struct.pack(">8I", *WIDE))), "its primaries (cHRM) are ignored"),
+        (insert(PNG, chunk(b"cICP", b"\x09\x10\0\1")), "its colour space (cICP) is ignored"),
+        (insert(PNG, chunk(b"cICP", b"\x01\x0d\0\1"), chunk(b"gAMA", struct.pack(">I", 100_000))), ""),
+        (insert(PNG, iccp(b"link")), "colour profile ignored (it is of class 'link', which describes no picture)"),
+        (insert(PNG, iccp(b"nmcl")), "colour profile ignored (it is of class 'nmcl', which describes no picture)"),
     ],
     ids=str,
 )

@@ -1,5 +1,7 @@
 """Loss curves and contact sheets."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -99,3 +101,14 @@ def test_a_sheet_is_a_montage_in_a_file(tmp_path):
     assert pixels.shape[1] == 180 + 120 + 3 * 6
     np.testing.assert_array_equal(pixels[60, 90], [0, 0, 0])
     np.testing.assert_array_equal(pixels[60, 250], [128, 128, 128])
+
+
+def test_a_misspelt_backend_of_matplotlib_matters_to_nobody(tmp_path):
+    """In a process of its own, as matplotlib looks at the variable once."""
+    script = (
+        "import sys; from jnst.jobs.plots import plot_losses\n"
+        "plot_losses({'evaluation': [0, 1], 'total': [2.0, 1.0]}, sys.argv[1])"
+    )
+    environment = {**os.environ, "MPLBACKEND": "nope", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", script, tmp_path / "a.png"], env=environment, check=True)
+    assert read_image(tmp_path / "a.png").pixels.size

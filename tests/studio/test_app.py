@@ -1,5 +1,6 @@
 """The routes and who may use them, without a browser."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -14,11 +15,13 @@ from urllib.parse import quote
 import pytest
 import uvicorn
 from hostile import VALUES, dumps
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 from studio_material import jpeg, painting, small_run, small_studio, wait, wait_for
 
 from jnst.errors import JnstError
 from jnst.studio import app as app_module
-from jnst.studio.app import make_app
+from jnst.studio.app import _read_body, make_app
 from jnst.studio.server import listen
 from jnst.studio.session import Studio
 
@@ -374,3 +377,21 @@ def test_the_folder_of_kept_pictures_may_hold_anything(studio, page, tmp_path):
     assert page.get("/kept/good.png/thumbnail").status == 200
     for name in ("folder.png", "pipe.png", "dangling.png", "text.png"):
         assert page.get(f"/kept/{name}/thumbnail").status == 400
+
+
+def test_a_body_that_is_still_to_come_when_the_studio_ends_is_cut_off():
+    """As a client's leaving, which every route answers, and not as a failure with its traceback."""
+
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def end() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, never)
+        task = asyncio.create_task(_read_body(request, 10))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(end())

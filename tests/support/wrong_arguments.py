@@ -13,6 +13,23 @@ from small import shallow, small_params
 import jnst
 from jnst.errors import JnstError
 
+
+class Raising:
+    """As an array of another library that lies elsewhere, or has a gradient."""
+
+    shape, ndim, dtype = (32, 32, 3), 3, np.dtype(np.float32)
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("call detach first\nor else")
+
+
+def deleted() -> jax.Array:
+    """An array whose memory has been given away."""
+    array = jnp.zeros((32, 32, 3))
+    array.delete()
+    return array
+
+
 IMAGE = np.random.default_rng(0).random((32, 32, 3)).astype(np.float32)
 WRONG = {
     "None": None,
@@ -30,6 +47,11 @@ WRONG = {
     "texts": np.array(["a"]),
     "fields": np.zeros(3, [("a", "f4")]),
     "key": jax.random.key(0),
+    "raising": Raising(),
+    "deleted": deleted(),
+    "empty": IMAGE[:0],
+    "grey": IMAGE[..., 0].astype(complex),
+    "NUL": "a\0b",
     "masked": np.ma.masked_array(IMAGE, mask=IMAGE > 0.5),
 }
 
@@ -65,12 +87,24 @@ def calls():
             jnst.advance,
             {"params": params, "targets": targets, "state": state, "config": config, "num_steps": 0},
         ),
+        "match_colors": (jnst.match_colors, {"picture": IMAGE, "like": IMAGE}),
+        "total_variation": (jnst.total_variation, {"image": IMAGE, "norm": "l1", "reduction": "mean"}),
+        "gram_matrix": (jnst.gram_matrix, {"features": IMAGE, "divisor": "positions"}),
+        "content_loss": (jnst.content_loss, {"features": IMAGE, "target": IMAGE, "reduction": "mean"}),
+        "style_loss": (jnst.style_loss, {"gram": IMAGE[0, :3], "target": IMAGE[0, :3], "reduction": "mean"}),
+        "write_image": (jnst.write_image, {"path": "/nowhere/a.png", "image": IMAGE}),
+        "color_mask": (jnst.color_mask, {"picture": IMAGE, "color": "red"}),
+        "prepare_params": (jnst.prepare_params, {"params": params}),
+        "load_preset": (jnst.load_preset, {"preset": "default"}),
+        "inspect": (jnst.inspect, {"params": params, "picture": IMAGE, "config": config}),
+        "reconstruct": (jnst.reconstruct, {"params": params, "picture": IMAGE, "config": config}),
+        "texture": (jnst.texture, {"params": params, "style": IMAGE, "config": config, "size": (32, 32)}),
         "prepare_style": (jnst.prepare_style, {"params": params, "styles": IMAGE, "config": config}),
     }
 
 
 PLACES = {
-    "stylize": ("params", "content", "style", "config", "seed", "callback", "style_weights", "initial"),
+    "stylize": ("params", "content", "style", "config", "seed", "callback", "style_weights", "initial", "keep"),
     "stylize_batch": ("params", "contents", "styles", "config", "callback"),
     "make_targets": ("params", "content", "styles", "config", "style_weights"),
     "loss_terms": ("params", "image", "targets", "config"),
@@ -81,6 +115,18 @@ PLACES = {
     "decode": ("encoded", "space"),
     "init_state": ("image", "config"),
     "advance": ("params", "targets", "state", "config", "num_steps"),
+    "match_colors": ("picture", "like", "weights", "like_weights"),
+    "total_variation": ("image", "norm", "reduction"),
+    "gram_matrix": ("features", "divisor"),
+    "content_loss": ("features", "target", "reduction"),
+    "style_loss": ("gram", "target", "reduction"),
+    "write_image": ("image", "alpha"),
+    "color_mask": ("picture", "color"),
+    "prepare_params": ("params",),
+    "load_preset": ("preset",),
+    "inspect": ("params", "picture", "config", "layers"),
+    "reconstruct": ("params", "picture", "config", "layers"),
+    "texture": ("params", "style", "config", "size"),
     "prepare_style": ("params", "styles", "config"),
 }
 # What has a meaning there, or is the caller's own affair.
@@ -88,8 +134,14 @@ RIGHT = {
     "callback": {"None", "lambda"},
     "style_weights": {"None"},
     "initial": {"None"},
+    "keep": {"None"},
+    "weights": {"None"},
+    "like_weights": {"None"},
+    "alpha": {"None"},
     "seed": {"number"},
     "num_steps": {"number", "large"},
+    "preset": {"text"},
+    "size": {"number"},
 }
 
 

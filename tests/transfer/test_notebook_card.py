@@ -90,3 +90,15 @@ def test_a_curve_goes_from_the_first_to_the_last_and_leaves_out_what_is_no_numbe
     points = re.findall(r"([\d.]+),([\d.]+)", curve_svg([100.0, float("nan"), 10.0, 0.0, 1.0]))
     assert [(float(x), float(y)) for x, y in points] == [(0, 2), (160, 36), (320, 70)]
     assert curve_svg([1.0]) == curve_svg([]) == curve_svg([float("inf")] * 5) == ""
+
+
+def test_results_that_no_run_should_give_are_shown_all_the_same():
+    """A long trace, numbers that are none, a picture that cannot be shown, and markup where words belong."""
+    odd = made()._replace(stopped="<script>alert(1)</script>")
+    long = odd._replace(trace={"total": np.r_[float("nan"), np.geomspace(9, 1, 300_000), -np.inf]})
+    assert "loss nan → 1," in repr(long)
+    assert len(long._repr_html_()) < 20_000
+    assert "<script>" not in long._repr_html_()
+    for image in (np.full((4, 5, 3), np.nan, np.float32), np.zeros((0, 5, 3), np.float32)):
+        assert "alert(1)" in odd._replace(image=image)._repr_html_()
+    assert "no finite loss" in repr(odd._replace(trace={"total": [float("nan")]}))
