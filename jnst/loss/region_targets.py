@@ -10,9 +10,9 @@ from jnst.arrays import Gram, Image, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.loss.builtin import TERMS
-from jnst.loss.guidance import Guidance, carry_masks, fillings, shares
+from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, mean_of, shares
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
-from jnst.loss.terms import style_loss
+from jnst.loss.terms import covariance_matrix, reduce_squares
 
 
 def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
@@ -80,13 +80,15 @@ def with_regions(targets: Targets, image: Image, grams: Any, guidance: Guidance,
 
 
 def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
-    """What the distance of each layer's Gram matrix is multiplied by, as `Targets.style_scale`."""
+    """What the distance of each layer's Gram matrix, or of covariance matrix and mean, is multiplied by."""
     loss = config.loss
     if loss.style_normalization != "target_norm":
         return {layer: jnp.float32(1.0) for layer in grams}
+    compared = dict(grams)
+    for layer in set(layers_with_means(loss)) & set(grams):
+        compared[layer] = covariance_matrix(grams[layer], grams[mean_of(layer)])
     return {
-        layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-        for layer, gram in grams.items()
+        name: inverse_or_one(reduce_squares(value, reduction=loss.style_reduction)) for name, value in compared.items()
     }
 
 

@@ -20,7 +20,7 @@ from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
 from jnst.loss.borderless import borderless_grams
 from jnst.loss.builtin import TERMS
-from jnst.loss.guidance import Guidance, carry_masks, fillings, region_products, to_grams
+from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, region_products, to_grams
 from jnst.loss.maps import count_pixels, feature_maps
 from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
@@ -129,7 +129,8 @@ def style_grams(
     if config.tile:
         products = tiled_products(params, image, layers, config, extent, masks)
     else:
-        products = region_products(feature_maps(params, image, layers, config, extent), layers, masks)
+        maps = feature_maps(params, image, layers, config, extent)
+        products = region_products(maps, layers, masks, means=layers_with_means(config.loss))
     filling = None if masks is None else fillings(masks, size, config.network)
     return to_grams(products, filling, size, config)[0]
 

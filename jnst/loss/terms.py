@@ -140,10 +140,20 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
     _check_same_shape("Gram matrix", gram, target)
     if gram.shape[0] != gram.shape[1]:
         raise ArrayError(f"the Gram matrix has shape {gram.shape}; expected {square}, from jnst.gram_matrix")
-    squares = jnp.square(gram.astype(jnp.float32) - target.astype(jnp.float32))
+    return reduce_squares(gram.astype(jnp.float32) - target.astype(jnp.float32), reduction=reduction)
+
+
+def reduce_squares(difference: jax.Array, *, reduction: StyleReduction) -> Scalar:
+    """Sum, mean or a quarter of the mean of the squares of an array of any shape."""
+    squares = jnp.square(difference)
     if reduction == "sum":
         return jnp.sum(squares)
     return jnp.mean(squares) * (0.25 if reduction == "quarter_mean" else 1.0)
+
+
+def covariance_matrix(gram: Gram, mean: jax.Array) -> Gram:
+    """E[f fᵀ] − E[f] E[f]ᵀ from the Gram matrix, divided by the number of positions, and the mean of each channel."""
+    return gram - jnp.outer(mean, mean)
 
 
 def total_variation(

@@ -24,6 +24,7 @@ from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import fit_style, resize, to_unit
 from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
@@ -43,7 +44,8 @@ Grams = dict[str, np.ndarray]
 class StyleTargets:
     """Gram matrices of a style.
 
-    grams: by layer; for the full size first, then for each halving of a coarse-to-fine run.
+    grams: by layer, and the means of its channels where they are compared; for the full size first, then for each
+        halving of a coarse-to-fine run.
     picture: the (first) style picture at working size, uint8.
     settings: what the numbers depend on, as plain JSON types (see `style_settings`).
     weights_sha256: hash of the network's weights, empty where unknown.
@@ -56,7 +58,8 @@ class StyleTargets:
 
     def __repr__(self) -> str:
         height, width = self.picture.shape[:2]
-        return f"StyleTargets({width} × {height}, scales: {len(self.grams)}, layers: {', '.join(self.grams[0])})"
+        layers = ", ".join(dict.fromkeys(map(layer_of, self.grams[0])))
+        return f"StyleTargets({width} × {height}, scales: {len(self.grams)}, layers: {layers})"
 
     def _repr_html_(self) -> str:
         return card(self.picture, [repr(self)])
@@ -98,6 +101,11 @@ def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256
         raise TargetsError(
             f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(targets.grams[0])}"
         )
+    if any(mean_of(layer) not in targets.grams[0] for layer in layers_with_means(config.loss)):
+        raise TargetsError(
+            "the saved style has no means of channels, which style statistics covariance compare; prepare it again "
+            "with `jnst targets --set loss.style_statistics=covariance`"
+        )
 
 
 def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_terms: tuple[Term, ...] = ()) -> Grams:
@@ -121,7 +129,7 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_te
     missing = [layer for layer in layers if layer not in held]
     if missing:
         raise TargetsError(f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(held)}")
-    return {layer: held[layer] for layer in layers}
+    return {name: held[name] for name in (*layers, *map(mean_of, layers_with_means(config.loss)))}
 
 
 def picture_grams(
@@ -261,7 +269,7 @@ def read_style(path: str | Path) -> StyleTargets:
             if not 1 <= scales <= 8:
                 raise WeightsError(f"{scales} scales; expected 1 to 8")
             groups = [member(file, f"scale{power}") for power in range(scales)]
-            grams = tuple({layer: _read_gram(member(group, layer)) for layer in group} for group in groups)
+            grams = tuple({name: _read_moment(member(group, name), name) for name in group} for group in groups)
             pixels = member(member(file, "picture"), "pixels")
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.id.get_storage_size() != pixels.nbytes:
                 raise WeightsError("the picture is not an array of bytes, or incomplete")
@@ -275,8 +283,11 @@ def read_style(path: str | Path) -> StyleTargets:
     return targets
 
 
-def _read_gram(dataset: Any) -> np.ndarray:
+def _read_moment(dataset: Any, name: str) -> np.ndarray:
     shape = array_shape(dataset)
-    if len(shape) != 2 or shape[0] != shape[1]:
+    if name != layer_of(name):
+        if len(shape) != 1:
+            raise WeightsError(f"{dataset.name} has shape {shape}; expected one number for each channel")
+    elif len(shape) != 2 or shape[0] != shape[1]:
         raise WeightsError(f"{dataset.name} has shape {shape}; expected a square matrix")
     return read_array(dataset)

@@ -95,9 +95,10 @@ SHALLOW = LossConfig(
 )
 
 
-@pytest.mark.parametrize("content", ["keep", "recompute"])
-def test_targets_made_in_tiles_are_the_whole_images(content):
-    config = narrow(Config(loss=SHALLOW, tile=32, tiled_content=content))
+@pytest.mark.parametrize(("content", "statistics"), [("keep", "gram"), ("recompute", "gram"), ("keep", "covariance")])
+def test_targets_made_in_tiles_are_the_whole_images(content, statistics):
+    loss = dataclasses.replace(SHALLOW, style_statistics=statistics)
+    config = narrow(Config(loss=loss, tile=32, tiled_content=content))
     params, (picture, style, noisy) = params_of("vgg19"), pictures((67, 50))
     whole, tiled = (
         make_targets(params, picture, [style, picture], one, style_weights=[2, 1])
