@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from jnst.loss.terms import gram_matrix as gram_matrix
     from jnst.loss.terms import style_loss as style_loss
     from jnst.loss.terms import total_variation as total_variation
-    from jnst.presets.recipes import PRESETS as PRESETS
+    from jnst.presets.presets import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset
     from jnst.transfer.animation import Animation as Animation
     from jnst.transfer.callbacks import BatchSnapshot as BatchSnapshot
     from jnst.transfer.callbacks import Progress as Progress
     from jnst.transfer.callbacks import Snapshot as Snapshot
-    from jnst.transfer.driver import Result as Result
     from jnst.transfer.driver import stylize as stylize
     from jnst.transfer.inspection import Inspection as Inspection
     from jnst.transfer.inspection import inspect as inspect
-    from jnst.transfer.loop import TransferState as TransferState
     from jnst.transfer.loop import advance as advance
-    from jnst.transfer.loop import init_state as init_state
     from jnst.transfer.regions import Region as Region
+    from jnst.transfer.result import Result as Result
     from jnst.transfer.row_sharding import row_mesh as row_mesh
+    from jnst.transfer.state import TransferState as TransferState
+    from jnst.transfer.state import init_state as init_state
+    from jnst.transfer.style_file import read_style as read_style
+    from jnst.transfer.style_file import write_style as write_style
     from jnst.transfer.style_targets import StyleTargets as StyleTargets
     from jnst.transfer.style_targets import prepare_style as prepare_style
-    from jnst.transfer.style_targets import read_style as read_style
-    from jnst.transfer.style_targets import write_style as write_style
     from jnst.transfer.texture import reconstruct as reconstruct
     from jnst.transfer.texture import texture as texture
     from jnst.vgg.convolution import prepare_params as prepare_params

@@ -12,7 +12,7 @@ _TUNABLE = "glibc.malloc.hugetlb"
 
 
 def use_large_pages() -> None:
-    """Begins the process anew with large pages for large blocks of memory, on Linux and unless it has them already."""
+    """Starts the process again with large pages for large blocks of memory, on Linux and unless it has them already."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if sys.platform == "linux" and _TUNABLE not in tunables:
         asked = ":".join(filter(None, [tunables, f"{_TUNABLE}=1"]))

@@ -1,5 +1,6 @@
 """Whether the arguments of public functions are what they should be, before anything is made of them."""
 
+import numbers
 import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -62,3 +63,14 @@ def check_names(name: str, values: Any) -> tuple[str, ...]:
     if found is None or not all(isinstance(value, str) for value in found):
         raise ConfigError(f"{name} is {quote(values)}; expected a list of names")
     return found
+
+
+def check_seed(seed: Any, path: str = "seed") -> int:
+    """The seed of a random initial picture, which has 32 bits: larger ones would be taken for smaller ones by JAX.
+
+    Raises:
+        ConfigError: it is no whole number from 0 to 4294967295.
+    """
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**32:
+        return int(seed)
+    raise ConfigError(f"{path} is {quote(seed)}; expected a whole number from 0 to 4294967295")

@@ -4,13 +4,12 @@ Units: sizes in pixels, times in seconds, learning rates in the units of the opt
 """
 
 import dataclasses
-import functools
 import math
-import numbers
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Literal
 
-from jnst.errors import ConfigError, describe_unknown, quote
+from jnst.errors import quote
+from jnst.fields import check_fields, check_weight, require, setting
 
 Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]
@@ -42,75 +41,6 @@ ColorProfile = Literal["apply", "ignore"]
 TiledContent = Literal["keep", "recompute"]
 HistoryPrecision = Literal["float32", "bfloat16"]
 LayerWeights = tuple[tuple[str, float], ...]
-# Fields that users know by another name.
-_LABELS = {"method": "optimizer"}
-# More than any list of layers has.
-_MOST_ITEMS = 1000
-
-
-_hints = functools.cache(get_type_hints)
-
-
-def setting(default: Any, help: str, *, unit: str = "") -> Any:
-    """A dataclass field whose help text and unit the command line reads."""
-    return field(default=default, metadata={"help": help, "unit": unit})
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises ConfigError with that message unless the condition holds."""
-    if not condition:
-        raise ConfigError(message)
-
-
-def _check_choices(config: Any) -> None:
-    """Every field holds a value of its type; every `Literal` field one of its values."""
-    for name, hint in _hints(type(config)).items():
-        value, label = getattr(config, name), _LABELS.get(name, name).replace("_", " ")
-        if get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                known = get_args(hint)
-                sentence = describe_unknown(label, value, known) if isinstance(value, str) else ""
-                raise ConfigError(sentence or f"{label} is {quote(value)}; expected one of {', '.join(known)}")
-        elif hint in (int, float, bool, str):
-            object.__setattr__(config, name, _plain_value(hint, value, label))  # frozen, but not yet in use
-
-
-def _plain_value(hint: type, value: Any, path: str) -> Any:
-    """The value as int, float, bool or str of Python.
-
-    Raises:
-        ConfigError: it is of another type, or a number too large for that type.
-    """
-    number: Any = value
-    truth = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's own
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
-    if hint is bool or hint is str:
-        if not (truth if hint is bool else isinstance(value, str)):
-            raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
-        return hint(value)
-    if truth or not isinstance(value, numbers.Integral if hint is int else numbers.Real):
-        raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
-    if hint is int and abs(number) >= 2**63:
-        raise ConfigError(f"{path} is {quote(value)}; expected a whole number of at most 64 bits")
-    try:
-        return hint(number)
-    except OverflowError:
-        raise ConfigError(f"{path} is {quote(value)}; expected a number below 1e308") from None
-
-
-def check_seed(seed: Any, path: str = "seed") -> int:
-    """The seed of a random initial picture, which has 32 bits: larger ones would be taken for smaller ones by JAX.
-
-    Raises:
-        ConfigError: it is no whole number from 0 to 4294967295.
-    """
-    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**32:
-        return int(seed)
-    raise ConfigError(f"{path} is {quote(seed)}; expected a whole number from 0 to 4294967295")
-
-
-def _check_weight(name: str, value: float) -> None:
-    require(math.isfinite(value) and value >= 0, f"{name} is {value}; expected a finite number that is zero or more")
 
 
 @dataclass(frozen=True)
@@ -123,7 +53,7 @@ class PixelSpace:
     order: Literal["rgb", "bgr"] = setting("rgb", "channel order that comes out")
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         require(
             all(math.isfinite(value) and value > 0 for value in (self.scale, *self.std)),
             f"pixel scale {self.scale} and std {self.std} must be positive and finite",
@@ -154,7 +84,7 @@ class NetworkConfig:
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         require(0 < self.width <= 4, f"network width is {self.width}; expected a multiplier above 0 and at most 4")
         check_channels(self.channels)
 
@@ -186,16 +116,16 @@ class LossConfig:
     )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         for name in ("content_weight", "style_weight", "tv_weight"):
-            _check_weight(name.replace("_", " "), getattr(self, name))
+            check_weight(name.replace("_", " "), getattr(self, name))
         require(0 <= self.strength <= 1, f"strength is {self.strength}; expected 0 to 1, where 0.5 is the preset's own")
         for kind in ("content", "style"):
             layers = getattr(self, f"{kind}_layers")
             names = [layer for layer, _ in layers]
             require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {quote(', '.join(names))}")
             for layer, weight in layers:
-                _check_weight(f"weight of {kind} layer {quote(layer)[1:-1]}", weight)
+                check_weight(f"weight of {kind} layer {quote(layer)[1:-1]}", weight)
         require(
             self.style_statistics == "gram" or self.gram_divisor == "pixels",
             f"style statistics covariance goes with Gram divisor pixels, not {self.gram_divisor}: a covariance matrix "
@@ -225,7 +155,7 @@ class SizeConfig:
     style_pixels: int = setting(0, "longer side to which a larger style image is brought; 0 any", unit="pixels")
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         require(1 <= self.pixels <= 65_535, f"size is {self.pixels} pixels; expected 1 to 65535")
         require(0 < self.style_scale <= 16, f"style scale is {self.style_scale}; expected above 0 and at most 16")
         require(
@@ -262,7 +192,7 @@ class OptimizerConfig:
     clip: bool = setting(False, "clip the picture to black and white after every step")
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"learning rate is {self.learning_rate}; expected a number above zero",
@@ -322,7 +252,7 @@ class RunConfig:
     rounding: Rounding = setting("round", "how the result becomes 8-bit numbers")
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check_fields(self)
         require(self.steps >= 0, f"steps is {self.steps}; expected zero or more")
         require(self.chunk >= 1, f"chunk is {self.chunk}; expected one or more steps")
         require(self.save_every >= 0, f"save every is {self.save_every}; expected zero or more steps")
@@ -341,8 +271,8 @@ class RunConfig:
 class Config:
     """One run. A preset is a literal of this; a variant of it is `dataclasses.replace`."""
 
-    preset: str = setting("default", "name of the recipe that this began as")
-    lineage: Lineage = setting("any", "weights that the recipe was made for")
+    preset: str = setting("default", "name of the preset that this began as")
+    lineage: Lineage = setting("any", "weights that the preset was made for")
     color_profile: ColorProfile = setting(
         "apply", "of input pictures: apply brings them to sRGB, ignore takes the numbers in the file for sRGB"
     )
@@ -360,8 +290,8 @@ class Config:
     run: RunConfig = RunConfig()
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        _check_weight("noise", self.noise)
+        check_fields(self)
+        check_weight("noise", self.noise)
         require(
             0 <= self.tile < 2**20 and self.tile % 16 == 0,
             f"tile is {self.tile} pixels; expected a multiple of 16 below 1048576, or 0 for the whole image",
@@ -373,58 +303,6 @@ class Config:
             f"but steps is {self.run.steps} and scales {self.run.scales}; expected 300 steps or more and 1 scale, or "
             "content lead 1",
         )
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The settings as plain JSON types.
-
-    >>> to_dict(RunConfig(steps=5))["steps"]
-    5
-    """
-    return _plain(dataclasses.asdict(config))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def from_dict(data: dict[str, Any], kind: type = Config) -> Any:
-    """The inverse of `to_dict`. Fields that are absent take their defaults.
-
-    Raises:
-        ConfigError: for a field that does not exist or a value of the wrong type, with its path.
-    """
-    return _build(kind, data, kind.__name__)
-
-
-def _build(hint: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path} is {quote(value)}; expected an object with named fields")
-        hints = _hints(hint)
-        for name in value:
-            if name not in hints:
-                raise ConfigError(describe_unknown(f"field of {path}", str(name), hints))
-        return hint(**{name: _build(hints[name], item, f"{path}.{name}") for name, item in value.items()})
-    if get_origin(hint) is tuple:
-        return _build_tuple(get_args(hint), value, path)
-    if hint in (int, float, bool, str):
-        return _plain_value(hint, value, path)
-    return value  # one of a few words, which the dataclass checks itself
-
-
-def _build_tuple(inner: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{path} is {quote(value)}; expected a list")
-    if len(inner) == 2 and inner[1] is Ellipsis:
-        require(len(value) <= _MOST_ITEMS, f"{path} has {len(value)} entries; expected at most {_MOST_ITEMS}")
-        inner = (inner[0],) * len(value)
-    require(len(value) == len(inner), f"{path} has {len(value)} entries; expected {len(inner)}")
-    return tuple(_build(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(inner, value, strict=True)))
 
 
 def compile_key(config: Config) -> Config:

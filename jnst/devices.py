@@ -76,24 +76,24 @@ def count_devices(mesh: Mesh | None) -> int:
 
 
 def spread(function: Callable[..., Any], mesh: Mesh | None, *, shared: int) -> Callable[..., Any]:
-    """The function on each device's own block of lanes.
+    """The function on each device's own block of elements.
 
-    The first `shared` arguments are the same everywhere; all others, and the results, have a leading axis of lanes.
+    The first `shared` arguments are the same everywhere; all others, and the results, have a leading axis of elements.
     A `shard_map`, not a sharded `jit`: there XLA would let loops on different devices wait for each other.
     """
     if mesh is None:
         return function
 
     def mapped(*arguments: Any) -> Any:
-        lanes = PartitionSpec(AXIS)
-        specs = (PartitionSpec(),) * shared + (lanes,) * (len(arguments) - shared)
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=lanes, check_vma=False)(*arguments)
+        elements = PartitionSpec(AXIS)
+        specs = (PartitionSpec(),) * shared + (elements,) * (len(arguments) - shared)
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=elements, check_vma=False)(*arguments)
 
     return mapped
 
 
 def place(tree: Any, mesh: Mesh | None, *, shared: bool = False) -> Any:
-    """Arrays put where `spread` wants them: copies everywhere, or lanes divided among the devices."""
+    """Arrays put where `spread` wants them: copies everywhere, or elements divided among the devices."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec() if shared else PartitionSpec(AXIS)))

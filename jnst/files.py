@@ -78,7 +78,7 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
             problem = "is not a folder" if folder.exists() else "does not exist; make it first"
             raise ImageError(f"cannot write {path}: {folder} {problem}")
         if target.exists() and not overwrite:
-            raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+            raise ImageError(f"{path} exists already; choose another name or pass --overwrite")
         temporary, descriptor = _create_neighbour(target)
         os.close(descriptor)
         temporary.unlink()

@@ -37,7 +37,7 @@ def cache_compiled() -> None:
     """`configure_jax`, unless there is a cache already: the user's own, or ours."""
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         configure_jax()
-        # JAX looks for a cache at its first compilation and then never again, unless told to.
+        # JAX looks for a cache at its first compilation and then never again, unless it is reset.
         compilation_cache.reset_cache()
 
 

@@ -16,9 +16,14 @@ CHECKED = (
     "loss.targets",
     "images.pixel_space",
     "optim.preconditioner",
-    "optim.optimizers",
+    "optim.optimizer",
+    "optim.adam",
+    "optim.from_optax",
+    "optim.lbfgs",
     "transfer.initial",
+    "transfer.state",
     "transfer.loop",
+    "transfer.image_run",
     "transfer.driver",
 )
 install_import_hook([f"jnst.{module}" for module in CHECKED], "typechecking.check")

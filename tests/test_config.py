@@ -10,20 +10,11 @@ import hostile
 import numpy as np
 import pytest
 
-from jnst.config import (
-    Config,
-    LossConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    PixelSpace,
-    RunConfig,
-    SizeConfig,
-    check_seed,
-    from_dict,
-    to_dict,
-)
+from jnst.arguments import check_seed
+from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, quote
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 
 KINDS = [PixelSpace, NetworkConfig, LossConfig, SizeConfig, OptimizerConfig, RunConfig, Config]
 

@@ -13,7 +13,7 @@ from jnst.config import NetworkConfig, OptimizerConfig, RunConfig
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import loss_terms, weigh
 from jnst.loss.targets import loss_weights, make_targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.driver import stylize
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features

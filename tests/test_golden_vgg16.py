@@ -12,12 +12,13 @@ from jnst.config import Config, OptimizerConfig
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate, loss_terms
 from jnst.loss.targets import loss_weights, make_targets
-from jnst.presets.recipes import CAFFE, PRESETS
+from jnst.presets.presets import CAFFE, PRESETS
 from jnst.presets.select import adapt_preset
 from jnst.transfer.driver import stylize
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
-from jnst.weights.store import load_weights
+from jnst.weights.registry import resolve_weights
+from jnst.weights.store import read_weights
 
 GOLDEN = load_golden("vgg16")
 CONTENT = with_noise(paint("shapes", 48, 64), 1)
@@ -27,7 +28,7 @@ RECIPES = sorted(name for name in GOLDEN["about"] if f"{name}/total" in GOLDEN)
 
 @pytest.fixture(scope="module")
 def params():
-    return prepare_params(load_weights("vgg16-caffe").params)
+    return prepare_params(read_weights(resolve_weights("vgg16-caffe").path).params)
 
 
 def on_vgg16(name: str) -> Config:
@@ -92,7 +93,7 @@ def test_twenty_steps_of_adam_are_as_near_to_pytorch_as_it_is_to_itself(name, wi
         optimizer=optimizer,
         run=replace(config.run, steps=GOLDEN["about"]["steps"], keep="last"),
     )
-    params = prepare_params(load_weights("vgg16-caffe").params, winograd=winograd)
+    params = prepare_params(read_weights(resolve_weights("vgg16-caffe").path).params, winograd=winograd)
     ours = np.asarray(stylize(params, CONTENT, STYLE, config).trace["total"])
     theirs, permuted = GOLDEN[f"{name}/adam"], GOLDEN[f"{name}/adam permuted"]
     spread = np.abs(permuted / theirs - 1).max()

@@ -23,7 +23,8 @@ import jnst
 from jnst import devices
 from jnst.cli.main import main
 from jnst.config import Config, LossConfig, OptimizerConfig
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes", "quick_compilation")
 

@@ -1,6 +1,6 @@
 """Many images in one call.
 
-An image's result does not depend on who shares its batch. With a fixed number of lanes that holds to the bit; batches
+An image's result does not depend on who shares its batch. With a fixed batch size that holds to the bit; batches
 of different sizes are different programs, whose sums are rounded differently, so there it holds to float precision.
 """
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.arguments import check_callback, check_config, check_mapping
+from jnst.arguments import check_callback, check_config, check_mapping, check_seed
 from jnst.arrays import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
-from jnst.config import ColorProfile, Config, check_seed
+from jnst.config import ColorProfile, Config
 from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term
-from jnst.transfer.driver import Result
 from jnst.transfer.regions import Region, choose_styles
+from jnst.transfer.result import Result
 from jnst.transfer.style_targets import StyleTargets
 
 
@@ -31,7 +31,7 @@ def stylize_batch(
     *,
     seeds: int | Sequence[int] = 0,
     initials: Sequence[Any] | None = None,
-    lanes: int | None = None,
+    batch_size: int | None = None,
     mesh: Mesh | None = None,
     callback: Callback | None = None,
     extra_terms: Sequence[Term] = (),
@@ -50,8 +50,8 @@ def stylize_batch(
         config: one config or a list of them. Those that differ only in loss weights share a batch.
         seeds: of the random initial images.
         initials: images to begin with.
-        lanes: images per batch; by default what fits in memory. Given, results do not depend to the bit on what else
-            is in the list.
+        batch_size: images per batch; by default what fits in memory. Given, results do not depend to the bit on what
+            else is in the list.
         mesh: devices; see `jnst.image_mesh`.
         callback: called with a `BatchSnapshot` about once a second; the batch at hand stops when it returns something
             true, with the best so far.
@@ -102,7 +102,8 @@ def stylize_batch(
         key = None if isinstance(several, StyleTargets) or own is not None else tuple(map(id, several))
         task = Task(content, several, one, check_seed(seed), None, initial, key, own, keep)
         items.append(prepare(task, extra_terms=extra_terms))
-    return BatchScheduler(params, mesh=mesh, lanes=lanes, extra_terms=extra_terms).paint(items, callback=callback)
+    scheduler = BatchScheduler(params, mesh=mesh, batch_size=batch_size, extra_terms=extra_terms)
+    return scheduler.run(items, callback=callback)
 
 
 def _style_reader() -> Callable[[Any, ColorProfile], tuple[Any, ...]]:

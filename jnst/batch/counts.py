@@ -34,7 +34,7 @@ class Counts:
     def describe_kept(self, output: str) -> str:
         """What there is when the job has to end, and what to do then."""
         kept = self.finished + self.by_status["done"]
-        return f"{kept} of {self.total} pictures are in {output} and in its manifest; put it right and say --resume"
+        return f"{kept} of {self.total} pictures are in {output} and in its manifest; mend that and pass --resume"
 
     def deliver(self, record: Record) -> None:
         self.manifest.append(record | {"time": now()})

@@ -34,11 +34,6 @@ class Found(NamedTuple):
         return f"{pattern}: {sum(self.left_out.values())} left out: {parts}"
 
 
-def list_pictures(pattern: str, *, without: str = "") -> list[tuple[str, str]]:
-    """The pictures of `find_pictures`."""
-    return find_pictures(pattern, without=without).pictures
-
-
 def find_pictures(pattern: str, *, without: str = "") -> Found:
     """The pictures that a file, a folder or a glob stands for, sorted.
 

@@ -14,19 +14,20 @@ from jnst.batch.counts import Counts, Interrupted, now
 from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.inputs import Comparison
 from jnst.batch.manifest import Manifest, latest, read_records
+from jnst.batch.options import Options
 from jnst.batch.outlook import Outlook
-from jnst.batch.pipeline import Deliver, Options, Workshop
+from jnst.batch.pipeline import Deliver, Pipeline
 from jnst.batch.records import Record, recover
 from jnst.batch.scheduler import Plan
 from jnst.batch.shards import Share
 from jnst.batch.summary import Summary
 from jnst.batch.worklist import Entry
-from jnst.config import to_dict
+from jnst.config_json import to_dict
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs
 from jnst.runtime import Interruptions, versions
 from jnst.transfer.callbacks import BatchSnapshot, Silent
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class FolderJob:
     bad_rows: tuple[str, ...] = ()
 
 
-# Does the work of some entries: (entries, deliver, callback) -> None. `Workshop.work` does it here.
+# Does the work of some entries: (entries, deliver, callback) -> None. `Pipeline.work` does it here.
 Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 
 
@@ -59,7 +60,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         job: what to do.
         weights: from `read_weights`.
         printer: shows the progress.
-        engine: who does the work; a `Workshop` in this process by default.
+        engine: who does the work; a `Pipeline` in this process by default.
 
     Raises:
         ConfigError: the output folder holds another job, or this one and `resume` was not asked for.
@@ -137,7 +138,7 @@ def _work_here(
     def report(plan: Plan) -> None:
         printer.note(describe_plan(plan))
 
-    Workshop(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
+    Pipeline(weights, options, report=report, outlook=outlook).work(entries, deliver, callback=callback)
 
 
 def describe_plan(plan: Plan) -> str:
@@ -146,8 +147,8 @@ def describe_plan(plan: Plan) -> str:
     devices = f" on {plan.devices} devices" if plan.devices > 1 else ""
     compiled = "" if plan.compiled is None else f" ({plan.compiled / 1e9:.2g} GB says the compiler)"
     return (
-        f"batches of {plan.lanes} at {width} × {height}{devices}: about {plan.predicted / 1e9:.2g} GB{compiled} of "
-        f"{plan.available / 1e9:.2g} GB"
+        f"batches of {plan.batch_size} at {width} × {height}{devices}: about {plan.predicted / 1e9:.2g} GB{compiled} "
+        f"of {plan.available / 1e9:.2g} GB"
     )
 
 
@@ -165,14 +166,14 @@ def _left_over(
     known = [entry for entry in mine if entry.name in before]
     if known and not job.resume and not job.options.overwrite:
         raise ConfigError(
-            f"{job.options.output} holds {len(known)} of these {len(mine)} pictures from an earlier run; say --resume "
+            f"{job.options.output} holds {len(known)} of these {len(mine)} pictures from an earlier run; pass --resume "
             "to go on with it, or --overwrite to begin again"
         )
     taken = next((entry for entry, state, _ in states if state == "taken"), None)
     if taken is not None:
         raise ConfigError(
             f"{remote.join(job.options.output, taken.name)} is there already, and was made with other settings, styles "
-            "or weights; choose another folder, or say --overwrite to make it anew"
+            "or weights; choose another folder, or pass --overwrite to make it again"
         )
     for _, _, recovered in states:
         if recovered is not None:
@@ -219,7 +220,7 @@ def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Re
         "left": left,
         "config": to_dict(job.entries[0].config) if job.entries else None,
         "weights": {"name": weights.info.name, "sha256": weights.info.sha256},
-        "lanes": job.options.lanes or "auto",
+        "batch_size": job.options.batch_size or "auto",
         "versions": versions(),
         "time": now(),
     }

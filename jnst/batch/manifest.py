@@ -31,7 +31,7 @@ def manifest_name(share: Share) -> str:
 
 
 def read_records(folder: str) -> list[dict[str, Any]]:
-    """All lines of all shards' books.
+    """All lines of all shards' manifests.
 
     A line that was cut off, by a kill or a full disk, is left out: its picture is recognised by what it carries inside,
     or made again.
@@ -86,7 +86,7 @@ def _is_number(value: Any) -> bool:
 class Manifest:
     """A shard's manifest, open for appending; only one process at a time may hold it.
 
-    On object stores, which cannot append, it is a series of parts; the last one is written anew for each line.
+    On object stores, which cannot append, it is a series of parts; the last one is written again for each line.
     """
 
     def __init__(self, folder: str, share: Share) -> None:

@@ -25,7 +25,7 @@ class Outlook:
 
     Args:
         pictures: to be made.
-        printer: is told what is being done, where that takes long.
+        printer: called with what is being done, where that takes long.
     """
 
     def __init__(self, pictures: int, printer: Silent) -> None:

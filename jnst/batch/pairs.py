@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jnst.arguments import check_seed
 from jnst.batch import remote
 from jnst.batch.discovery import check_path
 from jnst.batch.worklist import Entry, check_names, clean_name, fill_template
-from jnst.config import Config, check_seed
+from jnst.config import Config
 from jnst.errors import ConfigError, ImageError, describe_unknown, quote
 from jnst.transfer.region_files import RegionFiles, check_region_files
 from jnst.transfer.regions import WORDS

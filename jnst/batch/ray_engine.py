@@ -1,7 +1,7 @@
-"""Past one host: Ray Data spreads the entries over actors. The only room that uses Ray (`pip install 'jnst[ray]'`).
+"""Many hosts: Ray Data divides the entries among actors. The only module that uses Ray (`pip install 'jnst[ray]'`).
 
 Each actor loads the weights once and keeps its compiled programs. Actors write the pictures; this process keeps the
-book. An actor that dies is replaced by Ray, which gives its entries to another; pictures that it had finished are
+manifest. An actor that dies is replaced by Ray, which gives its entries to another; pictures that it had finished are
 recognised by what they carry inside and are not made again.
 """
 
@@ -10,11 +10,12 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jnst.batch.pipeline import Deliver, Options, Workshop
+from jnst.batch.options import Options
+from jnst.batch.pipeline import Deliver, Pipeline
 from jnst.batch.records import recover
 from jnst.batch.worklist import Entry
 from jnst.errors import ConfigError
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 _ENTRIES_AT_ONCE = 32
 
@@ -30,18 +31,22 @@ class RayActor:
         # Paths on the command line are relative to where it was typed.
         os.chdir(folder)
         configure_jax()
-        self.shop = Workshop(ray.get(weights), options)
+        self.pipeline = Pipeline(ray.get(weights), options)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         records, todo = [], []
         for data in batch["entry"]:
             entry = pickle.loads(data)
-            found = None if self.shop.options.overwrite else recover(entry, self.shop.options.output, self.shop.sha256)
+            found = (
+                None
+                if self.pipeline.options.overwrite
+                else recover(entry, self.pipeline.options.output, self.pipeline.sha256)
+            )
             if found is None:
                 todo.append(entry)
             else:
                 records.append(found | {"recovered": True})
-        self.shop.work(todo, records.append)
+        self.pipeline.work(todo, records.append)
         return {"record": [pickle.dumps(record | {"worker": os.getpid()}) for record in records]}
 
 
@@ -55,7 +60,7 @@ def ray_engine(
 
     Args:
         weights: sent to the cluster once.
-        options: as for a `Workshop`; paths must mean the same on every machine.
+        options: as for a `Pipeline`; paths must mean the same on every machine.
         actors: least and most; between them Ray scales by the work that waits.
 
     Raises:
@@ -71,7 +76,7 @@ def ray_engine(
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="warning")
         ray.data.DataContext.get_current().enable_progress_bars = False
-        at_once = min(_ENTRIES_AT_ONCE, options.lanes or _ENTRIES_AT_ONCE)
+        at_once = min(_ENTRIES_AT_ONCE, options.batch_size or _ENTRIES_AT_ONCE)
         rows = [{"entry": pickle.dumps(entry)} for entry in entries]
         dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // at_once)).map_batches(
             RayActor,

@@ -1,5 +1,7 @@
 """What becomes of a picture, as it stands in the manifest and inside the picture."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from jnst.batch import remote
 from jnst.batch.worklist import Entry
 from jnst.errors import ImageError, JnstError, one_line
+from jnst.transfer.result import Result
 
 Record = dict[str, Any]
 
@@ -26,6 +29,46 @@ def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
     # What a file says of itself counts for no more than the key, which only this entry has.
     own = {"kind": "item", "name": entry.name, "status": "done", "content": entry.content, "styles": [*entry.styles]}
     return {name: value for name, value in record.items() if name != "config"} | own
+
+
+def make_success(
+    entry: Entry,
+    result: Result,
+    seconds: float,
+    *,
+    weights_sha256: str,
+    notes: Sequence[str],
+    inputs: dict[str, Any],
+) -> Record:
+    """The manifest's line of a picture that was made.
+
+    Args:
+        entry: what was asked for.
+        result: what came out.
+        seconds: that the picture took, as its share of its batch.
+        weights_sha256: hash of the network's weights.
+        notes: on the inputs and on what was done to them.
+        inputs: from `jnst.batch.inputs.describe_inputs`.
+    """
+    totals = result.trace["total"]
+    return {
+        "kind": "item",
+        "name": entry.name,
+        "status": "done",
+        "key": entry.key(weights_sha256),
+        "content": entry.content,
+        "styles": list(entry.styles),
+        **({} if entry.regions is None else {"regions": dataclasses.asdict(entry.regions)}),
+        "seed": entry.seed,
+        "height": result.image.shape[0],
+        "width": result.image.shape[1],
+        "stopped": result.stopped,
+        "best_step": result.best_step,
+        "loss": [finite(totals[0]), finite(min(totals))],
+        "seconds": round(seconds, 3),
+        "notes": list(notes),
+        "inputs": inputs,
+    }
 
 
 def make_failure(entry: Entry, error: BaseException) -> Record:

@@ -110,7 +110,7 @@ def check_writable_url(path: str, *, overwrite: bool = False) -> None:
     """
     filesystem, inner = open_filesystem(path)
     if not overwrite and exists(path):
-        raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+        raise ImageError(f"{path} exists already; choose another name or pass --overwrite")
     try:
         _upload(f"{path}.part", b"")
         filesystem.rm_file(f"{inner}.part")
@@ -178,7 +178,7 @@ def write_picture(path: str, image: Any, *, overwrite: bool = False, **options: 
         write_image(path, image, overwrite=overwrite, **options)
         return
     if not overwrite and exists(path):
-        raise ImageError(f"{path} exists already; choose another name or say --overwrite")
+        raise ImageError(f"{path} exists already; choose another name or pass --overwrite")
     with _temporary(path, None) as local:
         write_image(local, image, **options)
         _upload(path, local.read_bytes())

@@ -1,10 +1,6 @@
-"""Groups of images become batches: how many elements, on which devices, half as many where memory runs out.
-
-A lane is one element of a batch (see `jnst.batch.lanes`).
-"""
+"""Groups of images become batches: how many at once, on which devices, half as many where memory runs out."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,33 +10,29 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jnst.arrays import Params
-from jnst.batch.lanes import Lane, advance_lanes, begin_lanes
+from jnst.batch.batch_scale import BatchScale
+from jnst.batch.loop import Element, advance_batch, begin_batch
 from jnst.batch.requests import Item, first_picture, padded_size
-from jnst.batch.stage import BatchScale
-from jnst.config import compile_key
+from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
-from jnst.loss.region_targets import region_grams
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
-from jnst.transfer.driver import Result, stylize
-from jnst.transfer.guiding import guide
+from jnst.transfer.driver import stylize
 from jnst.transfer.loop import CAPACITY
-from jnst.transfer.memory import available_bytes, compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
-from jnst.transfer.scales import styles_at_scale
+from jnst.transfer.memory import available_bytes, batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
+from jnst.transfer.result import Result
 from jnst.transfer.stopping import RUNNING
-from jnst.transfer.style_targets import StyleTargets, check_style_targets, pick_grams, picture_grams
-
-_REMEMBERED_STYLES = 256
+from jnst.transfer.style_targets import StyleTargets
 
 
 class Plan(NamedTuple):
-    """A batch about to run: its size in pixels (height, width), its lanes, and what it needs, in bytes per device."""
+    """A batch about to run: height and width in pixels, the number of its images, and bytes needed on each device."""
 
     size: tuple[int, int]
-    lanes: int
+    batch_size: int
     devices: int
     predicted: int
     compiled: int | None
@@ -57,10 +49,10 @@ class BatchScheduler:
     Args:
         params: from `prepare_params`.
         mesh: devices to divide each batch among; this process's by default.
-        lanes: images per batch. Given, every batch is run with exactly so many lanes, idle ones included, and results
-            are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
-        report: is told of every new batch size.
-        doing: is told what begins and may take long, in words.
+        batch_size: images per batch. Given, every batch is run with exactly so many elements, idle ones included, and
+            results are the same to the bit whatever shares the batch. None takes what fits, in powers of two.
+        report: called with the `Plan` of every new batch size.
+        doing: called with words for what begins and may take long.
         weights_sha256: to recognise prepared styles that were made with other weights.
         extra_terms: terms of the loss beside the package's own, for all images.
     """
@@ -70,33 +62,33 @@ class BatchScheduler:
         params: Params,
         *,
         mesh: Mesh | None = None,
-        lanes: int | None = None,
+        batch_size: int | None = None,
         report: Callable[[Plan], Any] | None = None,
         doing: Callable[[str], Any] | None = None,
         weights_sha256: str = "",
         extra_terms: Sequence[Term] = (),
     ) -> None:
-        if lanes is not None and lanes < 1:
-            raise ConfigError(f"batch size is {lanes}; expected one or more images")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch size is {batch_size}; expected one or more images")
         self.mesh = image_mesh() if mesh is None else mesh
         self.params = place(params, self.mesh, shared=True)
-        self.lanes, self.report, self.weights_sha256 = lanes, report, weights_sha256
+        self.batch_size, self.report = batch_size, report
         self.doing = doing or (lambda _: None)
         self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
         self._limits: dict[Hashable, int] = {}
         self._reported: set[Hashable] = set()
-        self._styles: OrderedDict[Hashable, Any] = OrderedDict()
+        self._grams = StyleCache(self.params, weights_sha256, extra_terms).grams
 
     def limit(self, item: Item) -> int:
-        """Most lanes in a batch of this item's kind."""
+        """The largest batch of this item's kind."""
         devices = count_devices(self.mesh)
         if item.task.config.tile:
             return 1
         if item.group not in self._limits:
-            if self.lanes is not None:
-                self._limits[item.group] = -(-self.lanes // devices) * devices
+            if self.batch_size is not None:
+                self._limits[item.group] = -(-self.batch_size // devices) * devices
             else:
-                self._limits[item.group] = devices * lanes_that_fit(
+                self._limits[item.group] = devices * batch_size_that_fits(
                     item.task.config,
                     *padded_size(item.sizes[-1], item.task.config),
                     available=available_bytes(self._device()),
@@ -105,7 +97,7 @@ class BatchScheduler:
                 )
         return self._limits[item.group]
 
-    def paint(self, items: Sequence[Item], *, callback: Callback | None = None) -> list[Result]:
+    def run(self, items: Sequence[Item], *, callback: Callback | None = None) -> list[Result]:
         """One result per item, in their order.
 
         Raises:
@@ -119,14 +111,14 @@ class BatchScheduler:
             groups.setdefault(item.group, []).append(index)
         for waiting in groups.values():
             while waiting:
-                lanes = self._choose_lanes(items[waiting[0]], len(waiting))
-                chosen = waiting[:lanes]
+                batch_size = self._choose_batch_size(items[waiting[0]], len(waiting))
+                chosen = waiting[:batch_size]
                 try:
-                    painted = self._paint_batch([items[index] for index in chosen], chosen, lanes, callback)
+                    done = self._run_batch([items[index] for index in chosen], chosen, batch_size, callback)
                 except Exception as error:
-                    self._halve_or_raise(items[chosen[0]], lanes, error)
+                    self._halve_or_raise(items[chosen[0]], batch_size, error)
                     continue
-                for index, result in zip(chosen, painted, strict=True):
+                for index, result in zip(chosen, done, strict=True):
                     results[index] = result
                 del waiting[: len(chosen)]
         return [result for result in results if result is not None]
@@ -134,57 +126,59 @@ class BatchScheduler:
     def _device(self) -> Any:
         return jax.local_devices()[0] if self.mesh is None else self.mesh.devices.flat[0]
 
-    def _choose_lanes(self, item: Item, waiting: int) -> int:
-        """All lanes while there is enough for them, then powers of two, so that few sizes are compiled."""
+    def _choose_batch_size(self, item: Item, waiting: int) -> int:
+        """The largest batch while there is enough for it, then powers of two, so that few sizes are compiled."""
         limit, devices = self.limit(item), count_devices(self.mesh)
-        if self.lanes is not None or waiting >= limit:
+        if self.batch_size is not None or waiting >= limit:
             return limit
         per_device = max(1, waiting // devices)
         return devices * (1 << (per_device.bit_length() - 1))
 
-    def _halve_or_raise(self, item: Item, lanes: int, error: Exception) -> None:
-        """Out of memory, half as many lanes are tried next; everything else is passed on."""
+    def _halve_or_raise(self, item: Item, batch_size: int, error: Exception) -> None:
+        """Out of memory, half as many images are tried next; everything else is passed on."""
         if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
             raise error
         devices = count_devices(self.mesh)
-        if lanes <= devices:
+        if batch_size <= devices:
             height, width = item.sizes[-1]
-            need = lane_bytes(item.task.config, height, width, item.regions) + params_bytes(item.task.config)
+            need = element_bytes(item.task.config, height, width, item.regions) + params_bytes(item.task.config)
             raise ConfigError(
                 f"out of memory for a single image of {width} × {height} pixels, which needs about "
                 f"{need / 1e9:.1f} GB; choose a smaller size, or tiles (--set tile=512)"
             ) from error
-        self._limits[item.group] = max(devices, lanes // devices // 2 * devices)
+        self._limits[item.group] = max(devices, batch_size // devices // 2 * devices)
 
-    def _paint_batch(
-        self, items: list[Item], indices: list[int], lanes: int, callback: Callback | None
+    def _run_batch(
+        self, items: list[Item], indices: list[int], batch_size: int, callback: Callback | None
     ) -> list[Result]:
         if items[0].task.config.tile:
-            return [self._paint_alone(items[0], indices[0], callback)]
+            return [self._run_alone(items[0], indices[0], callback)]
         clock = {"start": time.monotonic(), "compile": 0.0}
         pictures: list[np.ndarray | None] = [None] * len(items)
-        stage = BatchScale(items, 0, indices, clock)
+        scale = BatchScale(items, 0, indices, clock)
         for index in range(len(items[0].sizes)):
             begin = time.monotonic()
-            stage = BatchScale(items, index, indices, clock)
-            self.doing(_describe_compiling(stage.bucket, lanes))
+            scale = BatchScale(items, index, indices, clock)
+            self.doing(_describe_compiling(scale.bucket, batch_size))
             starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
             grams = [self._grams(item, index) for item in items]
-            problems = place(stage.problems(starts, grams, lanes, extra_terms=self.extra_terms), self.mesh)
-            targets, state = begin_lanes(
-                self.params, problems, config=stage.key, extra_terms=self._compiled_terms, mesh=self.mesh
+            problems = place(scale.problems(starts, grams, batch_size, extra_terms=self.extra_terms), self.mesh)
+            targets, state = begin_batch(
+                self.params, problems, config=scale.key, extra_terms=self._compiled_terms, mesh=self.mesh
             )
-            self._check_plan(stage, targets, state, lanes)
+            self._check_plan(scale, targets, state, batch_size)
             clock["compile"] += time.monotonic() - begin
             self.doing("painting the first step")
-            pictures, ended = self._descend(stage, targets, state, callback)
+            pictures, ended = self._descend(scale, targets, state, callback)
             if ended:
                 break
         elapsed = time.monotonic() - clock["start"]
         seconds = {"compile": clock["compile"], "run": elapsed - clock["compile"]}
-        return [stage.result(lane, picture, seconds) for lane, picture in enumerate(pictures) if picture is not None]
+        return [
+            scale.result(element, picture, seconds) for element, picture in enumerate(pictures) if picture is not None
+        ]
 
-    def _paint_alone(self, item: Item, index: int, callback: Callback | None) -> Result:
+    def _run_alone(self, item: Item, index: int, callback: Callback | None) -> Result:
         """A tiled image is large: it fills the device by itself."""
         task = item.task
         if isinstance(task.styles, StyleTargets):
@@ -209,76 +203,50 @@ class BatchScheduler:
             keep=task.keep,
         )
 
-    def _check_plan(self, stage: BatchScale, targets: Any, state: Lane, lanes: int) -> None:
+    def _check_plan(self, scale: BatchScale, targets: Any, state: Element, batch_size: int) -> None:
         """Compiles, and compares what the compiler asks for with what there is before anything is run."""
-        compiled = advance_lanes.lower(
-            self.params, stage.rule, jnp.int32(0), targets, state, config=stage.key, mesh=self.mesh
+        compiled = advance_batch.lower(
+            self.params, scale.rule, jnp.int32(0), targets, state, config=scale.key, mesh=self.mesh
         ).compile()
-        identity = (stage.key, stage.bucket, lanes, stage.items[0].regions)
+        identity = (scale.key, scale.bucket, batch_size, scale.items[0].regions)
         if identity in self._reported:
             return
         self._reported.add(identity)
-        devices, config = count_devices(self.mesh), stage.items[0].task.config
-        predicted = params_bytes(config) + lanes // devices * lane_bytes(config, *stage.bucket, stage.items[0].regions)
+        devices, config = count_devices(self.mesh), scale.items[0].task.config
+        predicted = params_bytes(config) + batch_size // devices * element_bytes(
+            config, *scale.bucket, scale.items[0].regions
+        )
         needed, available = compiled_bytes(compiled), available_bytes(self._device())
         if self.report is not None:
-            self.report(Plan(stage.bucket, lanes, devices, predicted, needed, available))
-        if self.lanes is None and lanes > devices and (needed or predicted) > available:
-            raise MemoryError(f"a batch of {lanes} needs {(needed or predicted) / 1e9:.1f} GB on each device")
+            self.report(Plan(scale.bucket, batch_size, devices, predicted, needed, available))
+        if self.batch_size is None and batch_size > devices and (needed or predicted) > available:
+            raise MemoryError(f"a batch of {batch_size} needs {(needed or predicted) / 1e9:.1f} GB on each device")
 
     def _descend(
-        self, stage: BatchScale, targets: Any, state: Lane, callback: Callback | None
+        self, scale: BatchScale, targets: Any, state: Element, callback: Callback | None
     ) -> tuple[list[np.ndarray | None], bool]:
-        """Runs one stage. Returns the pictures, and whether the run ends here: out of time, or by the callback."""
-        turns, ended = 1, False
+        """Runs one scale. Returns the pictures, and whether the run ends here: out of time, or by the callback."""
+        steps, ended = 1, False
         while True:
             begin = time.monotonic()
-            state, trace = advance_lanes(
-                self.params, stage.rule, jnp.int32(turns), targets, state, config=stage.key, mesh=self.mesh
+            state, trace = advance_batch(
+                self.params, scale.rule, jnp.int32(steps), targets, state, config=scale.key, mesh=self.mesh
             )
-            stage.record(trace, state)
-            pace = (time.monotonic() - begin) / turns
-            # About a second between two looks, so that nobody waits long for progress or for Ctrl-C.
-            turns = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
-            ended = stage.out_of_time()
+            scale.record(trace, state)
+            pace = (time.monotonic() - begin) / steps
+            # About a second between two calls, so that progress and Ctrl-C take effect soon.
+            steps = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
+            ended = scale.out_of_time()
             if callback is not None:
-                image = DeferredImage(lambda lane, state=state: stage.pictures(state)[lane])
-                if callback(BatchSnapshot(tuple(stage.indices), stage.progress(), image)):
-                    stage.stop("callback")
+                image = DeferredImage(lambda element, state=state: scale.pictures(state)[element])
+                if callback(BatchSnapshot(tuple(scale.indices), scale.progress(), image)):
+                    scale.stop("callback")
                     ended = True
                 image.close()
-            if ended or not (stage.reasons == RUNNING).any():
-                return [*stage.pictures(state)], ended
-
-    def _grams(self, item: Item, index: int) -> Any:
-        """Gram matrices of the item's style at one scale, for each region where there are some; remembered where the
-        task says under which name."""
-        task, config = item.task, item.task.config
-        if isinstance(task.styles, StyleTargets):
-            check_style_targets(task.styles, config, weights_sha256=self.weights_sha256)
-            prepared = pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
-            return prepared if item.masks is None else (prepared,)
-        full, size = item.sizes[-1], item.sizes[index]
-        # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
-        scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
-        name = (task.style_key, task.style_weights, compile_key(config), config.size, scaling, item.masks is None)
-        if task.style_key is not None and name in self._styles:
-            self._styles.move_to_end(name)
-            return self._styles[name]
-        pictures = styles_at_scale(task.styles, config, full, size)
-        guidance, masks = guide(item.masks, size, pictures, config, self.extra_terms)
-        parts = [
-            picture_grams(self.params, picture, config, extra_terms=self._compiled_terms, mask=mask)
-            for picture, mask in zip(pictures, masks or [None] * len(pictures), strict=True)
-        ]
-        grams = jax.tree.map(np.asarray, region_grams(parts, task.style_weights, guidance))
-        if task.style_key is not None:
-            self._styles[name] = grams
-            if len(self._styles) > _REMEMBERED_STYLES:
-                self._styles.popitem(last=False)
-        return grams
+            if ended or not (scale.reasons == RUNNING).any():
+                return [*scale.pictures(state)], ended
 
 
-def _describe_compiling(bucket: tuple[int, int], lanes: int) -> str:
-    several = f" for {lanes} pictures at once" if lanes > 1 else ""
+def _describe_compiling(bucket: tuple[int, int], batch_size: int) -> str:
+    several = f" for {batch_size} pictures at once" if batch_size > 1 else ""
     return f"compiling {bucket[1]}×{bucket[0]}{several} (once per size)"

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jnst.batch import remote
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.encoding import SUFFIXES
 from jnst.transfer.region_files import RegionFiles

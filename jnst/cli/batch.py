@@ -4,9 +4,10 @@ import argparse
 import json
 from typing import Any, get_args
 
+from jnst.arguments import check_seed
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.terminal import open_printer
-from jnst.config import Init, Method, check_seed
+from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, one_line, quote
 from jnst.transfer.callbacks import Silent
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures, folders or globs, or styles prepared by `jnst targets`; each content is painted in each style",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="OUTDIR", required=True, help="folder or URL for the results")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", choices=_OPTIMIZERS, help="optimiser (the preset's)")
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command. Exit code 0, 1 where pictures failed (unless --keep-going), 128 + n after signal n."""
     settings = read_settings(arguments)
     arguments.seed = check_seed(arguments.seed, "--seed")
-    lanes = _batch_size(arguments.batch_size)
+    batch_size = _batch_size(arguments.batch_size)
     actors = _actors(arguments.actors)
     check_file_flags(arguments)
     if settings.get("run.save_every"):
@@ -80,13 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
     with open_printer(quiet=arguments.quiet) as printer:
-        return _paint(arguments, settings, lanes, actors, printer)
+        return _paint(arguments, settings, batch_size, actors, printer)
 
 
 def _paint(
     arguments: argparse.Namespace,
     settings: dict[str, Any],
-    lanes: int | None,
+    batch_size: int | None,
     actors: tuple[int, int],
     printer: Silent,
 ) -> int:
@@ -98,7 +99,7 @@ def _paint(
     if arguments.shard is not None:
         share = join_fleet() if arguments.shard == "auto" else parse_share(arguments.shard)
     from jnst.batch.job import FolderJob, run_folder
-    from jnst.batch.pipeline import Options
+    from jnst.batch.options import Options
     from jnst.cli.worklist import read_worklist
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
@@ -127,7 +128,7 @@ def _paint(
         quality=arguments.quality,
         allow_large=arguments.allow_large,
         allow_damaged=arguments.allow_damaged,
-        lanes=lanes,
+        batch_size=batch_size,
     )
     job = FolderJob(tuple(entries), options, share, arguments.resume, arguments.retry_failed, tuple(bad))
     if arguments.dry_run:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jnst.config import Config, Keep
 from jnst.errors import ConfigError, quote
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.settings import NAMES, Factor, by_path
 
 # Flag, the setting that it replaces, and what its value is called in the help.

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=parse_whole, metavar="N", help="longer side of the picture, in pixels (the preset's)"
     )
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--pooling", choices=get_args(Pooling), help="how 2×2 windows are pooled (the preset's)")

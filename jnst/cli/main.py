@@ -1,4 +1,4 @@
-"""The command line: finds the command's room, and is the only place that prints an error and exits."""
+"""The command line: finds the command's module, and is the only place that prints an error and exits."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 from jnst.cli.terminal import complain, prepare_streams
 from jnst.errors import JnstError, describe_unknown, quote
 
-# Each command lives in a room of its own, which is imported when it is called for and not before.
+# Each command is a module of its own, which is imported when it is called for and not before.
 COMMANDS: dict[str, tuple[str, str]] = {
     "stylize": ("jnst.cli.stylize", "repaint one content image in the style of another"),
     "batch": ("jnst.cli.batch", "repaint many pictures: folders, lists, several styles, restartable"),
@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "studio": ("jnst.cli.studio", "paint and steer on a page in the browser"),
     "targets": ("jnst.cli.targets", "prepare a style once, for many batches"),
     "plan": ("jnst.cli.plan", "say what a run would need: memory, tiles, time"),
-    "presets": ("jnst.cli.presets", "list the recipes, or show one"),
+    "presets": ("jnst.cli.presets", "list the presets, or show one"),
     "weights": ("jnst.cli.weights", "list, fetch, convert, verify and describe weights"),
 }
 
@@ -51,7 +51,7 @@ def _help_text() -> str:
 class _Parser(argparse.ArgumentParser):
     """One line and exit code 2 for a wrong argument, as for every other error of the user's.
 
-    preset: the recipe whose values the help of settings shows.
+    preset: the preset whose values the help of settings shows.
     """
 
     preset = "default"
@@ -166,8 +166,8 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if arguments.command not in COMMANDS:
         raise JnstError(describe_unknown("command", arguments.command, COMMANDS))
-    room, summary = COMMANDS[arguments.command]
-    module = importlib.import_module(room)
+    module_name, summary = COMMANDS[arguments.command]
+    module = importlib.import_module(module_name)
     command = _Parser(
         prog=f"jnst {arguments.command}", description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
     )

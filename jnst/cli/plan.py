@@ -47,7 +47,7 @@ def read_memory(gigabytes: float | None) -> int | None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("content", metavar="CONTENT", help="picture to repaint")
-    parser.add_argument("--preset", metavar="NAME", help="recipe (default)")
+    parser.add_argument("--preset", metavar="NAME", help="named settings (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; they need not be there yet (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
@@ -74,7 +74,7 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
 
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
-    from jnst.images.resizing import fit_size, scale_sizes
+    from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.transfer.scales import smallest_scale
@@ -105,7 +105,7 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
     from jnst.presets.resolve import resolve_run
     from jnst.presets.select import find_preset
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights.store import random_weights
+    from jnst.weights.network import random_weights
 
     try:
         resolved = resolve_run(

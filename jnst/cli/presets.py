@@ -1,17 +1,17 @@
-"""`jnst presets`: the recipes by name, or one with its reference, its quirks and all its settings."""
+"""`jnst presets`: the presets by name, or one with its reference, its quirks and all its settings."""
 
 import argparse
 import json
 import textwrap
 
-from jnst.config import to_dict
-from jnst.presets.recipes import NOTES, PRESETS
+from jnst.config_json import to_dict
+from jnst.presets.presets import NOTES, PRESETS
 from jnst.presets.select import find_preset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="recipe to show")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="preset to show")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.arguments import check_seed
 from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
-from jnst.config import Config, Method, check_seed
+from jnst.config import Config, Method
 from jnst.errors import ConfigError, describe_unknown
 from jnst.transfer.callbacks import Silent
 
@@ -17,14 +18,14 @@ _OPTIMIZERS = get_args(Method)
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, sizes: bool, without: tuple[str, ...]) -> None:
-    """Recipe, settings, memory, film and files.
+    """Preset, settings, memory, film and files.
 
     Args:
         parser: of the command.
         sizes: whether the flags of the content image's size are wanted.
         without: paths of settings that mean nothing here.
     """
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
@@ -79,12 +80,12 @@ def run_single(
         pictures: what is read: the content picture, and the styles, which may be the same.
         output: the picture to write.
         adapt: makes the command's config out of the preset's.
-        fields: of `jnst.transfer.record.Job`: canvas, style_weights.
+        fields: of `jnst.transfer.job.Job`: canvas, style_weights.
     """
     with open_printer(quiet=arguments.quiet) as printer:
         record, signal = _paint(arguments, settings, pictures, output, adapt, fields, printer)
     if not arguments.quiet:
-        from jnst.cli.stylize import report
+        from jnst.cli.report import report
         from jnst.transfer.record import record_path
 
         report(output, record, record_path(output))
@@ -104,8 +105,9 @@ def _paint(
     from jnst.batch.discovery import check_path
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import check_outputs, run_job
-    from jnst.transfer.record import Job
+    from jnst.transfer.job import Job
+    from jnst.transfer.job_run import run_job
+    from jnst.transfer.outputs import check_outputs
 
     for path in (*pictures, str(output)):
         check_path(path)

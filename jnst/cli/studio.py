@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="jnst-studio", help="for kept pictures (jnst-studio)"
     )
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random initial pictures (0)")

@@ -2,16 +2,17 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.arguments import check_seed
 from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.report import report, report_elsewhere
 from jnst.cli.terminal import open_printer
-from jnst.config import Init, Method, check_seed
+from jnst.config import Init, Method
 from jnst.errors import ConfigError, describe_unknown
 from jnst.transfer.callbacks import Silent
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="result: a file, a URL, or - for standard output; its suffix is its format (CONTENT-STYLE.png)",
     )  # fmt: skip
     parser.add_argument("--format", metavar="{png,jpg,webp,avif,tif}", help="of standard output (png)")
-    parser.add_argument("--preset", metavar="NAME", help="recipe; `jnst presets` lists them (default)")
+    parser.add_argument("--preset", metavar="NAME", help="named settings; `jnst presets` lists them (default)")
     parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
@@ -117,7 +118,7 @@ def _run(
     streams.deliver(output)
     if not arguments.quiet:
         if streams.elsewhere:
-            _report_elsewhere(arguments.output, record, streams)
+            report_elsewhere(arguments.output, record, streams)
         else:
             from jnst.transfer.record import record_path
 
@@ -138,8 +139,10 @@ def _paint(
     from jnst.cli.inputs import choose_inputs
     from jnst.cli.streams import stem_of
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import check_outputs, run_job
-    from jnst.transfer.record import Job, read_record
+    from jnst.transfer.job import Job
+    from jnst.transfer.job_run import run_job
+    from jnst.transfer.outputs import check_outputs
+    from jnst.transfer.record import read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     if record is not None and record.get("canvas"):
@@ -184,37 +187,6 @@ def _paint(
     return output, *run_job(job, resolved.weights, printer, paint=paint)
 
 
-def report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool = True) -> None:
-    """Prints in a line what came of a run, and how to go on with one that ended early."""
-    onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
-    print(f"{_outcome(record, onward)}: {output} ({_size_and_time(record)}), record in {beside}")
-
-
-def _report_elsewhere(output: str, record: dict[str, Any], streams: Any) -> None:
-    """The same where no state is left to resume from; on standard error where the picture is on standard output."""
-    where = f"a {streams.form} picture on standard output" if streams.standard_output else output
-    out = sys.stderr if streams.standard_output else sys.stdout
-    print(f"{_outcome(record, '')}: {where} ({_size_and_time(record)})", file=out)
-
-
-def _outcome(record: dict[str, Any], onward: str) -> str:
-    """How the run ended, and how to go on where there is a way."""
-    onward = f" ({onward})" if onward else ""
-    return {
-        "interrupted": f"interrupted; best so far{onward}",
-        "time": f"out of time; best so far{onward}",
-        "callback": "stopped on the page; best so far",
-        "no step": f"out of time before the first step; the initial picture{onward}",
-        "no descent": "no better than its start: the loss never fell below that of the initial picture",
-        "stuck": "stuck: the loss could not be lowered any further; best so far",
-    }.get(record["stopped"], "done")
-
-
-def _size_and_time(record: dict[str, Any]) -> str:
-    seconds, size = record["seconds"], record["size"]
-    return f"{size['width']} × {size['height']}, {seconds['run']:.1f} s and {seconds['compile']:.1f} s to compile"
-
-
 def _initial_file(init: str | None) -> str | None:
     """The file given as --init, or None where it is one of the words."""
     if init is None or init in _INITS:
@@ -242,7 +214,7 @@ def _resolve(
             settings=settings,
         )
     if arguments.preset or arguments.network:
-        raise ConfigError("--config holds a whole recipe; leave out --preset and --network, or leave out --config")
+        raise ConfigError("--config holds all settings of a run; leave out --preset and --network, or --config")
     from jnst.weights.registry import resolve_weights
     from jnst.weights.store import read_weights
 

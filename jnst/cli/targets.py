@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command; nothing heavy is imported for them."""
     parser.add_argument("styles", nargs="+", metavar="STYLE", help="style picture; several are blended")
     parser.add_argument("-o", "--output", metavar="OUT.h5", help="file to write (STYLE.h5)")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="recipe; `jnst presets` lists them")
+    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
     parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
     parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
@@ -44,7 +44,8 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Pa
     from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.style_targets import is_style_file, prepare_style, write_style
+    from jnst.transfer.style_file import is_style_file, write_style
+    from jnst.transfer.style_targets import prepare_style
     from jnst.vgg.convolution import prepare_params
 
     blend = parse_blend(arguments.style_blend) if arguments.style_blend else None

@@ -97,7 +97,7 @@ class _Meter:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from jnst.weights.convert import fetch_weights
+    from jnst.weights.fetch import fetch_weights
 
     catalogue = dict(CATALOGUE)
     if arguments.url and arguments.name in catalogue:
@@ -118,7 +118,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     source = Path(arguments.file)
     output = Path(arguments.output) if arguments.output else source.parent / f"{source.stem}-jnst.h5"
     if output.exists() and not arguments.overwrite:
-        raise WeightsError(f"{output} exists already; choose another name or say --overwrite")
+        raise WeightsError(f"{output} exists already; choose another name or pass --overwrite")
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))
     notes = dict(text.partition("=")[::2] for text in arguments.note)
@@ -141,12 +141,12 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from jnst.weights.store import verify_weights
+    from jnst.weights.store import read_weights
 
     path = resolve_weights(arguments.file).path
     with ProgressBar(sys.stderr) as printer:
         printer.doing(f"checking {path.name}")
-        info = verify_weights(path)
+        info = read_weights(path).info
     print(f"{path}: sound; {describe_width(info)}, {info.lineage} lineage, sha256 {info.sha256}")
     return 0
 

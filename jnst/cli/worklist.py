@@ -13,7 +13,8 @@ from jnst.cli.flags import parse_named
 from jnst.config import Config
 from jnst.images.writing import check_format
 from jnst.presets.settings import replace_settings, setting_names
-from jnst.transfer.style_targets import check_style_targets, is_style_file, read_style
+from jnst.transfer.style_file import is_style_file, read_style
+from jnst.transfer.style_targets import check_style_targets
 
 
 def read_worklist(
@@ -21,7 +22,7 @@ def read_worklist(
 ) -> tuple[list[Entry], list[str]]:
     """The entries, and the rows of a list that no picture can be made of.
 
-    Every style named on the command line is looked at before anything begins; `note` is told what was left out.
+    Every style named on the command line is looked at before anything begins; `note` is called with what was left out.
 
     Raises:
         ConfigError: for a path that is not there, a list that is none, or names that cannot all be files.

@@ -13,7 +13,8 @@ from PIL import Image, ImageFile
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError
-from jnst.images.deep import Pixels, bands, load_samples, read_orientation
+from jnst.images.collector import Pixels
+from jnst.images.deep import bands, load_samples, read_orientation
 from jnst.images.opening import check_size, decoding, open_picture
 from jnst.images.reading import Picture, finish_picture
 from jnst.images.samples import decode_bytes, decode_samples

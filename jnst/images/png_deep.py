@@ -81,7 +81,7 @@ def _decode(filtered: bytes, width: int, height: int, kind: int) -> npt.NDArray[
 
 
 def _decode_as(png: bytes, mode: str) -> npt.NDArray[np.uint16]:
-    """Pillow keeps the upper byte of a sample; the byte order that it is told decides which one that is."""
+    """Pillow keeps the upper byte of a sample; the byte order that it is given decides which one that is."""
     with open_picture(png) as image:
         image.tile = [tile._replace(args=mode) for tile in image.tile]
         return np.asarray(image).astype(np.uint16)

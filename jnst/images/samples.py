@@ -13,8 +13,8 @@ from PIL import ExifTags, Image, ImageFile
 from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.images.avif import decode_avif
-from jnst.images.deep import Decoded as Decoded
-from jnst.images.deep import Pixels as Pixels
+from jnst.images.collector import Decoded as Decoded
+from jnst.images.collector import Pixels as Pixels
 from jnst.images.deep import bands, crop, decode_deep, is_deep, load_samples
 from jnst.images.profiles import make_converter
 from jnst.images.webp import decode_webp

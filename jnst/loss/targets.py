@@ -53,7 +53,7 @@ def make_targets(
             a picture that `jnst.stylize` takes.
         styles: one style image, of any size, or several whose Gram matrices are averaged.
         config: layers, normalisation, spaces. With tiles everything is computed tile by tile, and the content's maps
-            are kept or (`tiled_content` "recompute") computed anew from the content image at every evaluation: slower
+            are kept or (`tiled_content` "recompute") computed again from the content image at every evaluation: slower
             by about a quarter, smaller by the maps.
         style_weights: one per style where there are several; equal by default.
         extra_terms: terms beside the package's own (`jnst.Term`).

@@ -120,7 +120,7 @@ class Targets(NamedTuple):
         style_scale: as `content_scale`, for the style layers.
         weights: of the terms, by name.
         extent: where the true image lies in a padded one; None for a whole image.
-        content_image: in variable space; stands in for `content` where a tiled run computes those maps anew tile by
+        content_image: in variable space; stands in for `content` where a tiled run computes those maps again tile by
             tile.
         own: targets of terms that see the image, by the term's name; None where there are none.
         extra_terms: terms from outside that the targets were made for.

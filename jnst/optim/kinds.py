@@ -7,14 +7,11 @@ import optax
 
 from jnst.arrays import Image
 from jnst.config import OptimizerConfig
-from jnst.optim.optimizers import (
-    Optimizer,
-    fixed_step_lbfgs,
-    jaxopt_lbfgs,
-    optax_lbfgs,
-    optax_optimizer,
-    scale_by_adam,
-)
+from jnst.optim.adam import scale_by_adam
+from jnst.optim.from_optax import optax_lbfgs, optax_optimizer
+from jnst.optim.jaxopt_lbfgs import jaxopt_lbfgs
+from jnst.optim.lbfgs import fixed_step_lbfgs
+from jnst.optim.optimizer import Optimizer
 
 
 class OptimizerKind(NamedTuple):

@@ -1,1 +1,1 @@
-"""Named recipes and how they become one configuration."""
+"""Named presets and how they become one configuration."""

@@ -1,4 +1,4 @@
-"""From the name of a recipe and of weights to what a run needs: one resolved config and prepared parameters."""
+"""From the name of a preset and of weights to what a run needs: one resolved config and prepared parameters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,9 @@ from jnst.errors import WeightsError
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.presets.settings import Factor, by_path, replace_settings
 from jnst.vgg.convolution import prepare_params
+from jnst.weights.network import Weights, WeightsInfo
 from jnst.weights.registry import resolve_weights
-from jnst.weights.store import Weights, WeightsInfo, read_weights
+from jnst.weights.store import read_weights
 
 
 class Run(NamedTuple):
@@ -32,14 +33,14 @@ def resolve_run(
     init: Init | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
-    """The recipe in the form that fits the weights, with single settings replaced.
+    """The preset in the form that fits the weights, with single settings replaced.
 
     Args:
         preset: a name from `jnst.PRESETS`.
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
-        optimizer: optimiser in place of the recipe's own.
-        init: initial image in place of the recipe's own.
+        optimizer: optimiser in place of the preset's own.
+        init: initial image in place of the preset's own.
         settings: values by short name or path (see `replace_settings`), applied last. `optimizer` and `init` may as
             well stand here.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jnst.config import Architecture, Config, Init, Method, PixelSpace
 from jnst.errors import ConfigError, describe_unknown
-from jnst.presets.recipes import PRESETS, VARIANTS, Variants
+from jnst.presets.presets import PRESETS, VARIANTS, Variants
 from jnst.presets.settings import by_path, replace_settings
 from jnst.vgg.layers import layer_names
 
@@ -75,11 +75,11 @@ def adapt_preset(
 ) -> Config:
     """The config for weights of that lineage, architecture, width or channels, and input space.
 
-    A recipe made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
+    A preset made for other weights keeps its losses and optimiser, but the network is fed what it was trained on.
     `fixed` says that the user asked for the config's network, which the weights must then be of.
 
     Raises:
-        ConfigError: where the weights are of another architecture than was asked for, or lack a layer of the recipe.
+        ConfigError: where the weights are of another architecture than was asked for, or lack a layer of the preset.
     """
     asked = config.network.architecture
     if asked != architecture:

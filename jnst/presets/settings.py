@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jnst.config import Config, from_dict, to_dict
+from jnst.config import Config
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
 
 # The names by which settings are called everywhere; all others are called by their path.

@@ -7,7 +7,7 @@ from typing import Any
 
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
-from jnst.images.resizing import fit_size, scale_sizes
+from jnst.images.sizing import fit_size, scale_sizes
 from jnst.images.writing import quantize
 from jnst.studio.library import Library
 from jnst.studio.painter import change_knobs, first_knobs
@@ -53,7 +53,7 @@ class Draft:
         return dataclasses.replace(self, **checked)
 
     def compose(self, config: Config, library: Library, knobs: Mapping[str, Any], *, seed: int) -> Painting:
-        """A painting of the draft, with the recipe in `config` and knobs from plain JSON values.
+        """A painting of the draft, with the preset in `config` and knobs from plain JSON values.
 
         Raises:
             ConfigError: where a picture is missing, or the size does not fit into memory.

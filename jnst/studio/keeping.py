@@ -14,8 +14,9 @@ from jnst.presets.resolve import Run
 from jnst.studio.library import NamedFile, shrink
 from jnst.studio.painter import turned
 from jnst.studio.painting import Painting
-from jnst.transfer.driver import Result
-from jnst.transfer.record import Job, make_record
+from jnst.transfer.job import Job
+from jnst.transfer.record import make_record
+from jnst.transfer.result import Result
 
 # How many kept pictures are shown, the newest first.
 SHOWN = 60

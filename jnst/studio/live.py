@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import ConfigError, JnstError
-from jnst.images.resizing import fit_size, scale_sizes
+from jnst.images.sizing import fit_size, scale_sizes
 from jnst.studio.keeping import describe_steering
 from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.driver import Result, describe_end, has_fallen
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
+from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 
 _LOOK_EVERY = 0.2  # seconds between two looks at the painting

@@ -12,13 +12,15 @@ import numpy as np
 from jnst.arrays import Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.images.resizing import fit, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
-from jnst.transfer.loop import CAPACITY, Trace, TransferState, advance, current_picture, init_state
+from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.restart import restart
 from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
+from jnst.transfer.state import Trace, TransferState, current_picture, init_state
 from jnst.transfer.stopping import MAX_REJECTED
 
 # What the curves show; the names are those of the trace.
@@ -35,7 +37,7 @@ class Knobs:
     """What may be changed while a picture is painted; each acts at the next step.
 
     strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
-    smoothness: factor on the recipe's total variation weight (on one, where the recipe has none).
+    smoothness: factor on the preset's total variation weight (on one, where the preset has none).
     blend: weight of each style picture.
     colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
     """
@@ -206,7 +208,7 @@ class Painter:
 
     def picture(self) -> np.ndarray:
         """The picture in the style's colours: RGB in [0, 1], height × width × 3."""
-        fresh = int(self._state.turn) == 0
+        fresh = int(self._state.step) == 0
         return current_picture(self._state, self._config, best=self._config.run.keep == "best" and not fresh)
 
     @property

@@ -8,7 +8,8 @@ import numpy as np
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.images.resizing import finish, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import finish
 from jnst.images.writing import quantize
 from jnst.studio.library import Entry
 from jnst.studio.painter import CURVES, Knobs

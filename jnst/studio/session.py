@@ -24,7 +24,7 @@ class Studio:
     """Everything the page shows and does. All methods may be called from any thread.
 
     Args:
-        run: recipe and weights, from `resolve_run`.
+        run: preset and weights, from `resolve_run`.
         folder: where pictures are kept.
         seed: of random initial pictures.
         single: whether one painting alone is shown, that was begun from elsewhere.

@@ -102,7 +102,7 @@ class DeferredImage:
     def __init__(self, see: Callable[..., "np.ndarray"]) -> None:
         self._see: Callable[..., np.ndarray] | None = see
 
-    def __call__(self, *lane: int) -> "np.ndarray":
+    def __call__(self, *element: int) -> "np.ndarray":
         """The picture, or that of one batch element: RGB in [0, 1], height × width × 3, float32.
 
         Raises:
@@ -113,7 +113,7 @@ class DeferredImage:
                 "a snapshot's image is there only until its callback returns, since the next steps take over its "
                 "memory; call image() in the callback and keep what it returns"
             )
-        return self._see(*lane)
+        return self._see(*element)
 
     def close(self) -> None:
         """The callback has returned."""

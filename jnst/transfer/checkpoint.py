@@ -17,7 +17,7 @@ import numpy as np
 
 from jnst.errors import JnstError, quote
 from jnst.files import replacing
-from jnst.transfer.loop import TransferState
+from jnst.transfer.state import TransferState
 from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
 
 
@@ -26,10 +26,10 @@ class Checkpoint:
     """Where the state of one run is kept.
 
     path: the file.
-    every: seconds between two writes; zero only writes when told to.
+    every: seconds between two writes; zero writes only when `save` is called.
     identity: what the result depends on, as JSON types; a state is resumed by a run with the same identity alone.
     resume: whether the run goes on from what is there.
-    report: is told where a state could not be written.
+    report: called with the reason where a state could not be written.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Checkpoint:
         Raises:
             JnstError: where the disk is full or the folder cannot be written.
         """
-        # The basis is made anew from the size: it is large, and the same every time.
+        # The basis is made again from the size: it is large, and the same every time.
         leaves = jax.tree.leaves(state._replace(basis=None))
         clock = clock | {"elapsed": time.monotonic() - clock["start"]}
         about = {"format": FORMAT, "identity": self.identity, "index": index, "trace": trace, "clock": clock}
@@ -74,7 +74,7 @@ class Checkpoint:
             self.report(f"{error or 'no memory for the state'}; the run goes on, but --resume will not find it here")
 
     def load(self) -> Stored | None:
-        """The stored state, or None where the run is to begin anew.
+        """The stored state, or None where the run is to start again.
 
         Raises:
             JnstError: where there is none, it is damaged, or it is of another run; the message says what differs.
@@ -86,7 +86,7 @@ class Checkpoint:
         if differing:
             raise JnstError(
                 f"the state in {self.path} is of another run: {'; '.join(differing[:3])}; give the same settings, or "
-                "leave out --resume to begin anew"
+                "leave out --resume to start again"
             )
         return read_state(self.path, about)
 
@@ -108,7 +108,7 @@ def restore_state(template: TransferState, leaves: list[np.ndarray]) -> Transfer
     expected, structure = jax.tree.flatten(bare)
     found = [(leaf.shape, leaf.dtype) for leaf in leaves]
     if found != [(leaf.shape, leaf.dtype) for leaf in expected]:
-        raise JnstError("the stored state is of another size or optimiser; leave out --resume to begin anew")
+        raise JnstError("the stored state is of another size or optimiser; leave out --resume to start again")
     # Where the image is divided among devices, each part goes back to its own. Not an alias: it is advanced in place.
     placed = [jax.device_put(leaf, like.sharding, may_alias=False) for leaf, like in zip(leaves, expected, strict=True)]
     return jax.tree.unflatten(structure, placed)._replace(basis=template.basis)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jnst.config import require
+from jnst.fields import require
 
 
 @dataclass(frozen=True)

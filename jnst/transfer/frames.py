@@ -4,11 +4,11 @@ import numpy as np
 
 from jnst.errors import ImageError
 from jnst.images.reading import Picture
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.images.writing import write_image
 from jnst.transfer.animation import Animation
 from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
 from jnst.transfer.scales import prepare_content
 
 
@@ -44,5 +44,5 @@ class FrameWriter:
             frame = finish(snapshot.image(), self._full, run.colors)
             write_image(path, frame, rounding=run.rounding, overwrite=True)
         except ImageError as error:
-            # A frame is not worth the run.
+            # A failed frame must not end the run.
             self.printer.note(f"frame left out: {error}")

@@ -77,7 +77,7 @@ def make_indicator(progress: bool | Silent | None) -> Indicator:
 
 
 class NotebookBar(Silent):
-    """tqdm's bar, over all scales, and below it the picture, drawn anew every other second."""
+    """tqdm's bar, over all scales, and below it the picture, drawn again every other second."""
 
     def __init__(self) -> None:
         self._bar: Any = None

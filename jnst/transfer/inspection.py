@@ -14,7 +14,8 @@ from jnst.config import Config
 from jnst.errors import ImageError
 from jnst.images.inputs import as_pixels
 from jnst.images.montage import montage
-from jnst.images.resizing import fit, to_unit
+from jnst.images.resizing import to_unit
+from jnst.images.sizing import fit
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.features import features
 from jnst.loss.terms import gram_matrix

@@ -16,7 +16,7 @@ from jnst.optim.kinds import optimizer_kind
 from jnst.vgg.layers import deepest, layer_names, network_channels
 from jnst.vgg.winograd import winograd_pays
 
-# What a batch may fill of what is free; the rest is for the compiler's surprises and for reading and writing pictures.
+# What a batch may fill of what is free; the rest is for compiler scratch memory and for reading and writing pictures.
 _FILL = 0.75
 # Larger batches gain nothing: the device is full long before (see the README's table).
 LARGEST = {"cpu": 4, "gpu": 64, "tpu": 64}
@@ -76,13 +76,15 @@ def _free_memory() -> int:
         return 4 << 30
 
 
-def lanes_that_fit(config: Config, height: int, width: int, *, available: int, platform: str, regions: int = 0) -> int:
+def batch_size_that_fits(
+    config: Config, height: int, width: int, *, available: int, platform: str, regions: int = 0
+) -> int:
     """Images of that size in one batch on one device: a power of two, at least one."""
-    room = max(0, available - params_bytes(config)) // lane_bytes(config, height, width, regions)
-    lanes = 1
-    while 2 * lanes <= min(room, LARGEST.get(platform, LARGEST["gpu"])):
-        lanes *= 2
-    return lanes
+    room = max(0, available - params_bytes(config)) // element_bytes(config, height, width, regions)
+    batch_size = 1
+    while 2 * batch_size <= min(room, LARGEST.get(platform, LARGEST["gpu"])):
+        batch_size *= 2
+    return batch_size
 
 
 def compiled_bytes(compiled: Any) -> int | None:
@@ -184,7 +186,7 @@ def _state_bytes(height: int, width: int, config: Config, devices: int) -> float
     return _IMAGE * height * width * (images + _WAVES) + 2 * ((devices * height) ** 2 + width**2)
 
 
-def lane_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
+def element_bytes(config: Config, height: int, width: int, regions: int = 0) -> int:
     """Bytes that each image of a batch takes on its device."""
     memory = estimate_memory((height, width), config, regions=regions)
     return memory.features + memory.targets + memory.optimizer

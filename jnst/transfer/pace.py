@@ -42,19 +42,19 @@ class Pace:
 
     @property
     def evaluations_per_second(self) -> float | None:
-        """At the present scale; None until it can be told."""
+        """At the present scale; None until it is known."""
         return 1 / _lower_median(self._per_evaluation) if self._enough(self._per_evaluation) else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Compilation of the scales to come included; None until it can be told."""
+        """Compilation of the scales to come included; None until it is known."""
         last = self._last
         if last is None or not self._enough(self._per_work):
             return None
         return _lower_median(self._per_work) * (1 - last.fraction) + last.compile_ahead
 
     def _enough(self, values: deque[float]) -> bool:
-        # One difference is enough only if what it holds of compilation was told and taken off.
+        # One difference is enough only once compile time has been reported and subtracted.
         return len(values) >= (1 if self._last is not None and self._last.compile_seconds > 0 else 2)
 
 

@@ -63,7 +63,7 @@ def plan_run(
         size: height and width at full working size.
         config: of the run; its tile is replaced.
         tile: a side in pixels, or 0 for the whole image; by default the whole image where it fits, else the largest
-            tile that does, and content targets computed anew where nothing else helps.
+            tile that does, and content targets computed again where nothing else helps.
         available: bytes on each device; by default what is free.
         devices: among which the image's rows are divided.
         regions: of the image, with a mask each.
@@ -141,7 +141,7 @@ def describe_plan(plan: Plan) -> list[str]:
             f"tiles: {across} × {down} of {plan.grid.tile[1]} × {plan.grid.tile[0]} pixels, halo {plan.grid.halo}; "
             f"{overhead(plan.size, plan.grid, plan.devices):.1f} times the work of the whole image"
         )
-        kept = "kept" if plan.config.tiled_content == "keep" else "computed anew for each tile"
+        kept = "kept" if plan.config.tiled_content == "keep" else "computed again for each tile"
         lines += [f"content targets: {kept}", f"memory, tiled: {_describe(plan.memory)}"]
     else:
         lines.append("tiles: none; the whole image at once is fastest")

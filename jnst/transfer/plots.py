@@ -9,14 +9,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy.typing as npt
-
 from jnst.errors import ImageError, JnstError
 from jnst.files import check_writable_file, write_atomically
-from jnst.images.montage import montage
-from jnst.images.writing import write_image
 
-# Colours of the terms, in the order of their names; after the last one they begin anew.
+# Colours of the terms, in the order of their names; after the last one they start over.
 _COLORS = ("#0b6e99", "#c4512d", "#5b8c3a", "#7a4fa3", "#a8842c", "#3d8f8a")
 _INK, _FAINT = "#333333", "#dddddd"
 
@@ -58,19 +54,6 @@ def plot_losses(
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_sheet(
-    path: str | os.PathLike[str],
-    images: Sequence[npt.ArrayLike],
-    *,
-    labels: Sequence[str] | None = None,
-    height: int = 360,
-    columns: int | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Writes pictures side by side, such as content, style and result, with labels below; see `imageio.montage`."""
-    write_image(path, montage(images, labels=labels, height=height, columns=columns), overwrite=overwrite)
-
-
 def check_matplotlib() -> None:
     """Raises JnstError where matplotlib is not installed; it is not imported yet."""
     if importlib.util.find_spec("matplotlib") is None:
@@ -78,7 +61,7 @@ def check_matplotlib() -> None:
 
 
 def _new_figure() -> Any:
-    # Its complaints about a home folder that cannot be written concern nobody here: it goes without a cache.
+    # It complains of a home folder that cannot be written, and then works without a cache.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure

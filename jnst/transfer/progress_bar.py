@@ -34,9 +34,9 @@ class ProblemsOnly(Silent):
 
 
 class ProgressBar(Silent):
-    """One line that is drawn anew, if the stream is a terminal; else a plain line for every tenth or ten seconds.
+    """One line that is drawn again, if the stream is a terminal; else a plain line for every tenth or ten seconds.
 
-    May be told things from several threads.
+    Its methods may be called from several threads.
     """
 
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:

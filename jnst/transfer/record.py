@@ -4,55 +4,24 @@ import datetime
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jnst.config import Config, check_seed, from_dict, to_dict
+from jnst.arguments import check_seed
+from jnst.config import Config
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile, check_regular
-from jnst.images.writing import Bits
 from jnst.runtime import versions
-from jnst.transfer.driver import Result
-from jnst.transfer.film import Film
-from jnst.transfer.region_files import RegionFiles, checked_regions, describe_regions
-from jnst.weights.store import Weights
+from jnst.transfer.job import Job
+from jnst.transfer.region_files import checked_regions, describe_regions
+from jnst.transfer.result import Result
+from jnst.weights.network import Weights
 
 _MOST_STYLES = 1000
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to make: which files, with what, and what to write beside the result."""
-
-    content: Path | NamedFile
-    styles: tuple[Path | NamedFile, ...]
-    output: Path
-    config: Config
-    seed: int = 0
-    style_weights: tuple[float, ...] | None = None
-    weights_source: str = ""
-    initial: Path | NamedFile | None = None
-    overwrite: bool = False
-    plot: bool = False
-    sheet: bool = False
-    bits: Bits = 8
-    quality: int = 95
-    allow_large: bool = False
-    allow_damaged: bool = False
-    notices: tuple[str, ...] = field(default=(), compare=False)
-    choose_tile: bool = False
-    memory: int | None = None
-    checkpoint_every: float = 0.0
-    resume: bool = False
-    split_rows: bool = False
-    # A texture's height and width: it is painted on a blank picture in place of the content.
-    canvas: tuple[int, int] | None = None
-    film: Film | None = None
-    regions: RegionFiles | None = None
 
 
 def record_path(output: Path) -> Path:

@@ -3,19 +3,19 @@
 import jax
 import jax.numpy as jnp
 
-from jnst.transfer.loop import TransferState
+from jnst.transfer.state import TransferState
 
 
 def restart(state: TransferState) -> TransferState:
     """The state with its picture kept and all that belongs to the former loss forgotten.
 
     Value, gradient and the best picture were measured under the former weights, and curvature pairs are differences of
-    the former gradient. At turn zero the loop evaluates without moving, and empties the memory of L-BFGS; moments of
+    the former gradient. At step zero the loop evaluates without moving, and empties the history of L-BFGS; moments of
     Adam fade by themselves and stay.
 
     >>> import jnst, numpy as np
     >>> from jnst.config import Config
-    >>> restart(jnst.init_state(np.zeros((16, 16, 3), np.float32), Config())).turn.item()
+    >>> restart(jnst.init_state(np.zeros((16, 16, 3), np.float32), Config())).step.item()
     0
     """
     evaluation = state.evaluation._replace(
@@ -25,12 +25,12 @@ def restart(state: TransferState) -> TransferState:
     )
     return state._replace(
         evaluation=evaluation,
-        scale=jnp.ones_like(state.scale),
-        shrink=jnp.ones_like(state.shrink),
+        loss_scale=jnp.ones_like(state.loss_scale),
+        step_scale=jnp.ones_like(state.step_scale),
         rejected=jnp.zeros_like(state.rejected),
-        turn=jnp.zeros_like(state.turn),
+        step=jnp.zeros_like(state.step),
         # Copies: a state that is advanced in place may hold no array twice.
         best_point=jnp.array(state.point),
         best_value=jnp.full_like(state.best_value, jnp.inf),
-        best_turn=jnp.zeros_like(state.best_turn),
+        best_step=jnp.zeros_like(state.best_step),
     )

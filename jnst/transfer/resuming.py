@@ -6,16 +6,18 @@ from typing import Any
 
 import jax
 
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.errors import JnstError
 from jnst.images.writing import read_metadata
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.record import Job, describe_file, read_record, record_path
+from jnst.transfer.job import Job
+from jnst.transfer.record import describe_file, read_record, record_path
 from jnst.transfer.region_files import describe_regions
 from jnst.transfer.state_file import read_about
-from jnst.weights.store import Weights
+from jnst.weights.network import Weights
 
 # `Result.stopped` of runs whose state is kept.
 RESUMABLE = ("callback", "time", "no step")
@@ -111,7 +113,7 @@ def _is_unfinished(record: dict[str, Any], job: Job, weights: Weights) -> bool:
             "weights": record["weights"]["sha256"],
             "seed": record["seed"],
         }
-        for identity in (mine, theirs):  # the tiles are chosen anew each time
+        for identity in (mine, theirs):  # the tiles are chosen again each time
             identity["config"] = identity["config"] | {"tile": 0, "tiled_content": ""}
     except (KeyError, TypeError):
         return False

@@ -1,4 +1,4 @@
-"""One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's memory.
+"""One image over several devices: each holds a band of rows of the picture, its feature maps and L-BFGS's history.
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
 over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any
@@ -18,8 +18,7 @@ from jnst.config import Config, compile_key
 from jnst.devices import ROWS, check_platform, row_shardings
 from jnst.loss.targets import divide_rows
 from jnst.loss.term import Term
-from jnst.loss.tiling import band_height
-from jnst.transfer.loop import TransferState, init_state
+from jnst.transfer.state import TransferState, init_state
 from jnst.vgg.convolution import plain_params
 
 
@@ -27,14 +26,6 @@ def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """The devices, by default all of this process, as bands of rows from top to bottom."""
     check_platform()
     return Mesh(np.array(jax.local_devices() if devices is None else list(devices)), (ROWS,))
-
-
-def padded_height(height: int, config: Config, mesh: Mesh) -> int:
-    """The height up to which an image is padded: equal bands, each a whole number of positions of the deepest layer.
-
-    With tiles each band is a whole number of tiles, and no lower than their halo.
-    """
-    return mesh.devices.size * band_height(height, config, mesh.devices.size)
 
 
 def _state_shardings(state: Any, mesh: Mesh) -> Any:

@@ -33,7 +33,7 @@ class ScaleRun:
         return self.sizes[self.index]
 
     @property
-    def turns(self) -> int:
+    def entries(self) -> int:
         """Entries of the trace: steps made, and one for the initial image."""
         return len(self.trace["total"])
 
@@ -53,8 +53,8 @@ class ScaleRun:
         return bool(self.run.max_time) and time.monotonic() - begun >= self.run.max_time
 
     def progress(self, best: float) -> Progress:
-        """What is told after a chunk; `best` is the lowest loss at this scale."""
-        steps, step = self.run.steps, self.turns - 1
+        """The progress after a chunk; `best` is the lowest loss at this scale."""
+        steps, step = self.run.steps, self.entries - 1
         pixels = [height * width for height, width in self.sizes]
         done = sum(pixels[: self.index]) + pixels[self.index] * (step / steps if steps else 1.0)
         last = {name: values[-1] for name, values in self.trace.items()}

@@ -10,7 +10,8 @@ import numpy as np
 
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.images.resizing import fit, fit_style, resize, scale_sizes, to_unit
+from jnst.images.resizing import resize, to_unit
+from jnst.images.sizing import fit, fit_style, scale_sizes
 from jnst.loss.tiling import layer_stride
 from jnst.transfer.initial import initial_image
 from jnst.vgg.layers import deepest, layer_names, minimum_size

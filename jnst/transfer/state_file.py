@@ -34,7 +34,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
         JnstError: where there is no such file, or it is damaged or of another version.
     """
     if not os.path.exists(path):
-        raise JnstError(f"there is no state at {path} to resume from; leave out --resume to begin anew")
+        raise JnstError(f"there is no state at {path} to resume from; leave out --resume to start again")
     with _reading(path) as parts:
         size = parts.getinfo("about.json").file_size
         if size > min(_LONGEST_ABOUT, Path(path).stat().st_size):
@@ -42,7 +42,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
         about = json.loads(parts.read("about.json"))
     problem = _problem(about)
     if problem:
-        raise JnstError(f"{path} is damaged: {problem}; leave out --resume to begin anew")
+        raise JnstError(f"{path} is damaged: {problem}; leave out --resume to start again")
     return about
 
 
@@ -127,5 +127,5 @@ class _reading:
         if isinstance(error, Exception) and not isinstance(error, JnstError):
             reason = str(error) or type(error).__name__
             raise JnstError(
-                f"{self.path} is damaged: {quote(reason, 200)}; leave out --resume to begin anew"
+                f"{self.path} is damaged: {quote(reason, 200)}; leave out --resume to start again"
             ) from error

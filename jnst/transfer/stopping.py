@@ -17,12 +17,12 @@ class StopRule(NamedTuple):
     """Numbers, not settings: another number of steps is not another compilation.
 
     Attributes:
-        turns: steps of the loop until the end: the config's, and one that evaluates the initial image.
+        entries: of the trace at the end: the config's steps, and one for the initial image.
         chunk: steps over which the loss must fall by `tolerance`.
         tolerance: that fraction; zero never stops.
     """
 
-    turns: int | jax.Array
+    entries: int | jax.Array
     chunk: int | jax.Array
     tolerance: float | jax.Array
 
@@ -32,21 +32,21 @@ def stop_rule(run: RunConfig) -> StopRule:
     return StopRule(jnp.int32(run.steps + 1), jnp.int32(run.chunk), jnp.float32(run.tolerance))
 
 
-def stop_reason(rule: StopRule, *, turns: Any, best: Any, mark: Any, rejected: Any, value: Any) -> jax.Array:
+def stop_reason(rule: StopRule, *, entries: Any, best: Any, mark: Any, rejected: Any, value: Any) -> jax.Array:
     """RUNNING, STEPS, TOLERANCE or STUCK; numbers or traced values.
 
     Args:
         rule: from `stop_rule`.
-        turns: of the loop so far.
+        entries: of the trace so far.
         best: lowest loss so far.
         mark: lowest loss at the end of the chunk before.
         rejected: moves taken back in a row.
         value: present loss; not finite only where the first one was not.
     """
-    steps = turns - 1
+    steps = entries - 1
     slow = (rule.tolerance > 0) & (steps % rule.chunk == 0) & (steps >= rule.chunk)
     slow &= mark - best < rule.tolerance * jnp.abs(mark)
     stuck = (rejected >= MAX_REJECTED) | ~jnp.isfinite(value)
     reason = jnp.where(slow, jnp.int32(TOLERANCE), jnp.int32(RUNNING))
     reason = jnp.where(stuck, STUCK, reason)
-    return jnp.where(turns >= rule.turns, STEPS, reason)
+    return jnp.where(entries >= rule.entries, STEPS, reason)

@@ -1,15 +1,13 @@
-"""A style prepared once and used a million times: its Gram matrices, in memory or in a file.
+"""A style prepared once for many runs: its Gram matrices.
 
 A file holds the Gram matrices of each style layer, once per scale of a coarse-to-fine run, the style picture itself at
 working size (some initial pictures take its colours), and what the numbers depend on: network, weights, input space.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,12 +15,13 @@ import numpy as np
 
 from jnst.arguments import check_config, check_mapping
 from jnst.arrays import Gram, Params
-from jnst.config import Config, compile_key, to_dict
-from jnst.errors import ConfigError, TargetsError, WeightsError
-from jnst.files import disk_errors, write_atomically
+from jnst.config import Config, compile_key
+from jnst.config_json import to_dict
+from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import as_styles
 from jnst.images.padding import bucket_size, pad_image
-from jnst.images.resizing import fit_style, resize, to_unit
+from jnst.images.resizing import resize, to_unit
+from jnst.images.sizing import fit_style
 from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams
@@ -32,10 +31,6 @@ from jnst.transfer.colors import PREPARED
 from jnst.transfer.display import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent
-from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
-
-FORMAT = "jnst-style"
-FORMAT_VERSION = 1
 
 Grams = dict[str, np.ndarray]
 
@@ -205,89 +200,3 @@ def _halve(picture: np.ndarray, power: int, smallest: int) -> np.ndarray:
         return picture
     height, width = (max(smallest, round(side / 2**power)) for side in picture.shape[:2])
     return resize(picture, height, width, "pillow-lanczos").astype(np.float32)
-
-
-def write_style(path: str | Path, targets: StyleTargets) -> None:
-    """Writes a prepared style to an HDF5 file, whole or not at all.
-
-    Raises:
-        TargetsError: where the place cannot be written.
-    """
-    groups: dict[str, dict[str, np.ndarray]] = {
-        f"scale{power}": dict(grams) for power, grams in enumerate(targets.grams)
-    }
-    groups["picture"] = {"pixels": targets.picture}
-    attributes = {
-        "/": {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "scales": len(targets.grams),
-            "settings": json.dumps(targets.settings),
-            "weights_sha256": targets.weights_sha256,
-            "sha256": _hash(targets),
-        }
-    }
-    try:
-        with disk_errors(Path(path)):
-            write_atomically(path, hdf5_bytes(groups, attributes))
-        remember(Path(path))
-    except WeightsError as error:
-        raise TargetsError(str(error)) from error
-
-
-def _hash(targets: StyleTargets) -> str:
-    digest = hashlib.sha256(json.dumps([dict(targets.settings), targets.weights_sha256], sort_keys=True).encode())
-    for grams in targets.grams:
-        for layer in sorted(grams):
-            digest.update(f"{layer} {grams[layer].shape}\n".encode())
-            digest.update(np.ascontiguousarray(grams[layer], "<f4").data)
-    digest.update(f"{targets.picture.shape}\n".encode())
-    digest.update(np.ascontiguousarray(targets.picture).data)
-    return digest.hexdigest()
-
-
-def is_style_file(path: str | Path) -> bool:
-    """Whether the name is that of a prepared style and not of a picture."""
-    return Path(path).suffix.lower() in (".h5", ".hdf5")
-
-
-def read_style(path: str | Path) -> StyleTargets:
-    """Reads a prepared style and verifies its hash.
-
-    Raises:
-        TargetsError: saying what is wrong with the file.
-    """
-    try:
-        with open_hdf5(Path(path)) as file:
-            attributes: dict[str, Any] = dict(file.attrs)
-            if attributes.get("format") != FORMAT:
-                raise WeightsError("an HDF5 file, but not a prepared style; `jnst targets` makes one")
-            version = int(attributes["format_version"])
-            if version != FORMAT_VERSION:
-                raise WeightsError(f"style format {version}; this jnst reads format {FORMAT_VERSION}; update jnst")
-            scales = int(attributes["scales"])
-            if not 1 <= scales <= 8:
-                raise WeightsError(f"{scales} scales; expected 1 to 8")
-            groups = [member(file, f"scale{power}") for power in range(scales)]
-            grams = tuple({name: _read_moment(member(group, name), name) for name in group} for group in groups)
-            pixels = member(member(file, "picture"), "pixels")
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.id.get_storage_size() != pixels.nbytes:
-                raise WeightsError("the picture is not an array of bytes, or incomplete")
-            targets = StyleTargets(
-                grams, pixels[()], json.loads(attributes["settings"]), str(attributes["weights_sha256"])
-            )
-            if _hash(targets) != attributes["sha256"]:
-                raise WeightsError("the values do not match their hash; the file is damaged")
-    except WeightsError as error:
-        raise TargetsError(str(error).replace("weights file", "style file")) from error
-    return targets
-
-
-def _read_moment(dataset: Any, name: str) -> np.ndarray:
-    shape = array_shape(dataset)
-    if name != layer_of(name):
-        if len(shape) != 1:
-            raise WeightsError(f"{dataset.name} has shape {shape}; expected one number for each channel")
-    elif len(shape) != 2 or shape[0] != shape[1]:
-        raise WeightsError(f"{dataset.name} has shape {shape}; expected a square matrix")
-    return read_array(dataset)

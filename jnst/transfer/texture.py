@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from jnst.arrays import Params
-from jnst.config import Config, SizeConfig, require
+from jnst.config import Config, SizeConfig
 from jnst.errors import ConfigError, quote
-from jnst.transfer.driver import Result, stylize
+from jnst.fields import require
+from jnst.transfer.driver import stylize
+from jnst.transfer.result import Result
 from jnst.transfer.scales import check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.

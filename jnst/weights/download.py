@@ -22,7 +22,7 @@ from jnst.files import check_space, disk_errors, exclusive
 Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 18
-_HEADWAY = 1 << 20  # bytes that an attempt must bring for the count of failures to begin anew
+_HEADWAY = 1 << 20  # bytes that an attempt must bring for the count of failures to start again
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _NETWORK = (OSError, http.client.HTTPException)
 
@@ -49,7 +49,7 @@ class _Interrupted(Exception):
 
 
 class _Changed(Exception):
-    """What has come is no part of what the server now offers; the next attempt begins anew."""
+    """What has come is no part of what the server now offers; the next attempt starts from nothing."""
 
 
 def is_offline() -> bool:
@@ -72,7 +72,7 @@ def fetch(
     Args:
         download: address, size and hash.
         path: where the verified file appears; its directory is made.
-        progress: told about the bytes as they come.
+        progress: called with the bytes so far and their number, None where that is unknown.
         reserve: bytes that must stay free on the disk besides the file.
         patience: with a slow or failing server.
 

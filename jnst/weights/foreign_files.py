@@ -20,7 +20,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from jnst.errors import WeightsError, quote
-from jnst.weights.torch_pickle import ELEMENT_TYPES, Interpreter, Storage, Tensor
+from jnst.weights.torch_objects import ELEMENT_TYPES, Storage, Tensor
+from jnst.weights.torch_pickle import Interpreter
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001

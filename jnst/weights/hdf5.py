@@ -1,4 +1,4 @@
-"""HDF5 files, read with suspicion: here and in `hdf5_check` h5py enters.
+"""Validated reading of untrusted HDF5 files; here and in `hdf5_check` h5py enters.
 
 A file from somewhere else may be cut short, may link to other files of the machine, or may declare arrays that it does
 not hold. Whatever h5py says of such a file comes out as one WeightsError with the path in it.

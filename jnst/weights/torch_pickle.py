@@ -8,62 +8,14 @@ make it fill 64 GB (the memo is a table as long as the largest place named), and
 the process (CPython hashes it by recursion). `test_torch_pickle` shows both.
 """
 
-import math
 import pickle as opcodes  # for the names of the instructions only; its unpickler is never used
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from jnst.errors import WeightsError, quote
+from jnst.weights.torch_objects import ELEMENT_TYPES, MAX_NUMBER, Global, Storage, admit, build, insert
 
-# PyTorch's storage classes and the element type of each; bfloat16 is read as its 16 bits and widened.
-ELEMENT_TYPES = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "|i1",
-    "ByteStorage": "|u1",
-    "BoolStorage": "|b1",
-}
-_ADMITTED = {
-    ("collections", "OrderedDict"): "dictionary",
-    ("torch._utils", "_rebuild_tensor"): "tensor",
-    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
-    ("torch._utils", "_rebuild_parameter"): "parameter",
-    ("torch.nn.parameter", "Parameter"): "parameter",
-    **{(module, name): name for module in ("torch", "torch.cuda") for name in ELEMENT_TYPES},
-}
 _MAX_INSTRUCTIONS = 200_000  # VGG19's own file has about two thousand
-_MAX_DIMENSIONS = 8
-_MAX_NUMBER = 1 << 48  # of elements; keeps sums and messages small whatever the file says
-
-
-class Global(NamedTuple):
-    """An admitted global name, as the role that it plays here."""
-
-    role: str
-
-
-class Storage(NamedTuple):
-    """A run of elements in the file: `length` of them from `start` in the storage `key`, which holds `total`."""
-
-    key: str
-    kind: str
-    total: int
-    start: int
-    length: int
-
-
-class Tensor(NamedTuple):
-    """Where a tensor's numbers lie in a storage; offset and strides in elements."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
 
 
 class _Mark:
@@ -157,15 +109,15 @@ class Interpreter:
                 self._update(self._pop_to_mark())
             case opcodes.GLOBAL:
                 module, name = self._line(), self._line()
-                push(_admit(module, name))
+                push(admit(module, name))
             case opcodes.STACK_GLOBAL:
                 name, module = self._pop(), self._pop()
-                push(_admit(module, name))
+                push(admit(module, name))
             case opcodes.BINPERSID:
                 push(self._storage(self._pop()))
             case opcodes.REDUCE | opcodes.NEWOBJ:
                 arguments, role = self._pop(), self._pop()
-                push(_build(role, arguments))
+                push(build(role, arguments))
             case opcodes.BUILD:  # attributes of an OrderedDict or a Parameter: bookkeeping that is dropped
                 self._pop()
                 self._top()
@@ -231,7 +183,7 @@ class Interpreter:
         target = self._top()
         if type(target) is not dict or len(items) % 2:
             raise WeightsError(f"the pickle sets items of a {type(target).__name__}; expected a dictionary")
-        _insert(target, zip(items[::2], items[1::2], strict=True))
+        insert(target, zip(items[::2], items[1::2], strict=True))
 
     def _storage(self, identity: Any) -> Storage:
         """A storage from PyTorch's persistent id: ("storage", class, key, device, elements[, view])."""
@@ -251,55 +203,7 @@ class Interpreter:
                 raise WeightsError(f"the pickle has a malformed view of storage {quote(key)}")
         storage = Storage(key, kind, total, start, count)
         whole = self.storages.setdefault(key, storage)
-        fits = 0 <= start <= start + count <= total <= _MAX_NUMBER
+        fits = 0 <= start <= start + count <= total <= MAX_NUMBER
         if (whole.kind, whole.total) != (kind, total) or not fits:
             raise WeightsError(f"the pickle contradicts itself about storage {quote(key)}")
         return storage
-
-
-def _admit(module: Any, name: Any) -> Global:
-    if type(module) is str and type(name) is str and (module, name) in _ADMITTED:
-        return Global(_ADMITTED[module, name])
-    given = f"{module}.{name}" if type(module) is str and type(name) is str else "something without a name"
-    raise WeightsError(
-        f"the file asks for {quote(given)}, which is no part of a file of plain tensors; refused, nothing was run"
-    )
-
-
-def _insert(target: dict[Any, Any], pairs: Any) -> None:
-    for key, value in pairs:
-        # Only these: the hash of a deeply nested tuple can overflow the stack.
-        if type(key) not in (str, int):
-            raise WeightsError(f"the pickle has a {type(key).__name__} as a key; expected text or a number")
-        target[key] = value
-
-
-def _build(role: Any, arguments: Any) -> Any:
-    match role, arguments:
-        case Global(role="dictionary"), ():
-            return {}
-        case Global(role="dictionary"), (list(pairs),):  # Python 2: the items as a list of pairs
-            if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-                raise WeightsError("the pickle has a malformed dictionary")
-            built: dict[Any, Any] = {}
-            _insert(built, pairs)
-            return built
-        case Global(role="tensor"), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
-            return _tensor(storage, offset, shape, strides)
-        case Global(role="parameter"), (Tensor() as tensor, *_):
-            return tensor
-    raise WeightsError("the pickle calls something other than a tensor, a parameter or a dictionary; refused")
-
-
-def _tensor(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
-    whole = all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in (offset, *shape, *strides))
-    if not whole or len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS:
-        raise WeightsError(f"the pickle has a malformed tensor in storage {quote(storage.key)}")
-    size = math.prod(shape)
-    last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if size > storage.length or (size and last >= storage.length):
-        raise WeightsError(
-            f"a tensor of shape {shape} does not fit in storage {quote(storage.key)}, which has {storage.length} "
-            "elements"
-        )
-    return Tensor(storage, offset, shape, strides)

@@ -1,6 +1,6 @@
 """Many images: what batching buys, what it does not, and what starting up costs.
 
-    python scripts/bench/batch.py lanes      seconds per image and evaluation as the batch grows (VGG19, random weights)
+    python scripts/bench/batch.py sizes      seconds per image and evaluation as the batch grows (VGG19, random weights)
     python scripts/bench/batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
     python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize`
     python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search
@@ -80,53 +80,53 @@ def picture(seed: int, side: int) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def bench_lanes(side: int, sizes: list[int], turns: int, rounds: int) -> None:
+def bench_sizes(side: int, sizes: list[int], steps: int, rounds: int) -> None:
     """Interleaved: each round times every batch size once; the best and the middle of the rounds are printed."""
     import jax
     import jax.numpy as jnp
 
-    from jnst.batch.lanes import advance_lanes, begin_lanes
+    from jnst.batch.batch_scale import BatchScale
+    from jnst.batch.loop import advance_batch, begin_batch
     from jnst.batch.requests import Task, prepare
-    from jnst.batch.stage import BatchScale
     from jnst.config import Config, LossConfig, OptimizerConfig, SizeConfig
-    from jnst.transfer.memory import compiled_bytes, lane_bytes, params_bytes
+    from jnst.transfer.memory import compiled_bytes, element_bytes, params_bytes
     from jnst.transfer.style_targets import picture_grams
     from jnst.vgg.convolution import prepare_params
-    from jnst.weights.store import random_weights
+    from jnst.weights.network import random_weights
 
     params = prepare_params(random_weights("vgg19", 1.0, 0))
     config = Config(size=SizeConfig(rule="keep"), optimizer=OptimizerConfig(), loss=LossConfig(style_weight=100.0))
     style = picture(99, side)
     grams = picture_grams(params, style, config)
     runs, rows = {}, {}
-    for lanes in sizes:
-        items = [prepare(Task(picture(seed, side), (style,), config)) for seed in range(lanes)]
-        stage = BatchScale(items, 0, list(range(lanes)), {"start": 0.0})
-        problems = stage.problems([item.full for item in items], [grams] * lanes, lanes)
-        targets, state = begin_lanes(params, problems, config=stage.key)
+    for batch_size in sizes:
+        items = [prepare(Task(picture(seed, side), (style,), config)) for seed in range(batch_size)]
+        scale = BatchScale(items, 0, list(range(batch_size)), {"start": 0.0})
+        problems = scale.problems([item.full for item in items], [grams] * batch_size, batch_size)
+        targets, state = begin_batch(params, problems, config=scale.key)
         begin = time.monotonic()
-        arguments = (params, stage.rule, jnp.int32(0), targets, state)
-        needed = compiled_bytes(advance_lanes.lower(*arguments, config=stage.key).compile())
+        arguments = (params, scale.rule, jnp.int32(0), targets, state)
+        needed = compiled_bytes(advance_batch.lower(*arguments, config=scale.key).compile())
         compiled = time.monotonic() - begin
-        state, _ = advance_lanes(*arguments, config=stage.key)
-        runs[lanes] = (stage, targets, state)
-        predicted = params_bytes(config) + lanes * lane_bytes(config, side, side)
-        rows[lanes] = (compiled, predicted, needed, [], [])
+        state, _ = advance_batch(*arguments, config=scale.key)
+        runs[batch_size] = (scale, targets, state)
+        predicted = params_bytes(config) + batch_size * element_bytes(config, side, side)
+        rows[batch_size] = (compiled, predicted, needed, [], [])
     for _ in range(rounds):
-        for lanes, (stage, targets, state) in runs.items():
+        for batch_size, (scale, targets, state) in runs.items():
             begin, spent = time.monotonic(), time.process_time()
-            state, _ = advance_lanes(params, stage.rule, jnp.int32(turns), targets, state, config=stage.key)
+            state, _ = advance_batch(params, scale.rule, jnp.int32(steps), targets, state, config=scale.key)
             jax.block_until_ready(state)
-            rows[lanes][3].append((time.monotonic() - begin) / turns / lanes)
-            rows[lanes][4].append((time.process_time() - spent) / turns / lanes)
-            runs[lanes] = (stage, targets, state)
+            rows[batch_size][3].append((time.monotonic() - begin) / steps / batch_size)
+            rows[batch_size][4].append((time.process_time() - spent) / steps / batch_size)
+            runs[batch_size] = (scale, targets, state)
     print(f"{jax.devices()[0].device_kind}, {side} px, VGG19 to relu5_1, float32, fixed-step L-BFGS")
     print("| images per batch | s per image and evaluation, best (median) | CPU s | compile, s | GB: model, compiler |")
     print("| --- | --- | --- | --- | --- |")
-    for lanes, (compiled, predicted, needed, seconds, spent) in rows.items():
+    for batch_size, (compiled, predicted, needed, seconds, spent) in rows.items():
         best, middle = min(seconds), sorted(seconds)[len(seconds) // 2]
         memory = f"{predicted / 1e9:.2f}, {(needed or 0) / 1e9:.2f}"
-        print(f"| {lanes} | {best:.3f} ({middle:.3f}) | {min(spent):.2f} | {compiled:.1f} | {memory} |")
+        print(f"| {batch_size} | {best:.3f} ({middle:.3f}) | {min(spent):.2f} | {compiled:.1f} | {memory} |")
 
 
 def bench_commands(side: int, count: int, steps: int) -> None:
@@ -174,7 +174,7 @@ def bench_searches(side: int, count: int, steps: int) -> None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, chunk=steps))
         # Once to compile, once to time.
         for name, run in (
-            ("batched", lambda c=config, p=params: stylize_batch(p, contents, style, c, lanes=count)),
+            ("batched", lambda c=config, p=params: stylize_batch(p, contents, style, c, batch_size=count)),
             ("single", lambda c=config, p=params: [stylize(p, content, style, c) for content in contents]),
         ):
             run()
@@ -190,17 +190,17 @@ def bench_searches(side: int, count: int, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("lanes", "torch", "commands", "searches"))
+    parser.add_argument("what", choices=("sizes", "torch", "commands", "searches"))
     parser.add_argument("--side", type=int, default=256, help="pixels")
-    parser.add_argument("--lanes", default="1,2,4,8,16")
+    parser.add_argument("--sizes", default="1,2,4,8,16")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
     arguments = parser.parse_args()
-    if arguments.what == "lanes":
-        sizes = [int(size) for size in arguments.lanes.split(",")]
-        bench_lanes(arguments.side, sizes, arguments.steps, arguments.rounds)
+    if arguments.what == "sizes":
+        sizes = [int(size) for size in arguments.sizes.split(",")]
+        bench_sizes(arguments.side, sizes, arguments.steps, arguments.rounds)
     elif arguments.what == "torch":
         words = [str(arguments.side), str(arguments.images), str(arguments.steps)]
         shown = subprocess.run(

@@ -20,7 +20,8 @@ from worker import (
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.transfer.loop import advance, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
 
 

@@ -1,9 +1,9 @@
-"""Milliseconds of one turn of the compiled loop: the evaluation, the cosine transforms and L-BFGS's memory.
+"""Milliseconds of one step of the compiled loop: the evaluation, the cosine transforms and L-BFGS's history.
 
     python scripts/bench/step_time.py [--size 512] [--history 20 40 100] [--rounds 5]
 
 The recipe is `gordic`, on a random square picture. The rows take turns; each figure is the median (minimum) over the
-rounds, each of ten turns.
+rounds, each of ten steps.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import numpy as np
 from jnst.config import Config, OptimizerConfig
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import resolve_run
-from jnst.transfer.loop import TransferState, advance, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import TransferState, init_state
 from jnst.vgg.convolution import prepare_params
 
 TURNS = 10
@@ -51,7 +52,7 @@ def main() -> None:
     states: dict[str, tuple[Config, TransferState]] = {}
     for name, optimizer in settings(arguments.history).items():
         config = dataclasses.replace(run.config, optimizer=optimizer)
-        # The first turns compile the loop and fill the memory with something.
+        # The first steps compile the loop and fill the history with something.
         state = init_state(content, config)
         states[name] = config, advance(params, targets, state, config, num_steps=3, in_place=True)[0]
     spent: dict[str, list[float]] = {name: [] for name in states}
@@ -61,7 +62,7 @@ def main() -> None:
             state, _ = jax.block_until_ready(advance(params, targets, state, config, num_steps=TURNS, in_place=True))
             states[name] = config, state
             spent[name].append(1e3 * (time.perf_counter() - begin) / TURNS)
-    print("| L-BFGS | ms a turn |\n| --- | --- |")
+    print("| L-BFGS | ms a step |\n| --- | --- |")
     for name, values in spent.items():
         print(f"| {name} | {median(values):.0f} ({min(values):.0f}) |")
     print(f"\n{arguments.size} px, {jax.devices()[0].device_kind}")

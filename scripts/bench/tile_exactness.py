@@ -18,11 +18,12 @@ from jnst.images.writing import write_image
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiled import evaluate_tiled
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.select import find_preset
-from jnst.transfer.loop import advance, current_picture, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 _STEPS = 20
 # Differences in the pictures are shown so many times as large, around grey.

@@ -28,12 +28,13 @@ from jnst.loss.objective import compute_terms, evaluate, gram_terms, weigh
 from jnst.loss.targets import make_targets
 from jnst.loss.tiled import _compare, _content_reader, evaluate_tiled
 from jnst.loss.tiling import cut_tiles
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.resolve import load_preset
-from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory
+from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 
 def step_bytes(config: Config, side: int) -> int:
@@ -42,9 +43,9 @@ def step_bytes(config: Config, side: int) -> int:
     params = prepare_params(random_weights(config.network.architecture, config.network.width, 0))
     targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), shape)
     state = jax.eval_shape(lambda x: init_state(x, config), shape)
-    turns = jax.ShapeDtypeStruct((), jnp.int32)
+    steps = jax.ShapeDtypeStruct((), jnp.int32)
     report = (
-        _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1)
+        _advance_in_place.lower(params, targets, state, steps, config=key, optimizer=None, capacity=1)
         .compile()
         .memory_analysis()
     )

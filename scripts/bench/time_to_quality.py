@@ -35,7 +35,8 @@ from jnst.images.writing import write_image
 from jnst.loss.targets import make_targets
 from jnst.presets.resolve import resolve_run
 from jnst.transfer.initial import initial_image
-from jnst.transfer.loop import advance, current_picture, init_state
+from jnst.transfer.loop import advance
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 
 HERE = Path(__file__).resolve().parent

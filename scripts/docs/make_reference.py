@@ -18,8 +18,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jnst
 from jnst.cli.main import COMMANDS
-from jnst.config import Config, to_dict
-from jnst.presets.recipes import NOTES, PRESETS
+from jnst.config import Config
+from jnst.config_json import to_dict
+from jnst.presets.presets import NOTES, PRESETS
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BEGIN, _END = "<!-- made by scripts/docs/make_reference.py: {} -->", "<!-- end of {} -->"
@@ -195,7 +196,7 @@ REGIONS: dict[tuple[str, str], Callable[[], str]] = {
 
 
 def render(page: str, text: str) -> str:
-    """The page with its regions made anew.
+    """The page with its regions made again.
 
     Raises:
         ValueError: where a page lacks the two lines of a region.

@@ -32,7 +32,8 @@ from pruning import LeastSquares, choose_width, gram_weights, rank_channels
 from training_pictures import PHOTOGRAPHS, training_pictures
 from vgg_in_jax import AREAS, NAMES, Params, all_maps, before_layer, convolve, network_input
 
-from jnst.weights.store import Weights, WeightsInfo, describe_weights, read_weights, write_weights
+from jnst.weights.network import Weights, WeightsInfo, describe_weights
+from jnst.weights.store import read_weights, write_weights
 
 SEED, SIZE, PICTURES = 0, 256, 288
 POOLINGS = ("max", "max", "max", "average")  # in turn over the pictures, so that the network serves both

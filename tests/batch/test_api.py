@@ -1,4 +1,4 @@
-"""Many images at once: nobody notices the neighbours, padding changes nothing, memory runs out gracefully."""
+"""Many images at once: they do not affect one another, padding changes nothing, out of memory halves the batch."""
 
 import dataclasses
 import functools
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from material import paint, random_params
 
-from jnst.batch import scheduler as painter_room
+from jnst.batch import scheduler as scheduling
 from jnst.batch.api import stylize_batch
-from jnst.batch.lanes import Problem, advance_lanes, begin_lanes
+from jnst.batch.batch_scale import BatchScale
+from jnst.batch.loop import Problem, advance_batch, begin_batch
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
-from jnst.batch.stage import BatchScale
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.driver import stylize
-from jnst.transfer.memory import compiled_bytes, lane_bytes, lanes_that_fit, params_bytes
+from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.stopping import StopRule
 from jnst.transfer.style_targets import picture_grams
 from jnst.vgg.convolution import prepare_params
@@ -64,8 +64,8 @@ def params():
 
 @pytest.fixture(scope="module")
 def together(params):
-    """Three images in a batch of four lanes."""
-    return stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4)
+    """Three images in a batch of four elements."""
+    return stylize_batch(params, SQUARES, STYLE, CONFIG, batch_size=4)
 
 
 def test_bucket_sides_are_few_and_little_longer():
@@ -82,11 +82,11 @@ def test_padding_goes_below_and_to_the_right():
 
 
 def test_result_is_the_same_to_the_bit_alone_first_last_and_beside_infinity(params, together):
-    # Pictures that hold NaN are refused at the door; a loss beyond float32 still is not finite.
+    # Pictures that hold NaN are refused at once; a loss beyond float32 still is not finite.
     broken = vary(loss={"tv_weight": 3e38})
-    alone = stylize_batch(params, [SQUARES[0]], STYLE, CONFIG, lanes=4)
+    alone = stylize_batch(params, [SQUARES[0]], STYLE, CONFIG, batch_size=4)
     contents, configs = [SQUARES[1], SQUARES[2], SQUARES[1], SQUARES[0]], [broken, CONFIG, CONFIG, CONFIG]
-    last = stylize_batch(params, contents, STYLE, configs, lanes=4)
+    last = stylize_batch(params, contents, STYLE, configs, batch_size=4)
     assert np.array_equal(alone[0].image, together[0].image)
     assert np.array_equal(last[3].image, together[0].image)
     assert np.array_equal(last[2].image, together[1].image)
@@ -98,7 +98,7 @@ def test_result_is_the_same_to_the_bit_alone_first_last_and_beside_infinity(para
 
 def test_batch_agrees_with_single_runs(params, together):
     single = stylize(params, SQUARES[0], STYLE, CONFIG)
-    # Another number of lanes is another program, whose sums are rounded differently; the descent amplifies that.
+    # Another number of elements is another program, whose sums are rounded differently; the descent amplifies that.
     np.testing.assert_allclose(together[0].image, single.image, atol=2e-5)
     np.testing.assert_allclose(together[0].trace["total"], single.trace["total"], rtol=1e-4)
     assert together[0].trace["evaluation"] == single.trace["evaluation"] == list(range(1, 8))
@@ -133,9 +133,9 @@ def test_coarse_to_fine_agrees_with_a_single_run(params):
     np.testing.assert_allclose(result.image, single.image, atol=1e-5)
 
 
-def test_each_lane_stops_by_its_own_tolerance_and_the_loop_ends_when_all_have(params):
+def test_each_element_stops_by_its_own_tolerance_and_the_loop_ends_when_all_have(params):
     config = vary(run={"steps": 40, "chunk": 4, "tolerance": 0.2})
-    results = stylize_batch(params, SQUARES, STYLE, config, lanes=4)
+    results = stylize_batch(params, SQUARES, STYLE, config, batch_size=4)
     lengths = []
     for content, result in zip(SQUARES, results, strict=True):
         single = stylize(params, content, STYLE, config)
@@ -147,10 +147,10 @@ def test_each_lane_stops_by_its_own_tolerance_and_the_loop_ends_when_all_have(pa
 
 
 def test_a_sweep_over_weights_and_seeds_is_one_compilation(params, together):
-    before = advance_lanes._cache_size()
+    before = advance_batch._cache_size()
     configs = [vary(loss={"style_weight": weight}) for weight in (1.0, 100.0, 1e4)]
-    swept = stylize_batch(params, SQUARES[0], STYLE, configs, seeds=[0, 1, 2], lanes=4)
-    assert advance_lanes._cache_size() == before
+    swept = stylize_batch(params, SQUARES[0], STYLE, configs, seeds=[0, 1, 2], batch_size=4)
+    assert advance_batch._cache_size() == before
     assert np.array_equal(swept[1].image, together[0].image)
     content_terms = [result.trace["content"][-1] for result in swept]
     assert content_terms == sorted(content_terms)
@@ -158,53 +158,53 @@ def test_a_sweep_over_weights_and_seeds_is_one_compilation(params, together):
 
 def test_many_styles_for_one_content_and_blends(params, together):
     styles = [STYLE, (STYLE, SQUARES[1])]
-    one, blend = stylize_batch(params, SQUARES[0], styles, CONFIG, lanes=4)
+    one, blend = stylize_batch(params, SQUARES[0], styles, CONFIG, batch_size=4)
     assert np.array_equal(one.image, together[0].image)
     single = stylize(params, SQUARES[0], [STYLE, SQUARES[1]], CONFIG)
     np.testing.assert_allclose(blend.image, single.image, atol=2e-5)
 
 
-def test_a_callback_sees_all_lanes_and_can_end_the_batch(params):
+def test_a_callback_sees_all_elements_and_can_end_the_batch(params):
     seen = []
 
     def callback(snapshot):
         seen.append((snapshot.indices, [one.step for one in snapshot.progress], snapshot.image(1).shape))
         return True
 
-    results = stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4, callback=callback)
+    results = stylize_batch(params, SQUARES, STYLE, CONFIG, batch_size=4, callback=callback)
     assert seen == [((0, 1, 2), [0, 0, 0], (32, 32, 3))]
     assert [result.stopped for result in results] == ["callback"] * 3
 
 
-def test_a_lanes_picture_is_there_until_the_callback_returns(params):
+def test_a_elements_picture_is_there_until_the_callback_returns(params):
     seen = []
-    stylize_batch(params, SQUARES, STYLE, CONFIG, lanes=4, callback=seen.append)
+    stylize_batch(params, SQUARES, STYLE, CONFIG, batch_size=4, callback=seen.append)
     with pytest.raises(JnstError, match="only until its callback returns"):
         seen[0].image(1)
 
 
-def make_lanes(params, config, count):
+def make_batch(params, config, count):
     items = [prepare(Task(SQUARES[index % 3], (STYLE,), config)) for index in range(count)]
-    stage = BatchScale(items, 0, list(range(count)), {"start": 0.0})
+    scale = BatchScale(items, 0, list(range(count)), {"start": 0.0})
     grams = picture_grams(params, STYLE, config)
-    problems = stage.problems([item.full for item in items], [grams] * count, count)
-    targets, lanes = begin_lanes(params, problems, config=stage.key)
-    return stage, targets, lanes
+    problems = scale.problems([item.full for item in items], [grams] * count, count)
+    targets, elements = begin_batch(params, problems, config=scale.key)
+    return scale, targets, elements
 
 
 def test_the_state_is_donated(params):
-    stage, targets, lanes = make_lanes(params, CONFIG, 4)
-    arguments = (params, stage.rule, np.int32(0), targets, lanes)
-    report = advance_lanes.lower(*arguments, config=stage.key).compile().memory_analysis()
-    advance_lanes(*arguments, config=stage.key)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(lanes.state))
+    scale, targets, elements = make_batch(params, CONFIG, 4)
+    arguments = (params, scale.rule, np.int32(0), targets, elements)
+    report = advance_batch.lower(*arguments, config=scale.key).compile().memory_analysis()
+    advance_batch(*arguments, config=scale.key)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(elements.state))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(targets))
-    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(lanes.state))
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(elements.state))
     assert report.alias_size_in_bytes > 0.95 * state_bytes
 
 
-def compile_lanes(config: Config, side: int, count: int):
-    """The compiled loop for so many lanes, from shapes alone: nothing is allocated."""
+def compile_batch(config: Config, side: int, count: int):
+    """The compiled loop for so many elements, from shapes alone: nothing is allocated."""
     channels = {
         name: scaled_channels(base, config.network.width)
         for name, base in convolutions(config.network.architecture).items()
@@ -226,29 +226,29 @@ def compile_lanes(config: Config, side: int, count: int):
     used = jax.ShapeDtypeStruct((count,), np.bool_)
     problems = Problem(image, image, grams, dict.fromkeys(("content", "style", "total_variation"), number), None, used)  # type: ignore[arg-type]
     key = compile_key(config)
-    targets, lanes = jax.eval_shape(functools.partial(begin_lanes, config=key), params, problems)
+    targets, elements = jax.eval_shape(functools.partial(begin_batch, config=key), params, problems)
     rule = StopRule(*(jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.int32, np.float32)))  # type: ignore[arg-type]
-    turns = jax.ShapeDtypeStruct((), np.int32)
-    return advance_lanes.lower(params, rule, turns, targets, lanes, config=key).compile()
+    steps = jax.ShapeDtypeStruct((), np.int32)
+    return advance_batch.lower(params, rule, steps, targets, elements, config=key).compile()
 
 
 def test_the_default_on_vgg19_needs_what_the_model_says_and_keeps_every_fast_convolution():
     config = PRESETS["default"]
-    compiled = compile_lanes(config, 256, 4)
-    predicted = params_bytes(config) + 4 * lane_bytes(config, 256, 256)
+    compiled = compile_batch(config, 256, 4)
+    predicted = params_bytes(config) + 4 * element_bytes(config, 256, 256)
     assert 0.95 < predicted / compiled_bytes(compiled) < 1.3
     # On CPU a convolution that XLA does not recognise runs twenty times slower, and says nothing. Up to relu5_1 there
     # are thirteen forward and thirteen backward, some as Winograd's products; those and Gram matrices are fast as well.
     assert compiled.as_text().count("__ynn_fusion") >= 26
 
 
-def test_lanes_are_a_power_of_two_that_fits():
+def test_elements_are_a_power_of_two_that_fits():
     config = Config()
-    one = lane_bytes(config, 512, 512)
+    one = element_bytes(config, 512, 512)
     assert 0.5e9 < one < 1e9
-    assert lanes_that_fit(config, 512, 512, available=params_bytes(config) + 7 * one, platform="gpu") == 4
-    assert lanes_that_fit(config, 512, 512, available=0, platform="gpu") == 1
-    assert lanes_that_fit(config, 512, 512, available=10**15, platform="gpu") == 64
+    assert batch_size_that_fits(config, 512, 512, available=params_bytes(config) + 7 * one, platform="gpu") == 4
+    assert batch_size_that_fits(config, 512, 512, available=0, platform="gpu") == 1
+    assert batch_size_that_fits(config, 512, 512, available=10**15, platform="gpu") == 64
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(params, monkeypatch):
@@ -258,12 +258,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(params, monkeypatch):
         tried.append(arguments[-1].reason.shape[0])
         if tried[-1] > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
-        return advance_lanes(*arguments, **settings)
+        return advance_batch(*arguments, **settings)
 
-    small_device.lower = advance_lanes.lower
-    monkeypatch.setattr(painter_room, "advance_lanes", small_device)
+    small_device.lower = advance_batch.lower
+    monkeypatch.setattr(scheduling, "advance_batch", small_device)
     contents = [*SQUARES, SQUARES[0], SQUARES[1]]
-    results = stylize_batch(params, contents, STYLE, vary(run={"steps": 1}), lanes=4)
+    results = stylize_batch(params, contents, STYLE, vary(run={"steps": 1}), batch_size=4)
     assert sorted(set(tried), reverse=True) == [4, 2]
     assert tried.count(4) == 1
     assert len(results) == 5
@@ -274,10 +274,10 @@ def test_out_of_memory_with_a_single_image_says_what_it_needs(params, monkeypatc
     def no_memory(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    no_memory.lower = advance_lanes.lower
-    monkeypatch.setattr(painter_room, "advance_lanes", no_memory)
+    no_memory.lower = advance_batch.lower
+    monkeypatch.setattr(scheduling, "advance_batch", no_memory)
     with pytest.raises(ConfigError, match=r"single image of 32 × 32 pixels.*tiles"):
-        stylize_batch(params, SQUARES[0], STYLE, CONFIG, lanes=1)
+        stylize_batch(params, SQUARES[0], STYLE, CONFIG, batch_size=1)
 
 
 def test_other_errors_are_passed_on(params):
@@ -292,35 +292,35 @@ def test_lists_of_unequal_length_are_refused(params):
 
 def test_what_a_batch_needs_is_reported_once_for_each_size(params):
     plans: list[Plan] = []
-    painter = BatchScheduler(params, lanes=4, report=plans.append)
+    scheduler = BatchScheduler(params, batch_size=4, report=plans.append)
     items = [prepare(Task(content, (STYLE,), CONFIG)) for content in SQUARES]
-    painter.paint(items)
-    painter.paint(items[:1])
-    assert [(plan.size, plan.lanes, plan.devices) for plan in plans] == [((32, 32), 4, 1)]
+    scheduler.run(items)
+    scheduler.run(items[:1])
+    assert [(plan.size, plan.batch_size, plan.devices) for plan in plans] == [((32, 32), 4, 1)]
     assert plans[0].compiled
     assert plans[0].compiled < plans[0].available
 
 
 def test_leftover_images_go_into_smaller_powers_of_two(params):
-    painter = BatchScheduler(params)
+    scheduler = BatchScheduler(params)
     item = prepare(Task(SQUARES[0], (STYLE,), CONFIG))
-    painter._limits[item.group] = 8
-    assert [painter._choose_lanes(item, waiting) for waiting in (20, 8, 7, 3, 1)] == [8, 8, 4, 2, 1]
-    fixed = BatchScheduler(params, lanes=8)
-    assert [fixed._choose_lanes(item, waiting) for waiting in (20, 3)] == [8, 8]
+    scheduler._limits[item.group] = 8
+    assert [scheduler._choose_batch_size(item, waiting) for waiting in (20, 8, 7, 3, 1)] == [8, 8, 4, 2, 1]
+    fixed = BatchScheduler(params, batch_size=8)
+    assert [fixed._choose_batch_size(item, waiting) for waiting in (20, 3)] == [8, 8]
 
 
-def test_optimizer_settings_reach_every_lane(params):
+def test_optimizer_settings_reach_every_element(params):
     config = vary(optimizer=OptimizerConfig(method="adam", learning_rate=0.25), run={"steps": 1, "keep": "last"})
-    (result,) = stylize_batch(params, np.full((32, 32, 3), 0.5), STYLE, config, lanes=1)
+    (result,) = stylize_batch(params, np.full((32, 32, 3), 0.5), STYLE, config, batch_size=1)
     moved = np.abs(result.image - 0.5)
     # Adam's first step has the length of the learning rate wherever there is a gradient.
     assert 0.2499 < moved.max() < 0.2501
 
 
-def test_content_leads_in_every_lane(params):
+def test_content_leads_in_every_element(params):
     config = vary(optimizer={"content_lead": 16.0}, run={"steps": 300, "chunk": 102})
-    at_once = stylize_batch(params, SQUARES[:2], STYLE, config, lanes=2)
+    at_once = stylize_batch(params, SQUARES[:2], STYLE, config, batch_size=2)
     single = stylize(params, SQUARES[1], STYLE, config)
     # Turns 100 and 200 stay where they are, and their entries tell the same loss twice.
     for result in (*at_once, single):

@@ -56,13 +56,13 @@ def test_names_cannot_leave_the_page_and_prepared_styles_are_named(tmp_path: Pat
 
 
 def test_a_manifest_of_any_json_is_read_and_shown(tmp_path: Path) -> None:
-    book, generator, taken = tmp_path / "jnst-manifest.jsonl", random.Random(0), 0
+    manifest, generator, taken = tmp_path / "jnst-manifest.jsonl", random.Random(0), 0
     for _ in range(150):
         lines = [hostile.dumps(hostile.mutate(record, generator)) for record in (DONE, FAILED)]
-        book.write_text("\n".join([*lines, "[" * 100_000, '{"a": 1' + "0" * 5000 + "}", '{"kind": "item"}']))
+        manifest.write_text("\n".join([*lines, "[" * 100_000, '{"a": 1' + "0" * 5000 + "}", '{"kind": "item"}']))
         records = latest(read_records(str(tmp_path)))
         taken += len(records)
         write_contact_sheet(str(tmp_path), list(records.values()), "x", total=2)
     assert taken > 50
-    book.write_text(json.dumps(DONE))
+    manifest.write_text(json.dumps(DONE))
     assert latest(read_records(str(tmp_path))) == {"sub/a b.png": DONE | {"reason": "no reason given"}}

@@ -18,10 +18,11 @@ from PIL import Image
 from small import tiny_weights
 
 from jnst.batch import remote
-from jnst.batch.discovery import list_pictures
+from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
-from jnst.batch.pipeline import Options, Workshop
+from jnst.batch.options import Options
+from jnst.batch.pipeline import Pipeline
 from jnst.batch.requests import Item
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
@@ -29,8 +30,8 @@ from jnst.errors import ImageError, TargetsError
 from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run
 from jnst.transfer.callbacks import Silent
-from jnst.transfer.driver import Result
-from jnst.transfer.style_targets import read_style
+from jnst.transfer.result import Result
+from jnst.transfer.style_file import read_style
 
 SETTINGS = {
     "run.steps": 2,
@@ -107,7 +108,7 @@ def test_a_second_run_resumes_begins_again_or_is_refused(folder, capsys):
     assert batch("in") == 1
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     assert batch("in") == 2
-    assert "say --resume to go on with it, or --overwrite" in capsys.readouterr().err
+    assert "pass --resume to go on with it, or --overwrite" in capsys.readouterr().err
     save(folder / "in" / "e.png", "hills", seed=5)
     assert batch("in", "--resume") == 1
     assert sorted(results()) == ["a.png", "b.png", "deep/c.png", "deep/d.png", "e.png"]
@@ -124,9 +125,9 @@ def test_a_second_run_resumes_begins_again_or_is_refused(folder, capsys):
 
 def test_a_picture_whose_line_was_lost_is_found_and_not_made_again(folder):
     assert batch("in") == 1
-    book = Path("out/jnst-manifest.jsonl")
-    lines = book.read_text().splitlines()
-    book.write_text("\n".join(line for line in lines if '"deep/c.png"' not in line) + '\n{"kind": "it')
+    manifest = Path("out/jnst-manifest.jsonl")
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line for line in lines if '"deep/c.png"' not in line) + '\n{"kind": "it')
     moment = Path("out/deep/c.png").stat().st_mtime_ns
     assert batch("in", "--resume") == 1
     assert latest(read_records("out"))["deep/c.png"]["recovered"]
@@ -229,8 +230,8 @@ def test_a_damaged_prepared_style_is_refused(folder):
 def run(output="out", printer=None, **options):
     run = resolved()
     job_options = {name: options.pop(name) for name in ("keep_going",) if name in options}
-    entries = combine(list_pictures("in"), ["style.png"], run.config)
-    job = FolderJob(tuple(entries), Options(output, lanes=2, **job_options), **options)
+    entries = combine(find_pictures("in").pictures, ["style.png"], run.config)
+    job = FolderJob(tuple(entries), Options(output, batch_size=2, **job_options), **options)
     return run_folder(job, run.weights, printer or Silent())
 
 
@@ -239,7 +240,7 @@ def test_a_resumed_job_paints_again_what_is_made_of_files_that_have_changed(fold
     """A content, a style, and neither but for their times; also where the manifest's line was lost."""
     (folder / "in" / "bad.png").unlink()
     assert batch("in") == 0
-    book = Path("out/jnst-manifest.jsonl")
+    manifest = Path("out/jnst-manifest.jsonl")
     known = latest(read_records("out"))["a.png"]["inputs"]
     assert known["content"]["sha256"] == hashlib.sha256(Path("in/a.png").read_bytes()).hexdigest()
     assert "stamp" not in read_metadata("out/a.png")["inputs"]["content"]  # which tells of this machine alone
@@ -248,7 +249,7 @@ def test_a_resumed_job_paints_again_what_is_made_of_files_that_have_changed(fold
 
     def resume():
         if lost:
-            book.unlink()
+            manifest.unlink()
         times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
         assert batch("in", "--resume") == 0
         return {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
@@ -274,9 +275,9 @@ def test_a_resumed_job_paints_again_what_is_made_of_files_that_have_changed(fold
 def test_a_manifest_that_does_not_tell_of_its_inputs_is_taken_as_it_is(folder, inputs):
     (folder / "in" / "bad.png").unlink()
     assert batch("in") == 0
-    book = Path("out/jnst-manifest.jsonl")
-    records = [json.loads(line) for line in book.read_text().splitlines()]
-    book.write_text("".join(json.dumps(record | {"inputs": inputs}) + "\n" for record in records))
+    manifest = Path("out/jnst-manifest.jsonl")
+    records = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(record | {"inputs": inputs}) + "\n" for record in records))
     moment = Path("out/a.png").stat().st_mtime_ns
     save(folder / "style.png", "marble", height=24, width=40)
     assert batch("in", "--resume") == 0
@@ -315,7 +316,7 @@ def test_a_manifest_on_a_full_disk_is_one_sentence_and_the_next_run_goes_on(fold
     assert "File too large" in str(caught.value)
     assert "\n" not in str(caught.value)
     if lines > 1:
-        assert "of 4 pictures are in out and in its manifest; put it right and say --resume" in str(caught.value)
+        assert "of 4 pictures are in out and in its manifest; mend that and pass --resume" in str(caught.value)
     text = Path("out/jnst-manifest.jsonl").read_text()
     assert not text or text.endswith("\n")
     done = sum(record["kind"] == "item" and record["status"] == "done" for record in read_records("out"))
@@ -343,7 +344,7 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
         calls = 0
 
         def __call__(self, progress):
-            # The first batch shows itself twice: after its first turn, and at its end.
+            # The first batch shows itself twice: after its first step, and at its end.
             self.calls += 1
             if self.calls == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -370,8 +371,9 @@ def test_an_infinite_loss_is_a_failure_with_its_reason(folder):
 def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypatch):
     """The second batch is read, and the first written, while painting is going on; else this would time out."""
     run = resolved()
-    shop = Workshop(run.weights, Options("out", lanes=2))
-    entries = combine(list_pictures("in/[a-b].png") + list_pictures("in/deep"), ["style.png"], run.config)
+    pipeline = Pipeline(run.weights, Options("out", batch_size=2))
+    found = [*find_pictures("in/[a-b].png").pictures, *find_pictures("in/deep").pictures]
+    entries = combine(found, ["style.png"], run.config)
     read, wrote = threading.Event(), threading.Event()
     real_read, waited = remote.read_picture, []
 
@@ -387,9 +389,9 @@ def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypa
 
     monkeypatch.setattr(remote, "read_picture", read_picture)
     monkeypatch.setattr(remote, "write_picture", lambda *_, **__: wrote.set())
-    monkeypatch.setattr(shop.painter, "paint", fake_paint)
+    monkeypatch.setattr(pipeline.scheduler, "run", fake_paint)
     records = []
-    shop.work(entries, records.append)
+    pipeline.work(entries, records.append)
     assert waited == [True, True]
     assert [record["status"] for record in records] == ["done"] * 4
 

@@ -1,4 +1,4 @@
-"""The book of a job survives kills, and names and lists of work are what they should be."""
+"""The manifest of a job survives kills, and names and lists of work are what they should be."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from jnst.batch.discovery import list_pictures
+from jnst.batch.discovery import find_pictures
 from jnst.batch.manifest import Manifest, latest, manifest_name, read_records
 from jnst.batch.pairs import Reading, read_pairs
 from jnst.batch.remote import join
@@ -71,7 +71,7 @@ def test_two_runs_cannot_write_one_book(tmp_path):
 
 
 def test_books_on_object_stores_are_written_in_parts():
-    folder = "memory://books/out"
+    folder = "memory://manifests/out"
     with Manifest(folder, Share()) as manifest:
         for number in range(300):
             manifest.append(item(f"{number}.png"))
@@ -172,14 +172,14 @@ def test_folders_and_globs(tmp_path, kind):
     for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt", ".hidden/d.png", "out/e.png"):
         filesystem.makedirs(f"{tmp_path}/{name}".rpartition("/")[0], exist_ok=True)
         filesystem.pipe_file(f"{tmp_path}/{name}", b"x")
-    found = list_pictures(root, without=join(root, "out"))
+    found = find_pictures(root, without=join(root, "out")).pictures
     assert [(path.rpartition(f"{tmp_path}/")[2], folder) for path, folder in found] == [
         ("a.JPG", ""),
         ("b.png", ""),
         ("deep/c.webp", "deep"),
     ]
-    assert [path.rpartition("/")[2] for path, _ in list_pictures(f"{root}/*.png")] == ["b.png"]
-    assert [folder for _, folder in list_pictures(f"{root}/**/*.webp")] == ["deep"]
-    assert list_pictures(f"{root}/missing.png") == [(f"{root}/missing.png", "")]
+    assert [path.rpartition("/")[2] for path, _ in find_pictures(f"{root}/*.png").pictures] == ["b.png"]
+    assert [folder for _, folder in find_pictures(f"{root}/**/*.webp").pictures] == ["deep"]
+    assert find_pictures(f"{root}/missing.png").pictures == [(f"{root}/missing.png", "")]
     with pytest.raises(ConfigError, match="matches no pictures"):
-        list_pictures(f"{root}/*.tiff")
+        find_pictures(f"{root}/*.tiff")

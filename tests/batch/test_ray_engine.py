@@ -5,7 +5,7 @@ import sys
 import pytest
 from small import tiny_weights
 
-from jnst.batch.pipeline import Options
+from jnst.batch.options import Options
 from jnst.batch.ray_engine import ray_engine
 from jnst.errors import ConfigError
 from jnst.presets.resolve import resolve_run

@@ -40,25 +40,26 @@ contents = [paint(subject, 32, 32, seed) for seed in (0, 1) for subject in ("hil
 """
 
 ON_FOUR_DEVICES = """
-from jnst.batch.lanes import advance_lanes, begin_lanes
+from jnst.batch.loop import advance_batch, begin_batch
 from jnst.devices import image_mesh, place
-from jnst.batch.stage import BatchScale
+from jnst.batch.batch_scale import BatchScale
 from jnst.transfer.style_targets import picture_grams
 from jnst.batch.requests import Task, prepare
 
 mesh = image_mesh()
-results = stylize_batch(params, contents, style, config, lanes=8, mesh=mesh)
-alone = stylize_batch(params, contents, style, config, lanes=2, mesh=image_mesh(jax.devices()[:1]))
+results = stylize_batch(params, contents, style, config, batch_size=8, mesh=mesh)
+alone = stylize_batch(params, contents, style, config, batch_size=2, mesh=image_mesh(jax.devices()[:1]))
 items = [prepare(Task(content, (style,), config)) for content in contents[:4]]
-stage = BatchScale(items, 0, [0, 1, 2, 3], {"start": 0.0, "compile": 0.0})
+scale = BatchScale(items, 0, [0, 1, 2, 3], {"start": 0.0, "compile": 0.0})
 grams = picture_grams(params, style, config)
-problems = place(stage.problems([item.full for item in items], [grams] * 4, 4), mesh)
+problems = place(scale.problems([item.full for item in items], [grams] * 4, 4), mesh)
 shared = place(params, mesh, shared=True)
-targets, lanes = begin_lanes(shared, problems, config=stage.key, mesh=mesh)
-compiled = advance_lanes.lower(shared, stage.rule, np.int32(0), targets, lanes, config=stage.key, mesh=mesh).compile()
+targets, elements = begin_batch(shared, problems, config=scale.key, mesh=mesh)
+arguments = (shared, scale.rule, np.int32(0), targets, elements)
+compiled = advance_batch.lower(*arguments, config=scale.key, mesh=mesh).compile()
 print(json.dumps({
     "devices": len(jax.devices()),
-    "spread": len(lanes.state.point.sharding.device_set),
+    "spread": len(elements.state.point.sharding.device_set),
     "difference": max(float(np.abs(a.image - b.image).max()) for a, b in zip(results, alone)),
     "stopped": [result.stopped for result in results],
     "hlo": compiled.as_text(),
@@ -69,7 +70,7 @@ ONE_OF_TWO_PROCESSES = """
 assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
 names = [f"picture-{number}.png" for number in range(len(contents))]
 mine = [number for number, name in enumerate(names) if share.owns(name)]
-results = stylize_batch(params, [contents[number] for number in mine], style, config, lanes=2)
+results = stylize_batch(params, [contents[number] for number in mine], style, config, batch_size=2)
 print(json.dumps({
     "share": str(share), "mine": mine, "sums": [float(result.image.sum(dtype=np.float64)) for result in results],
 }))

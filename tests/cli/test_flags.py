@@ -9,7 +9,7 @@ import pytest
 from jnst.cli.flags import add_config_flags, parse_layers, read_settings
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.settings import Factor, replace_settings
 
 

@@ -17,7 +17,8 @@ import jnst.__main__
 from jnst.cli.main import main
 from jnst.images.resizing import resize
 from jnst.images.writing import read_metadata
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--scales", "1"]
 

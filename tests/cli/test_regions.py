@@ -129,7 +129,8 @@ def test_what_cannot_be_is_refused_before_any_work(words, message, capsys: pytes
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("field", ["masks", "keep", "weights", "style_masks"])
 def test_a_damaged_record_is_refused_with_the_field(field, capsys: pytest.CaptureFixture[str]) -> None:
-    from jnst.config import Config, to_dict
+    from jnst.config import Config
+    from jnst.config_json import to_dict
 
     regions = {"masks": [], "style_masks": [], "keep": None, "weights": None} | {field: [None, 7] if field else 0}
     Path("run.json").write_text(json.dumps({"config": to_dict(Config()), "inputs": {"regions": regions}}))

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from jnst.cli.main import main
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--weights", "narrow.h5", "--full-size"]
 SHALLOW += ["--optimizer", "adam"]

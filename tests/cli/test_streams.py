@@ -19,7 +19,8 @@ from jnst.cli.streams import Streams, stem_of
 from jnst.errors import ConfigError
 from jnst.images.reading import read_image
 from jnst.images.writing import read_metadata
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 FLAGS = [
     *("--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--scales", "1", "--full-size"),
@@ -148,7 +149,7 @@ def test_urls_are_read_and_written(expected, capsys):
     assert record["inputs"]["content"]["path"] == content
     assert record["inputs"]["styles"][0]["path"] == style
     # A second run is refused before the work, and allowed with --overwrite.
-    assert "exists already; choose another name or say --overwrite" in refused(capsys, content, style, "-o", output)
+    assert "exists already; choose another name or pass --overwrite" in refused(capsys, content, style, "-o", output)
     assert main(["stylize", content, style, "-o", output, "--overwrite", *FLAGS, "--quiet"]) == 0
 
 
@@ -191,7 +192,7 @@ def test_a_web_address_is_read(folder, expected):
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(words, message, capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.job.run_job", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("jnst.transfer.job_run.run_job", lambda *_: pytest.fail("work was begun"))
     assert message in refused(capsys, *words)
 
 
@@ -238,7 +239,7 @@ def test_a_picture_that_cannot_be_delivered_is_kept(capsys, monkeypatch, expecte
 
 
 def test_a_url_that_cannot_be_written_is_found_beforehand(capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.job.run_job", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("jnst.transfer.job_run.run_job", lambda *_: pytest.fail("work was begun"))
 
     def refuse(self, path, value, **_):
         raise PermissionError(13, "Permission denied")

@@ -140,13 +140,13 @@ def test_inspect_prints_a_table_or_json_and_writes_sheets(capsys):
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )
 def test_bad_input_is_refused_in_a_sentence_before_any_work(words, message, capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.driver._run", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("jnst.transfer.driver.run_scales", lambda *_: pytest.fail("work was done"))
     weights = ["--weights", tiny_weights()]
     assert message in refused(capsys, *words, *weights)
 
 
 def test_a_film_without_an_encoder_is_refused_before_any_work(capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.driver._run", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("jnst.transfer.driver.run_scales", lambda *_: pytest.fail("work was done"))
     find = jnst.images.film.importlib.util.find_spec
     monkeypatch.setattr(
         jnst.images.film.importlib.util, "find_spec", lambda name: None if name == "imageio_ffmpeg" else find(name)

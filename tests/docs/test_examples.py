@@ -33,9 +33,10 @@ from PIL import Image
 import jnst
 import jnst.cli.main
 from jnst.cli.flags import parse_layers
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.resolve import resolve_run
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 SIDE = 32
 # What the runs compute: enough for both terms and a pool, and compiled quickly.

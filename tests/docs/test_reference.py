@@ -8,7 +8,7 @@ from markdown_blocks import ROOT
 
 import jnst
 from jnst.cli.main import COMMANDS
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 
 DOCS = ROOT / "docs"
 

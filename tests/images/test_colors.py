@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jnst.images.colors import color_moments, match_colors, match_luminance, to_grey
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 
 PHOTO, STYLE = material.paint("shapes", 40, 52), material.paint("marble", 31, 27)
 

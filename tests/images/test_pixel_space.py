@@ -9,7 +9,7 @@ from jnst.config import PixelSpace
 from jnst.errors import ImageError
 from jnst.images.pixel_space import as_unit, decode, encode, translate
 from jnst.images.resizing import to_unit
-from jnst.presets.recipes import CAFFE, PRESETS, TORCHVISION
+from jnst.presets.presets import CAFFE, PRESETS, TORCHVISION
 
 IMAGE = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
 SPACES = {

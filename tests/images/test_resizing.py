@@ -10,7 +10,8 @@ from PIL import Image
 
 from jnst.config import ResizeKernel, SizeConfig
 from jnst.errors import ImageError
-from jnst.images.resizing import finish, fit, fit_size, fit_style, resize, scale_sizes, to_unit
+from jnst.images.resizing import resize, to_unit
+from jnst.images.sizing import finish, fit, fit_size, fit_style, scale_sizes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PILLOW = {

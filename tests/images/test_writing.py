@@ -517,7 +517,7 @@ def test_existing_files_are_kept_unless_told_otherwise(tmp_path):
     path = tmp_path / "a.png"
     write_image(path, make_picture())
     before = path.read_bytes()
-    with pytest.raises(ImageError, match="exists already; choose another name or say --overwrite"):
+    with pytest.raises(ImageError, match="exists already; choose another name or pass --overwrite"):
         write_image(path, 255 - make_picture())
     assert path.read_bytes() == before
     write_image(path, 255 - make_picture(), overwrite=True)

@@ -114,7 +114,7 @@ def wide_params():
 
 
 class TestFeatures:
-    """`jnst.features` and the network's own door."""
+    """`jnst.features` and the network's own check."""
 
     # The variable is [0, 1] and the network wants another space, as in most presets.
     CONFIG = config.Config(network_input=SPACE)

@@ -18,7 +18,8 @@ from jnst.loss.targets import make_targets, style_grams
 from jnst.loss.terms import total_variation
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.preconditioner import analyze, make_circular_basis, synthesize
-from jnst.transfer.loop import advance, init_state, to_picture
+from jnst.transfer.loop import advance
+from jnst.transfer.state import init_state, to_picture
 from jnst.transfer.style_targets import style_settings
 from jnst.vgg.convolution import frozen_convolution, prepare_params
 from jnst.vgg.features import extract_features

@@ -14,7 +14,8 @@ from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.tiled import evaluate_tiled
 from jnst.transfer import loop, plots
-from jnst.transfer.record import Job, make_record
+from jnst.transfer.job import Job
+from jnst.transfer.record import make_record
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -124,7 +125,7 @@ def test_it_is_seen_in_trace_progress_record_and_plot(tmp_path, monkeypatch):
 
 def test_a_batch_has_it_as_a_single_image_has():
     config, params, square = shallow(steps=2), small_params(), picture("hills", 32, 32)
-    results = jnst.stylize_batch(params, [square, 1 - square], STYLE, config, extra_terms=ALL, lanes=2)
+    results = jnst.stylize_batch(params, [square, 1 - square], STYLE, config, extra_terms=ALL, batch_size=2)
     alone = jnst.stylize(params, 1 - square, STYLE, config, extra_terms=ALL)
     for name, values in alone.trace.items():
         np.testing.assert_allclose(results[1].trace[name], values, rtol=2e-3)

@@ -20,7 +20,7 @@ from jnst.images.pixel_space import encode
 from jnst.loss.objective import compute_terms, evaluate, loss_terms, weigh
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, make_targets, style_grams
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -189,7 +189,7 @@ def test_no_content_or_no_style_layer():
 
 
 def test_the_same_under_jit_and_vmap():
-    """Lanes may differ in content, style and weights; each gets what it gets alone."""
+    """Elements of a batch may differ in content, style and weights; each gets what it gets alone."""
     config, params = shallow(), small_params()
     images = jnp.stack([IMAGE, 1 - IMAGE])
     contents, styles = jnp.stack([CONTENT, CONTENT[::-1]]), jnp.stack([STYLE, STYLE[::-1]])
@@ -205,11 +205,11 @@ def test_the_same_under_jit_and_vmap():
         return evaluate(params, image, targets._replace(weights=weights), config)
 
     alone = jax.jit(one)
-    lanes = jax.jit(jax.vmap(one))(images, contents, styles, weights)
-    for lane in range(2):
-        arguments = jax.tree.map(lambda x, lane=lane: x[lane], (images, contents, styles, weights))
-        for ours, theirs in zip(jax.tree.leaves(lanes), jax.tree.leaves(alone(*arguments)), strict=True):
-            assert relative(ours[lane], theirs) < 1e-5
+    elements = jax.jit(jax.vmap(one))(images, contents, styles, weights)
+    for element in range(2):
+        arguments = jax.tree.map(lambda x, element=element: x[element], (images, contents, styles, weights))
+        for ours, theirs in zip(jax.tree.leaves(elements), jax.tree.leaves(alone(*arguments)), strict=True):
+            assert relative(ours[element], theirs) < 1e-5
     targets = make_targets(params, CONTENT, STYLE, config)
     terms = loss_terms(params, IMAGE, targets, config)
     for ours, theirs in zip(

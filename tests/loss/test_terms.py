@@ -67,11 +67,13 @@ def jitted(function):
 
 
 def mapped(function):
-    """Over three lanes of which the middle one is the case; the others are there to disturb it."""
+    """Over three elements of which the middle one is the case; the others are there to disturb it."""
 
     def middle(*arrays):
-        lanes = [jnp.stack([jnp.zeros_like(array), jnp.asarray(array), 9 * jnp.ones_like(array)]) for array in arrays]
-        return jax.vmap(function)(*lanes)[1]
+        elements = [
+            jnp.stack([jnp.zeros_like(array), jnp.asarray(array), 9 * jnp.ones_like(array)]) for array in arrays
+        ]
+        return jax.vmap(function)(*elements)[1]
 
     return middle
 

@@ -16,8 +16,9 @@ from jnst.loss.objective import evaluate
 from jnst.loss.targets import loss_weights, make_targets
 from jnst.loss.tiled import evaluate_tiled
 from jnst.loss.tiling import Grid, halo_size, layer_stride, make_grid
-from jnst.presets.recipes import PRESETS
-from jnst.transfer.loop import advance, current_picture, init_state
+from jnst.presets.presets import PRESETS
+from jnst.transfer.loop import advance
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 

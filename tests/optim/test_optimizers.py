@@ -12,8 +12,9 @@ import pytest
 from optax import contrib
 
 from jnst.config import OptimizerConfig
+from jnst.optim.from_optax import optax_optimizer
 from jnst.optim.kinds import make_optimizer
-from jnst.optim.optimizers import Evaluation, optax_optimizer
+from jnst.optim.optimizer import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -49,18 +50,18 @@ def run(optimizer, *, steps, start=None):
     scale = jnp.float32(SCALE if optimizer.scaled else 1)
 
     @jax.jit
-    def step(point, evaluation, memory):
-        move = optimizer.move(hill, point, evaluation, memory, scale, jnp.float32(1))
-        memory = optimizer.settle(memory, move.memory, jnp.bool_(True), jnp.bool_(False))
-        return move.point, move.evaluation, memory, move.evaluations
+    def step(point, evaluation, opt_state):
+        move = optimizer.move(hill, point, evaluation, opt_state, scale, jnp.float32(1))
+        opt_state = optimizer.accept(opt_state, move.opt_state, jnp.bool_(True), jnp.bool_(False))
+        return move.point, move.evaluation, opt_state, move.evaluations
 
     point = jnp.zeros(SHAPE) if start is None else start
-    evaluation, memory = hill(point), optimizer.init(point)
+    evaluation, opt_state = hill(point), optimizer.init(point)
     points, losses, reported, made = [point], [float(evaluation.value)], [], []
     for _ in range(steps):
         jax.effects_barrier()
         before = hill.count
-        point, evaluation, memory, evaluations = jax.block_until_ready(step(point, evaluation, memory))
+        point, evaluation, opt_state, evaluations = jax.block_until_ready(step(point, evaluation, opt_state))
         jax.effects_barrier()
         points.append(point)
         losses.append(float(evaluation.value))
@@ -204,12 +205,12 @@ def test_projection_follows_every_step():
 
 @functools.cache
 def compiled(name):
-    """An optimiser, and its move on the hill, compiled once for all the tests of its memory."""
+    """An optimiser, and its move on the hill, compiled once for all the tests of its state."""
     optimizer = make_optimizer({**SEARCHING, **FIXED}[name], identity)
 
     @jax.jit
-    def move(point, evaluation, memory, shrink=1.0):
-        return optimizer.move(Hill(), point, evaluation, memory, jnp.float32(SCALE), jnp.float32(shrink))
+    def move(point, evaluation, opt_state, step_scale=1.0):
+        return optimizer.move(Hill(), point, evaluation, opt_state, jnp.float32(SCALE), jnp.float32(step_scale))
 
     point = jnp.zeros(SHAPE)
     return optimizer, move, point, Hill()(point), optimizer.init(point)
@@ -217,19 +218,19 @@ def compiled(name):
 
 @functools.cache
 def two_moves(name):
-    """Memory after the first move, the second move, where it led, and where the first leads with no memory."""
+    """State after the first move, the second move, where it led, and where the first leads with an empty state."""
     optimizer, move, point, evaluation, empty = compiled(name)
     first = move(point, evaluation, empty)
-    known = optimizer.settle(empty, first.memory, jnp.bool_(True), jnp.bool_(False))
-    again = lambda memory: move(first.point, first.evaluation, memory).point  # noqa: E731
+    known = optimizer.accept(empty, first.opt_state, jnp.bool_(True), jnp.bool_(False))
+    again = lambda opt_state: move(first.point, first.evaluation, opt_state).point  # noqa: E731
     return known, move(first.point, first.evaluation, known), again, again(empty)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "adam"])
 def test_memory_of_a_move_taken_back_is_as_if_it_had_not_been_made(name):
     known, second, again, _ = two_moves(name)
-    memory = compiled(name)[0].settle(known, second.memory, jnp.bool_(False), jnp.bool_(False))
-    np.testing.assert_array_equal(again(memory), second.point)
+    opt_state = compiled(name)[0].accept(known, second.opt_state, jnp.bool_(False), jnp.bool_(False))
+    np.testing.assert_array_equal(again(opt_state), second.point)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "zoom"])
@@ -237,8 +238,8 @@ def test_forgetting_begins_anew(name):
     known, second, again, anew = two_moves(name)
     assert jnp.any(second.point != anew)
     for keep in (False, True):
-        memory = compiled(name)[0].settle(known, second.memory, jnp.bool_(keep), jnp.bool_(True))
-        np.testing.assert_array_equal(again(memory), anew)
+        opt_state = compiled(name)[0].accept(known, second.opt_state, jnp.bool_(keep), jnp.bool_(True))
+        np.testing.assert_array_equal(again(opt_state), anew)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs", "adam"])
@@ -249,10 +250,10 @@ def test_numbers_that_are_not_finite_do_not_stay_in_memory(name):
     def poisoned(bad):
         value = jnp.float32(bad)
         poison = Evaluation(value, {"content": value}, jnp.full(SHAPE, bad))
-        return optimizer.move(lambda _: poison, point, evaluation, empty, jnp.float32(SCALE), jnp.float32(1)).memory
+        return optimizer.move(lambda _: poison, point, evaluation, empty, jnp.float32(SCALE), jnp.float32(1)).opt_state
 
     for bad, forget in itertools.product((jnp.nan, jnp.inf), (False, True)):
-        left = optimizer.settle(empty, poisoned(bad), jnp.bool_(False), jnp.bool_(forget))
+        left = optimizer.accept(empty, poisoned(bad), jnp.bool_(False), jnp.bool_(forget))
         after = move(point, evaluation, left)
         assert jnp.all(jnp.isfinite(after.point))
         assert after.evaluation.value < evaluation.value
@@ -261,7 +262,7 @@ def test_numbers_that_are_not_finite_do_not_stay_in_memory(name):
 @pytest.mark.parametrize("name", ["lbfgs", "lbfgs-half", "jaxopt-lbfgs", "optax-lbfgs"])
 def test_shrinking_shortens_the_step(name):
     _, move, point, evaluation, empty = compiled(name)
-    whole, quarter = (move(point, evaluation, empty, jnp.float32(shrink)).point for shrink in (1, 0.25))
+    whole, quarter = (move(point, evaluation, empty, jnp.float32(step_scale)).point for step_scale in (1, 0.25))
     np.testing.assert_allclose(quarter, 0.25 * whole, rtol=1e-5)
 
 
@@ -273,12 +274,12 @@ def test_at_the_minimum_nothing_moves(name):
     assert losses[-1] == 0
 
 
-# --- many lanes ---
+# --- many at once ---
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "zoom", "optax-zoom", "adam"])
-def test_each_lane_gets_what_it_gets_alone(name):
-    """Also where a line search keeps the lanes waiting for one another."""
+def test_each_element_gets_what_it_gets_alone(name):
+    """Also where a line search keeps the elements waiting for one another."""
     optimizer = make_optimizer({**SEARCHING, **FIXED}[name], identity)
     starts = jnp.stack([jnp.zeros(SHAPE), jnp.asarray(3 * RNG.normal(size=SHAPE), jnp.float32)])
 
@@ -289,14 +290,14 @@ def test_each_lane_gets_what_it_gets_alone(name):
 
         def step(carry, _):
             move = optimizer.move(evaluate, *carry, jnp.float32(SCALE / 16), jnp.float32(1))
-            return (move.point, move.evaluation, move.memory), move.evaluations
+            return (move.point, move.evaluation, move.opt_state), move.evaluations
 
         carry, counts = jax.lax.scan(step, (point, evaluate(point), optimizer.init(point)), length=4)
         return carry[0], counts
 
     points, counts = jax.jit(jax.vmap(descend))(starts)
     descend = jax.jit(descend)
-    for lane, start in enumerate(starts):
+    for element, start in enumerate(starts):
         alone, count = descend(start)
-        np.testing.assert_allclose(points[lane], alone, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(counts[lane], count)
+        np.testing.assert_allclose(points[element], alone, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(counts[element], count)

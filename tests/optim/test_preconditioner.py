@@ -105,7 +105,7 @@ def test_padding_changes_nothing(size, shape):
     assert not np.any(synthesized[:, size[1] :])
 
 
-def test_lanes_of_different_sizes_do_not_see_each_other():
+def test_elements_of_different_sizes_do_not_see_each_other():
     z = jnp.asarray(RNG.normal(size=(3, 8, 12, 3)), jnp.float32)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""From names to a resolved run: which recipe, which weights, which settings."""
+"""From names to a resolved run: which preset, which weights, which settings."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ from small import tiny_weights
 
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError
-from jnst.presets.recipes import CAFFE, PRESETS, TORCHVISION
+from jnst.presets.presets import CAFFE, PRESETS, TORCHVISION
 from jnst.presets.resolve import load_preset, resolve_run
 from jnst.presets.select import find_preset
 from jnst.presets.settings import Factor, replace_settings, setting_paths
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from material import paint
 from PIL import Image
 from small import tiny_weights
 
-from jnst.batch.discovery import list_pictures
+from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
-from jnst.batch.pipeline import Options
+from jnst.batch.options import Options
 from jnst.batch.ray_engine import ray_engine
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
@@ -46,8 +46,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_two_actors_one_killed_in_the_middle_and_a_resume(folder):
     run = resolve_run("default", weights=tiny_weights(), settings=SETTINGS)
-    entries = combine(list_pictures("in"), ["style.png"], run.config)
-    options = Options("out", lanes=2)
+    entries = combine(find_pictures("in").pictures, ["style.png"], run.config)
+    options = Options("out", batch_size=2)
     engine = ray_engine(run.weights, options, actors=(2, 2))
     killed = []
 

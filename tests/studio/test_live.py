@@ -22,8 +22,8 @@ from jnst.studio.server import listen, serving
 from jnst.studio.session import Studio
 from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.film import Film
-from jnst.transfer.job import run_job
-from jnst.transfer.record import Job
+from jnst.transfer.job import Job
+from jnst.transfer.job_run import run_job
 from jnst.transfer.region_files import RegionFiles
 
 

@@ -20,10 +20,10 @@ from jnst.devices import row_shardings
 from jnst.images.pixel_space import encode
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.driver import stylize
-from jnst.transfer.loop import _advance_in_place, current_picture, init_state
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.row_sharding import (
     crop,
     over_devices,
@@ -31,6 +31,7 @@ from jnst.transfer.row_sharding import (
     spread_params,
     spread_state,
 )
+from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 
 WIDTH = 1 / 16
@@ -52,8 +53,8 @@ def probe(config: Config, size: tuple[int, int]) -> dict[str, Any]:
         state, banded = divided(params, targets, state, jnp.int32(2))
     resharded = jax.tree.map(
         lambda leaf, wanted: leaf.sharding.is_equivalent_to(wanted, leaf.ndim),
-        state.memory,
-        row_shardings(state.memory, mesh),
+        state.opt_state,
+        row_shardings(state.opt_state, mesh),
     )
     return {
         "share": memory(divided) / memory(alone),
@@ -113,7 +114,7 @@ def probe_tiles(config: Config, size: tuple[int, int]) -> dict[str, Any]:
         step = _advance_in_place.lower(
             params, targets, state, jnp.int32(1), config=key, optimizer=None, capacity=1
         ).compile()
-        state, trace = step(params, targets, state, jnp.int32(1))  # the first turn evaluates and does not move
+        state, trace = step(params, targets, state, jnp.int32(1))  # the first step evaluates and does not move
     tiled = np.asarray(state.evaluation.gradient)
     return {
         "loss": abs(float(trace.total[0]) / float(value) - 1),

@@ -13,9 +13,10 @@ import numpy as np
 from oracles import paint, random_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 WIDTH = 1 / 16
 # Three convolutions deep: enough for content, style and a pool, and compiled in a second.

@@ -61,7 +61,7 @@ def test_a_long_run_keeps_few_frames_and_still_the_whole_way():
     assert len(animation._kept) == len(files) <= CAPACITY
     way = np.concatenate([[0], np.cumsum(np.abs(np.diff(np.rint(noisy))))])
     wanted = np.interp(np.linspace(0, way[-1], 40), way, np.rint(noisy))
-    # Between two frames that were kept there may have been a turn that is left out.
+    # Between two frames that were kept there may have been a step that is left out.
     assert np.abs(np.array(levels_of(animation, 40)) - wanted).max() <= 2 * animation._spacing + 1
     assert levels_of(animation, 40)[-1] == round(noisy[-1])
 
@@ -167,7 +167,7 @@ def test_a_path_is_enough(tmp_path):
 
 
 def test_a_film_is_refused_before_the_work_and_never_costs_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.driver._run", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("jnst.transfer.driver.run_scales", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ImageError, match="unknown film format"):
         stylize(small_params(), CONTENT, STYLE, CONFIG, animate=tmp_path / "a.avi")
     monkeypatch.undo()

@@ -209,5 +209,5 @@ def test_a_state_of_more_scales_or_other_arrays_is_refused(params, tmp_path):
         _load(params, path)
     longer = {name: [*values, values[-1]] for name, values in about["trace"].items()}
     _rewrite(path, lambda: json.dumps(about | {"trace": longer}).encode())
-    with pytest.raises(JnstError, match="turn 1, but losses of 2 turns"):
+    with pytest.raises(JnstError, match="step 1, but losses of 2 steps"):
         _load(params, path)

@@ -15,8 +15,8 @@ from jnst.images.display import image_tag, png_bytes, to_pil
 from jnst.images.reading import Picture, read_image
 from jnst.images.writing import read_metadata
 from jnst.transfer.display import curve_svg
-from jnst.transfer.driver import Result
 from jnst.transfer.record import read_record, record_config
+from jnst.transfer.result import Result
 
 IMAGE = paint("shapes", 12, 20)
 

@@ -8,7 +8,7 @@ from small import picture
 
 from jnst.config import PixelSpace
 from jnst.images.pixel_space import encode
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer.initial import initial_image, recolor
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

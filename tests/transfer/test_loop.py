@@ -1,4 +1,4 @@
-"""The compiled loop: what a turn is, what is kept and what is taken back, what it costs, what is compiled."""
+"""The compiled loop: what a step is, what is kept and what is taken back, what it costs, what is compiled."""
 
 import functools
 from dataclasses import replace
@@ -15,9 +15,10 @@ from jnst.errors import ConfigError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import content_targets, make_targets, style_grams
 from jnst.loss.term import Targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.transfer import loop as descent
-from jnst.transfer.loop import advance, current_picture, init_state, make_descent_optimizer, turn
+from jnst.transfer.loop import advance, take_step
+from jnst.transfer.state import current_picture, init_state, make_descent_optimizer
 from jnst.vgg.valid_region import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)
@@ -33,7 +34,7 @@ def targets_of(config):
 
 
 def descend(config, steps, state=None, **options):
-    """State and trace after so many turns from the content image."""
+    """State and trace after so many steps from the content image."""
     state = init_state(CONTENT, config, optimizer=options.get("optimizer")) if state is None else state
     return advance(small_params(), targets_of(config), state, config, num_steps=steps, **options)
 
@@ -59,7 +60,7 @@ def test_entry_k_is_the_loss_of_the_image_that_enters_step_k(config):
         images.append(state.point)
         state, _ = descend(config, 1, state)
     _, trace = descend(config, 4)
-    np.testing.assert_array_equal(images[0], images[1])  # the first turn evaluates without moving
+    np.testing.assert_array_equal(images[0], images[1])  # the first step evaluates without moving
     for entry, image in enumerate(images[1:]):
         total, terms = loss(image)
         assert float(trace.total[entry]) == pytest.approx(float(total), rel=1e-5)
@@ -74,7 +75,7 @@ def test_a_turn_computes_every_convolution_once_forward_and_once_backward(config
     state = init_state(CONTENT, config)
     optimizer = make_descent_optimizer(config, None)
     targets = targets_of(config)
-    jaxpr = jax.make_jaxpr(lambda state: turn(small_params(), targets, state, config, optimizer))(state)
+    jaxpr = jax.make_jaxpr(lambda state: take_step(small_params(), targets, state, config, optimizer))(state)
     assert count_primitives(jaxpr.jaxpr, "conv_general_dilated") == 2 * 3
 
 
@@ -134,13 +135,13 @@ def test_weights_are_read_from_the_targets():
 
 
 @functools.cache
-def after(turns):
-    return descend(LEADING, turns)
+def after(steps):
+    return descend(LEADING, steps)
 
 
-@pytest.mark.parametrize(("turns", "factor"), [(100, 16), (101, 4), (200, 4), (201, 1)])
-def test_a_content_lead_is_in_the_gradient_and_not_in_the_loss_that_is_told(turns, factor):
-    state, trace = after(turns)
+@pytest.mark.parametrize(("steps", "factor"), [(100, 16), (101, 4), (200, 4), (201, 1)])
+def test_a_content_lead_is_in_the_gradient_and_not_in_the_loss_that_is_told(steps, factor):
+    state, trace = after(steps)
     targets = targets_of(LEADING)
     led = targets._replace(weights={**targets.weights, "content": factor * targets.weights["content"]})
     (total, terms), _ = evaluate(small_params(), state.point, targets, LEADING)
@@ -178,7 +179,7 @@ def test_the_best_is_kept_though_the_last_is_worse():
     state, trace = descend(restless, 12)
     best = int(np.argmin(trace.total))
     assert 0 < best < 11 or trace.total[-1] > trace.total[best]
-    assert int(state.best_turn) == best
+    assert int(state.best_step) == best
     assert float(state.best_value) == float(trace.total[best])
     pictures = [current_picture(state, restless, best=best) for best in (True, False)]
     assert np.abs(pictures[0] - pictures[1]).max() > 0.01
@@ -215,7 +216,7 @@ def test_a_step_that_is_not_finite_is_taken_back(value):
     assert np.all(np.isfinite(trace.total))
     np.testing.assert_array_equal(trace.total[4:], trace.total[3])
     assert trace.total[3] < trace.total[0]
-    assert (int(state.rejected), float(state.shrink), int(state.turn)) == (8, 0.25**8, 12)
+    assert (int(state.rejected), float(state.step_scale), int(state.step)) == (8, 0.25**8, 12)
     assert jnp.all(jnp.isfinite(state.point))
     np.testing.assert_array_equal(state.point, state.best_point)
     np.testing.assert_array_equal(state.point, descend(LBFGS, 4, optimizer=transformation)[0].point)
@@ -227,9 +228,9 @@ def test_steps_too_long_for_float32_are_shortened_until_they_are_not():
     state, trace = descend(LBFGS, 40, optimizer=rocket)
     assert np.all(np.isfinite(trace.total))
     assert int(state.rejected) == 0
-    assert float(state.shrink) < 1e-3
+    assert float(state.step_scale) < 1e-3
     assert np.any(trace.total > 1e6 * trace.total[0])  # optax's own choice is respected where it is finite
-    assert int(state.best_turn) == 0
+    assert int(state.best_step) == 0
     np.testing.assert_allclose(current_picture(state, LBFGS, best=True), CONTENT, atol=1e-6)
 
 
@@ -262,7 +263,7 @@ def test_a_loss_of_zero_is_a_loss_like_any_other():
         np.testing.assert_array_equal(state.point, CONTENT)
 
 
-# --- turns on a loss of our own, for what pictures do not do on demand ---
+# --- steps on a loss of our own, for what pictures do not do on demand ---
 
 
 class Play:
@@ -277,12 +278,12 @@ class Play:
         monkeypatch.setattr(descent, "evaluate", evaluate)
         targets = Targets({}, {}, {}, {}, weights_of(1, 1, 1))
         optimizer = make_descent_optimizer(compile_key(config), transformation)
-        self.turn = jax.jit(lambda state: turn({}, targets, state, config, optimizer))
+        self.step = jax.jit(lambda state: take_step({}, targets, state, config, optimizer))
         self.states = [init_state(jnp.zeros((2, 2, 3)), config, optimizer=transformation)]
 
-    def go(self, turns):
-        for _ in range(turns):
-            self.states.append(self.turn(self.states[-1]))
+    def go(self, steps):
+        for _ in range(steps):
+            self.states.append(self.step(self.states[-1]))
         return self.states[1:]
 
 
@@ -324,13 +325,13 @@ def test_a_step_too_far_is_tried_at_a_quarter_and_then_anew(monkeypatch):
     assert 3 in rejected
     at = rejected.index(3)
     before, two, three = states[at - 3], states[at - 1], states[at]
-    assert [float(state.shrink) for state in (before, states[at - 2], two, three)] == [1, 0.25, 0.0625, 1]
+    assert [float(state.step_scale) for state in (before, states[at - 2], two, three)] == [1, 0.25, 0.0625, 1]
     for state in (states[at - 2], two, three):
         np.testing.assert_array_equal(state.point, before.point)
         assert float(state.evaluation.value) == float(before.evaluation.value)
-    assert int(two.memory.made) > 0
-    assert int(three.memory.made) == 0
-    assert not np.any(three.memory.usable)
+    assert int(two.opt_state.made) > 0
+    assert int(three.opt_state.made) == 0
+    assert not np.any(three.opt_state.usable)
 
 
 def test_scales_are_exact_powers_of_two(monkeypatch):
@@ -353,14 +354,14 @@ def test_losses_as_large_as_the_originals(monkeypatch):
     assert int(state.rejected) == 0
 
 
-# --- a padded image, and many lanes ---
+# --- a padded image, and many at once ---
 
 
 @pytest.mark.parametrize(
     "optimizer", [OptimizerConfig(), OptimizerConfig(frequency_exponent=0.5)], ids=["pixels", "frequencies"]
 )
 def test_a_padded_image_descends_as_the_image_alone(optimizer):
-    """Through six turns, with a variable whose zero is not the network's, and noise for padding."""
+    """Through six steps, with a variable whose zero is not the network's, and noise for padding."""
     config = shallow(optimizer=optimizer, variable=PixelSpace(scale=255.0, mean=(120.0, 110.0, 100.0)))
     alone, trace = descend(config, 6)
 
@@ -388,27 +389,27 @@ def test_a_padded_image_descends_as_the_image_alone(optimizer):
     np.testing.assert_array_equal(ours[20:], current_picture(state, config, best=False)[20:])  # padding never moves
 
 
-def test_each_lane_gets_what_it_gets_alone():
+def test_each_element_gets_what_it_gets_alone():
     """`vmap` over contents, styles and weights: pictures as if each had been alone."""
     optimizer = make_descent_optimizer(compile_key(LBFGS), None)
     contents, styles = jnp.stack([CONTENT, CONTENT[::-1]]), jnp.stack([STYLE, 1 - STYLE])
 
-    def lane(content, style, weight):
+    def element(content, style, weight):
         config = compile_key(LBFGS)
         grams = style_grams(small_params(), style, config=config)
         targets = content_targets(small_params(), content, grams, config=config)
         targets = targets._replace(weights=weights_of(1, weight, 1))
 
         def step(state, _):
-            state = turn(small_params(), targets, state, config, optimizer)
+            state = take_step(small_params(), targets, state, config, optimizer)
             return state, state.evaluation.value
 
         state, totals = jax.lax.scan(step, init_state(content, config), length=6)
         return state.point, totals
 
     weights = jnp.asarray([10.0, 2.0])
-    points, totals = jax.jit(jax.vmap(lane))(contents, styles, weights)
-    alone = jax.jit(lane)
+    points, totals = jax.jit(jax.vmap(element))(contents, styles, weights)
+    alone = jax.jit(element)
     for index in range(2):
         point, total = alone(contents[index], styles[index], weights[index])
         np.testing.assert_allclose(totals[index], total, rtol=1e-4)

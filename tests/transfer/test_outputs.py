@@ -14,7 +14,8 @@ import jnst.files
 from jnst.cli.main import main
 from jnst.errors import ImageError
 from jnst.files import check_keeps_inputs
-from jnst.weights.store import describe_weights, random_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import write_weights
 
 RUN = ["--weights", "narrow.h5", "--full-size", "--iterations", "1", "--quiet"]
 LAYERS = ["--style-layers", "relu1_1", "--content-layers", "relu1_1"]

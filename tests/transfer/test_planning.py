@@ -11,12 +11,13 @@ from jnst.cli.main import main
 from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compile_key
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid
-from jnst.presets.recipes import PRESETS
-from jnst.transfer.loop import _advance_in_place, init_state
+from jnst.presets.presets import PRESETS
+from jnst.transfer.loop import _advance_in_place
 from jnst.transfer.memory import estimate_memory, params_bytes
 from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run
+from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
-from jnst.weights.store import random_weights
+from jnst.weights.network import random_weights
 
 ADAM = OptimizerConfig(method="adam")
 COMPACT = OptimizerConfig(history=5, history_precision="bfloat16", frequency_exponent=0.5)
@@ -37,8 +38,8 @@ def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
     params = prepare_params(random_weights("vgg19", 0.375, 0))
     targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), picture)
     state = jax.eval_shape(lambda x: init_state(x, config), picture)
-    turns = jax.ShapeDtypeStruct((), jnp.int32)
-    compiled = _advance_in_place.lower(params, targets, state, turns, config=key, optimizer=None, capacity=1).compile()
+    steps = jax.ShapeDtypeStruct((), jnp.int32)
+    compiled = _advance_in_place.lower(params, targets, state, steps, config=key, optimizer=None, capacity=1).compile()
     report = compiled.memory_analysis()
     true = report.argument_size_in_bytes + report.temp_size_in_bytes
     memory = estimate_memory(size, config)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from jnst.errors import ImageError, JnstError
+from jnst.images.montage import montage
 from jnst.images.reading import read_image
+from jnst.images.writing import write_image
 from jnst.transfer import plots
-from jnst.transfer.plots import plot_losses, write_sheet
+from jnst.transfer.plots import plot_losses
 
 
 def make_trace(length=30, **changes):
@@ -92,7 +94,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_a_sheet_is_a_montage_in_a_file(tmp_path):
     pictures = [np.zeros((20, 30, 3)), np.ones((20, 20, 3)) / 2]
-    write_sheet(tmp_path / "sheet.png", pictures, labels=["content", "style"], height=120)
+    write_image(tmp_path / "sheet.png", montage(pictures, labels=["content", "style"], height=120))
     pixels = read_image(tmp_path / "sheet.png").pixels
     assert pixels.shape[1] == 180 + 120 + 3 * 6
     np.testing.assert_array_equal(pixels[60, 90], [0, 0, 0])

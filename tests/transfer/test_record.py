@@ -1,4 +1,4 @@
-"""Records as untrusted input: checked at the door, with a sentence that names the field."""
+"""Records as untrusted input: checked when it is read, with a sentence that names the field."""
 
 import hashlib
 import json
@@ -8,7 +8,8 @@ from pathlib import Path
 import hostile
 import pytest
 
-from jnst.config import Config, to_dict
+from jnst.config import Config
+from jnst.config_json import to_dict
 from jnst.errors import JnstError
 from jnst.transfer.record import find_input, read_record, record_config
 

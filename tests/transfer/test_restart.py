@@ -8,8 +8,9 @@ from small import picture, shallow, small_params
 
 from jnst.config import OptimizerConfig
 from jnst.loss.targets import loss_weights, make_targets
-from jnst.transfer.loop import advance, init_state, to_image
+from jnst.transfer.loop import advance
 from jnst.transfer.restart import restart
+from jnst.transfer.state import init_state, to_image
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -36,7 +37,7 @@ def test_a_restarted_state_goes_on_like_a_fresh_one_from_the_same_image(method):
     again, trace = advance(small_params(), heavier, restart(state), config, num_steps=5)
     np.testing.assert_array_equal(trace.total, expected.total)
     np.testing.assert_array_equal(again.point, fresh.point)
-    assert int(again.best_turn) == int(fresh.best_turn)
+    assert int(again.best_step) == int(fresh.best_step)
 
 
 def test_the_picture_stays_with_frequency_preconditioning():
@@ -54,5 +55,5 @@ def test_nothing_is_believed_that_the_former_weights_measured():
     assert np.isinf(again.best_value)
     assert np.isinf(again.evaluation.value)
     assert not np.any(again.evaluation.gradient)
-    assert (int(again.turn), int(again.rejected)) == (0, 0)
+    assert (int(again.step), int(again.rejected)) == (0, 0)
     assert int(again.evaluations) == int(state.evaluations)  # what was spent stays spent

@@ -9,7 +9,7 @@ from small import SHALLOW, picture, shallow, small_params
 import jnst
 from jnst.config import SizeConfig
 from jnst.errors import ConfigError
-from jnst.images.resizing import fit_style
+from jnst.images.sizing import fit_style
 from jnst.loss.features import features
 from jnst.loss.targets import style_grams
 from jnst.transfer.scales import enlarge, prepare_content

@@ -11,18 +11,20 @@ import pytest
 from small import picture, relative
 
 from jnst.cli.flags import parse_setting
-from jnst.config import Config, NetworkConfig, compile_key, from_dict, to_dict
+from jnst.config import Config, NetworkConfig, compile_key
+from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, WeightsError
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
-from jnst.presets.recipes import PRESETS
+from jnst.presets.presets import PRESETS
 from jnst.presets.resolve import resolve_run
 from jnst.presets.select import adapt_preset
 from jnst.transfer.memory import kept_channels, params_bytes
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import channel_counts, convolutions
-from jnst.weights.store import describe_weights, random_weights, read_info, read_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import read_info, read_weights, write_weights
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -62,10 +62,10 @@ def test_vmap_over_either_argument(mapped: bool, fixed: bool) -> None:
     def tangent(x, matrix):
         return jax.jvp(lambda x: product(x, matrix), (x,), (x,))[1]
 
-    for lane, (m, f) in enumerate(zip((1, 2) if mapped else (1, 1), (1, 3) if fixed else (1, 1), strict=True)):
-        near(jax.vmap(product, axes)(x, matrix)[lane], m * f * X @ MATRIX)
-        near(jax.vmap(tangent, axes)(x, matrix)[lane], m * f * X @ MATRIX)
-        near(jax.vmap(slope, axes)(x, matrix)[lane], 7 * f * WEIGHTS @ MATRIX.T)
+    for element, (m, f) in enumerate(zip((1, 2) if mapped else (1, 1), (1, 3) if fixed else (1, 1), strict=True)):
+        near(jax.vmap(product, axes)(x, matrix)[element], m * f * X @ MATRIX)
+        near(jax.vmap(tangent, axes)(x, matrix)[element], m * f * X @ MATRIX)
+        near(jax.vmap(slope, axes)(x, matrix)[element], 7 * f * WEIGHTS @ MATRIX.T)
 
 
 def test_what_is_fixed_is_differentiated_by_jax() -> None:

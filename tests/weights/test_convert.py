@@ -17,7 +17,8 @@ from jnst.vgg.features import extract_features
 from jnst.vgg.layers import convolutions, layer_names
 from jnst.weights import convert as conversion
 from jnst.weights.convert import convert_weights, read_foreign
-from jnst.weights.store import describe_weights, random_weights, read_weights, write_weights
+from jnst.weights.network import describe_weights, random_weights
+from jnst.weights.store import read_weights, write_weights
 
 WIDTH = 1 / 32
 

@@ -19,8 +19,8 @@ from golden_weights import LEGACY, ZIP
 
 from jnst.errors import WeightsError
 from jnst.files import cache_directory, exclusive
-from jnst.weights.convert import fetch_weights
 from jnst.weights.download import Download, Patience, fetch, is_offline, received
+from jnst.weights.fetch import fetch_weights
 from jnst.weights.registry import CATALOGUE, list_weights
 from jnst.weights.store import read_info, read_weights
 

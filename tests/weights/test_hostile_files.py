@@ -22,8 +22,9 @@ from jnst.errors import WeightsError
 from jnst.weights import hdf5
 from jnst.weights.convert import read_foreign
 from jnst.weights.foreign_files import read_pytorch
+from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.registry import CATALOGUE, locate_weights
-from jnst.weights.store import describe_weights, random_weights, read_info, read_weights, write_weights
+from jnst.weights.store import read_info, read_weights, write_weights
 
 ROOT = Path(__file__).parents[2]
 MUTATIONS = 2000

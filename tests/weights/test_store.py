@@ -15,18 +15,10 @@ from jnst.errors import WeightsError
 from jnst.images.pixel_space import encode
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions
-from jnst.weights import store as rooms
+from jnst.weights import store as storage
+from jnst.weights.network import describe_weights, hash_layer, random_weights
 from jnst.weights.registry import CATALOGUE, list_weights, locate_weights, resolve_weights
-from jnst.weights.store import (
-    describe_weights,
-    hash_layer,
-    load_weights,
-    random_weights,
-    read_info,
-    read_weights,
-    verify_weights,
-    write_weights,
-)
+from jnst.weights.store import read_info, read_weights, write_weights
 
 WIDTH = 1 / 16
 INFO = describe_weights(
@@ -57,7 +49,7 @@ def test_what_is_written_is_read_back(path, tiny):
     assert list(params) == list(convolutions("vgg19"))
     assert all(array.dtype == np.float32 for layer in params.values() for array in layer.values())
     assert info == replace(INFO, sha256=info.sha256)
-    assert info == read_info(path) == verify_weights(path)
+    assert info == read_info(path) == read_weights(path).info
     assert info.notes == {"seed": 3, "rate": 0.5}
 
 
@@ -324,7 +316,7 @@ def test_a_full_disk_leaves_the_old_file(path, tiny, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(rooms, "write_atomically", refuse)
+    monkeypatch.setattr(storage, "write_atomically", refuse)
     with pytest.raises(WeightsError, match="no space left for"):
         write_weights(path, tiny, replace(INFO, name="other"))
     assert path.read_bytes() == before
@@ -337,7 +329,7 @@ def test_an_unwritable_place_is_named(tmp_path, tiny):
 
 
 def test_the_bundled_vgg16_is_sound_and_says_where_it_comes_from():
-    params, info = load_weights("vgg16-caffe")
+    params, info = read_weights(resolve_weights("vgg16-caffe").path)
     assert (info.name, info.architecture, info.width, info.lineage) == ("vgg16-caffe", "vgg16", 1.0, "caffe")
     assert info.space.order == "bgr"
     assert "CC BY 4.0" in info.licence
@@ -375,7 +367,7 @@ def put(name):
 def test_auto_takes_the_bundled_vgg16(cache):
     resolved = resolve_weights("auto")
     assert (resolved.name, resolved.missing, resolved.path.name) == ("vgg16-caffe", "", "vgg16.h5")
-    assert load_weights().info.name == "vgg16-caffe"
+    assert read_weights(resolve_weights("auto").path).info.name == "vgg16-caffe"
     assert not cache.exists()
 
 
@@ -409,15 +401,15 @@ def test_what_was_fetched_replaces_the_bundled_file_of_that_name(cache):
 
 def test_names_and_paths(cache, path):
     assert resolve_weights(path) == ("tiny", path, "")
-    assert load_weights(str(path)).info.name == "tiny"
+    assert read_weights(resolve_weights(str(path)).path).info.name == "tiny"
     with pytest.raises(WeightsError, match="the weights vgg16 are not on this machine; `jnst weights fetch vgg16`"):
-        load_weights("vgg16")
+        read_weights(resolve_weights("vgg16").path)
     with pytest.raises(WeightsError, match="unknown weights 'vgg20'; did you mean"):
-        load_weights("vgg20")
+        read_weights(resolve_weights("vgg20").path)
     with pytest.raises(WeightsError, match="is not there"):
-        load_weights("nowhere/vgg19.h5")
+        read_weights(resolve_weights("nowhere/vgg19.h5").path)
     with pytest.raises(WeightsError, match="is not there"):
-        load_weights(Path("vgg20"))
+        read_weights(resolve_weights(Path("vgg20")).path)
 
 
 def test_the_list_says_what_is_on_this_machine(cache):

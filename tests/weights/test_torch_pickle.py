@@ -15,7 +15,8 @@ from golden_weights import CHECKPOINT, LEGACY, ZIP, fill
 
 from jnst.errors import WeightsError
 from jnst.weights.foreign_files import read_pytorch
-from jnst.weights.torch_pickle import Interpreter, Tensor
+from jnst.weights.torch_objects import Tensor
+from jnst.weights.torch_pickle import Interpreter
 
 
 def run(data):

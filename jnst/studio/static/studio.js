@@ -264,7 +264,7 @@ function draw(name, values, painting) {
   pen.stroke();
 }
 
-// Knobs. Smoothness is a power of two times the recipe's own; its left end is none at all.
+// Knobs. Smoothness is a power of two times the preset's own; its left end is none at all.
 
 const factor = (id) => {
   const value = Number($(id).value);

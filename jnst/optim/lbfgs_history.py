@@ -48,7 +48,7 @@ class Pairs(NamedTuple):
 
 
 def no_pairs(point: Image, history: int, precision: HistoryPrecision) -> Pairs:
-    """An empty memory for points of that shape."""
+    """An empty history for points of that shape."""
     stored = jnp.zeros((history, *point.shape), jnp.uint16 if precision == "bfloat16" else jnp.float32)
     square, line = jnp.zeros((history, history), jnp.float32), jnp.zeros(history, jnp.float32)
     none = jnp.int32(0)
@@ -122,7 +122,7 @@ def _combine(history: jax.Array, factors: jax.Array, image: Image) -> Image:
 
 
 def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
-    """The approximate inverse Hessian times the gradient, and the memory with its dot products brought up to date.
+    """The approximate inverse Hessian times the gradient, and the history with its dot products brought up to date.
 
     The compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2): two passes over the history, whatever its length,
     and between them two triangular systems of its length. It equals the two loops of Nocedal and Wright's
@@ -131,7 +131,7 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
 
     H g = γ g + S R⁻ᵀ [(D + γ YᵀY) R⁻¹ Sᵀg − γ Yᵀg] − γ Y R⁻¹ Sᵀg
 
-    To be called once between one `remember` and the next, with the gradients whose difference is what is remembered.
+    To be called once between one `add_pair` and the next, with the gradients whose difference is added.
     """
     history = pairs.usable.shape[0]
     # Sᵀg and Yᵀg, the first pass.
@@ -171,8 +171,8 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     return _combine(pairs.changes, of_changes, image), pairs
 
 
-def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
-    """The memory with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used."""
+def add_pair(pairs: Pairs, step: Image, change: Image) -> Pairs:
+    """The history with one pair more; without curvature (sᵀy ≤ 0) the pair is stored and never used."""
     slot = pairs.made % pairs.usable.shape[0]
     packed_step, packed_change = (_pack(values, pairs.steps.dtype) for values in (step, change))
     step, change = _unpack(packed_step), _unpack(packed_change)
@@ -189,8 +189,8 @@ def remember(pairs: Pairs, step: Image, change: Image) -> Pairs:
     )
 
 
-def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> Pairs:
-    """The new memory; the old one without its oldest pair where the new is not kept; or an empty one.
+def accept_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> Pairs:
+    """The new history; the old one without its oldest pair where the new is not kept; or an empty one.
 
     Only the newest pair can hold numbers that are not finite, so only its slot is cleared.
     """
@@ -202,7 +202,7 @@ def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> 
     def choose(new: jax.Array, old: jax.Array, empty: Any) -> jax.Array:
         return jnp.where(forget, empty, jnp.where(keep, new, old))
 
-    def settle(products: jax.Array) -> jax.Array:
+    def chosen(products: jax.Array) -> jax.Array:
         corner = products.at[slot, slot].set(jnp.where(keep, products[slot, slot], 0))
         return jnp.where(forget, 0, corner)
 
@@ -212,8 +212,8 @@ def settle_pairs(old: Pairs, new: Pairs, keep: jax.Array, forget: jax.Array) -> 
         usable=choose(new.usable, old.usable.at[slot].set(False), False),
         gamma=choose(new.gamma, old.gamma, 1),
         made=choose(new.made, old.made, 0),
-        crossed=settle(new.crossed),
-        squared=settle(new.squared),
+        crossed=chosen(new.crossed),
+        squared=chosen(new.squared),
         along_steps=jnp.where(forget, 0, new.along_steps),
         along_changes=jnp.where(forget, 0, new.along_changes),
         counted=jnp.where(forget, 0, new.counted),

@@ -1,4 +1,4 @@
-"""Named recipes: each a literal of `Config` that reproduces a published program's numerics, with its reference."""
+"""Named presets: each a literal of `Config` that reproduces a published program's numerics, with its reference."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -6,19 +6,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.batch.lanes import Lane, Problem, lane_pictures
+from jnst.batch.loop import Element, Problem, batch_pictures
 from jnst.batch.requests import Item, padded_size
 from jnst.config import compile_key
 from jnst.images.padding import pad_image
-from jnst.images.resizing import finish
+from jnst.images.sizing import finish
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.transfer.callbacks import Progress
-from jnst.transfer.driver import Result, describe_end, has_fallen
-from jnst.transfer.loop import Trace
+from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
+from jnst.transfer.state import Trace
 from jnst.transfer.stopping import REASONS, RUNNING, stop_rule
 from jnst.vgg.valid_region import Extent
 
@@ -49,16 +49,16 @@ class BatchScale:
         self,
         starts: list[np.ndarray],
         grams: list[Any],
-        lanes: int,
+        batch_size: int,
         *,
         extra_terms: Sequence[Term] = (),
     ) -> Problem:
-        """The batch's input, stacked on the host; idle lanes repeat the first image."""
+        """The batch's input, stacked on the host; idle elements repeat the first image."""
         exact = all(run.size == self.bucket for run in self.runs)
         each = []
-        for lane in range(lanes):
-            used = lane < len(self.items)
-            source = lane if used else 0
+        for element in range(batch_size):
+            used = element < len(self.items)
+            source = element if used else 0
             item, size = self.items[source], np.array(self.runs[source].size, np.int32)
             weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
             extent = None if exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
@@ -68,25 +68,25 @@ class BatchScale:
             each.append(problem._replace(guidance=self._guidance(source)))
         return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
-    def _guidance(self, lane: int) -> Guidance | None:
+    def _guidance(self, element: int) -> Guidance | None:
         """The regions of one image, padded as it is."""
-        masks = self.items[lane].masks
+        masks = self.items[element].masks
         if masks is None:
             return None
-        guidance = masks.at_size(self.runs[lane].size)
+        guidance = masks.at_size(self.runs[element].size)
         keep = None if guidance.keep is None else pad_image(np.asarray(guidance.keep), self.bucket)
         padded = pad_image(np.asarray(guidance.masks), self.bucket)
         return Guidance(padded, guidance.weights, keep)  # pyright: ignore[reportArgumentType]
 
-    def record(self, trace: Trace, state: Lane) -> None:
+    def record(self, trace: Trace, state: Element) -> None:
         """Takes over the steps just made. An image that stopped along the way has made fewer than the others."""
-        columns, turns = jax.device_get(trace).columns(), np.asarray(state.state.turn)
-        for lane, run in enumerate(self.runs):
-            fresh = int(turns[lane]) - run.turns
-            run.record({name: values[lane, :fresh] for name, values in columns.items()})
+        columns, steps = jax.device_get(trace).columns(), np.asarray(state.state.step)
+        for element, run in enumerate(self.runs):
+            fresh = int(steps[element]) - run.entries
+            run.record({name: values[element, :fresh] for name, values in columns.items()})
         self.reasons = np.asarray(state.reason)[: len(self.items)]
         self.words = [REASONS[reason] for reason in self.reasons]
-        self.best_steps = np.asarray(state.state.best_turn).tolist()
+        self.best_steps = np.asarray(state.state.best_step).tolist()
         self.best_values = np.asarray(state.state.best_value).tolist()
 
     def stop(self, word: str) -> None:
@@ -104,9 +104,9 @@ class BatchScale:
         """How far each image is."""
         return tuple(run.progress(best) for run, best in zip(self.runs, self.best_values, strict=False))
 
-    def pictures(self, state: Lane) -> list[np.ndarray]:
+    def pictures(self, state: Element) -> list[np.ndarray]:
         """What the batch elements stand for, each at its true size, on the host."""
-        images = np.asarray(lane_pictures(state, config=self.key, best=self.run.keep == "best"))
+        images = np.asarray(batch_pictures(state, config=self.key, best=self.run.keep == "best"))
         found = []
         for image, item, run in zip(images, self.items, self.runs, strict=False):
             picture = image[: run.size[0], : run.size[1]]
@@ -115,11 +115,11 @@ class BatchScale:
             found.append(picture)
         return found
 
-    def result(self, lane: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
+    def result(self, element: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
         """The finished run of one image."""
-        image = finish(picture, self.items[lane].full, self.items[lane].task.config.run.colors)
-        trace = self.runs[lane].trace
+        image = finish(picture, self.items[element].full, self.items[element].task.config.run.colors)
+        trace = self.runs[element].trace
         # Where there was a scale before this one, the picture is better than the first already.
-        stopped = describe_end(self.words[lane], trace["total"], self.index > 0 or has_fallen(trace["total"]))
-        alpha = self.items[lane].alpha
-        return Result(image, trace, int(self.best_steps[lane]), stopped, dict(seconds), alpha=alpha)
+        stopped = describe_end(self.words[element], trace["total"], self.index > 0 or has_fallen(trace["total"]))
+        alpha = self.items[element].alpha
+        return Result(image, trace, int(self.best_steps[element]), stopped, dict(seconds), alpha=alpha)

@@ -1,4 +1,4 @@
-"""The recipes: what they say, that they run, and how they adapt to networks, optimisers and weights."""
+"""The presets: what they say, that they run, and how they adapt to networks, optimisers and weights."""
 
 from dataclasses import replace
 from typing import get_args
@@ -9,7 +9,7 @@ from small import WIDTH, narrow, picture, small_params
 
 from jnst.config import Config, Init, Lineage, NetworkConfig, PixelSpace
 from jnst.errors import ConfigError
-from jnst.presets.recipes import CAFFE, NOTES, PRESETS, TORCHVISION
+from jnst.presets.presets import CAFFE, NOTES, PRESETS, TORCHVISION
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.transfer.driver import stylize
 from jnst.vgg.layers import deepest, layer_names

@@ -7,7 +7,7 @@ import pytest
 
 from jnst.config import OptimizerConfig
 from jnst.errors import ConfigError
-from jnst.optim.lbfgs_memory import _pack, _unpack, apply_inverse, no_pairs, remember, settle_pairs
+from jnst.optim.lbfgs_history import _pack, _unpack, accept_pairs, add_pair, apply_inverse, no_pairs
 
 
 def test_numbers_survive_as_bfloat16():
@@ -41,7 +41,7 @@ def test_the_inverse_is_that_of_the_bfgs_formula(history, made, precision):
         _, pairs = apply(pairs, jnp.asarray(gradient, jnp.float32))
         step = stored(rng.standard_normal(shape))
         change = stored(step * rng.uniform(0.5, 2.0, shape))
-        pairs = remember(pairs, jnp.asarray(step), jnp.asarray(change))
+        pairs = add_pair(pairs, jnp.asarray(step), jnp.asarray(change))
         gradient = gradient + change
         kept = [*kept, [np.asarray(x, np.float64).ravel() for x in (step, change)]][-history:]
     s, y = kept[-1]
@@ -57,14 +57,14 @@ def test_the_inverse_is_that_of_the_bfgs_formula(history, made, precision):
 
 def test_a_pair_without_curvature_is_not_used():
     step = jnp.ones((1, 1, 3))
-    pairs = remember(no_pairs(step, 2, "bfloat16"), step, -step)
+    pairs = add_pair(no_pairs(step, 2, "bfloat16"), step, -step)
     np.testing.assert_array_equal(apply_inverse(pairs, 2 * step)[0], 2 * step)
 
 
 def test_what_is_forgotten_leaves_no_trace():
     step = jnp.ones((1, 1, 3))
-    pairs = remember(no_pairs(step, 2, "bfloat16"), step * jnp.nan, step)
-    emptied = settle_pairs(no_pairs(step, 2, "bfloat16"), pairs, jnp.array(False), jnp.array(True))
+    pairs = add_pair(no_pairs(step, 2, "bfloat16"), step * jnp.nan, step)
+    emptied = accept_pairs(no_pairs(step, 2, "bfloat16"), pairs, jnp.array(False), jnp.array(True))
     for found, expected in zip(emptied, no_pairs(step, 2, "bfloat16"), strict=True):
         np.testing.assert_array_equal(found, expected)
 

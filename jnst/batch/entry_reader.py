@@ -1,0 +1,99 @@
+"""The files of an entry, read and brought to working size: content, styles, masks."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jnst.batch import remote
+from jnst.batch.inputs import describe_inputs, hash_bytes
+from jnst.batch.options import Options
+from jnst.batch.requests import Item, Task, prepare
+from jnst.batch.worklist import Entry
+from jnst.config import ColorProfile
+from jnst.errors import ImageError
+from jnst.images.inputs import visible_pixels
+from jnst.images.reading import Picture
+from jnst.transfer.region_files import read_regions
+from jnst.transfer.style_file import is_style_file, read_style
+from jnst.transfer.style_targets import StyleTargets
+
+_REMEMBERED_STYLES = 64
+
+
+class ReadyEntry(NamedTuple):
+    """An entry with its prepared item, notes for its record, and what is known of its inputs."""
+
+    entry: Entry
+    item: Item
+    notes: tuple[str, ...]
+    inputs: dict[str, Any]
+
+
+class EntryReader:
+    """Reads entries, and keeps the styles that several of them share.
+
+    Args:
+        options: of the job.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._style = functools.lru_cache(_REMEMBERED_STYLES)(self._read_style)
+
+    def read(self, entry: Entry) -> ReadyEntry:
+        """From the files to an item at working size; may be called by several threads.
+
+        Raises:
+            ImageError: for a picture that cannot be read, or a prepared style that cannot be used like this.
+        """
+        profile = entry.config.color_profile
+        read = [self._style(path, profile) for path in entry.styles]
+        styles = [style for style, _ in read]
+        hashes = {path: sha256 for path, (_, sha256) in zip(entry.styles, read, strict=True)}
+        picture, hashes[entry.content] = self._read_picture(entry.content, profile)
+        chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
+        prepared = [style for style in styles if isinstance(style, StyleTargets)]
+        if prepared and len(styles) > 1:
+            raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
+        if prepared and entry.regions is not None and (entry.regions.masks or entry.regions.style_masks):
+            raise ImageError("a prepared style cannot be given a mask; give the style picture instead")
+
+        def read_mask(path: str) -> Picture:
+            mask, hashes[path] = remote.read_picture(path, allow_large=self._options.allow_large)
+            return mask
+
+        regions, keep = read_regions(entry.regions, chosen, read_mask)
+        inputs = describe_inputs(entry.content, entry.styles, hashes, entry.masks)
+        task = Task(
+            picture,
+            prepared[0] if prepared else chosen,
+            entry.config,
+            entry.seed,
+            entry.style_weights,
+            style_key=entry.styles if regions is None else None,
+            regions=None if regions is None else tuple(regions),
+            keep=keep,
+        )
+        item = prepare(task)
+        notes = [note for style in styles if isinstance(style, Picture) for note in style.notes]
+        notes += [] if item.masks is None else item.masks.notes
+        return ReadyEntry(entry, item, (*picture.notes, *notes), inputs)
+
+    def _read_style(self, path: str, color_profile: ColorProfile) -> tuple[Picture | StyleTargets, str]:
+        """The style, and the hash of its file. A picture is without alpha: what it hides is filled once, and not for
+        every content."""
+        if is_style_file(path):
+            return read_style(path), hash_bytes(Path(path).read_bytes())
+        try:
+            picture, sha256 = self._read_picture(path, color_profile)
+            return picture._replace(pixels=visible_pixels(picture, "style"), alpha=None), sha256
+        except ImageError as error:
+            raise ImageError(f"style: {error}") from error
+
+    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, str]:
+        return remote.read_picture(
+            path,
+            allow_large=self._options.allow_large,
+            allow_damaged=self._options.allow_damaged,
+            color_profile=color_profile,
+        )

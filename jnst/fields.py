@@ -1,0 +1,66 @@
+"""Fields of the settings: how one is declared, and how its value is checked."""
+
+import functools
+import math
+import numbers
+from dataclasses import field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from jnst.errors import ConfigError, describe_unknown, quote
+
+# Fields that users know by another name.
+_LABELS = {"method": "optimizer"}
+
+field_types = functools.cache(get_type_hints)
+
+
+def setting(default: Any, help: str, *, unit: str = "") -> Any:
+    """A dataclass field whose help text and unit the command line reads."""
+    return field(default=default, metadata={"help": help, "unit": unit})
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises ConfigError with that message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def check_fields(config: Any) -> None:
+    """Every field holds a value of its type; every `Literal` field one of its values."""
+    for name, hint in field_types(type(config)).items():
+        value, label = getattr(config, name), _LABELS.get(name, name).replace("_", " ")
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                known = get_args(hint)
+                sentence = describe_unknown(label, value, known) if isinstance(value, str) else ""
+                raise ConfigError(sentence or f"{label} is {quote(value)}; expected one of {', '.join(known)}")
+        elif hint in (int, float, bool, str):
+            object.__setattr__(config, name, plain_value(hint, value, label))  # frozen, but not yet in use
+
+
+def plain_value(hint: type, value: Any, path: str) -> Any:
+    """The value as int, float, bool or str of Python.
+
+    Raises:
+        ConfigError: it is of another type, or a number too large for that type.
+    """
+    number: Any = value
+    truth = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's own
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
+    if hint is bool or hint is str:
+        if not (truth if hint is bool else isinstance(value, str)):
+            raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
+        return hint(value)
+    if truth or not isinstance(value, numbers.Integral if hint is int else numbers.Real):
+        raise ConfigError(f"{path} is {quote(value)}; expected {wanted}")
+    if hint is int and abs(number) >= 2**63:
+        raise ConfigError(f"{path} is {quote(value)}; expected a whole number of at most 64 bits")
+    try:
+        return hint(number)
+    except OverflowError:
+        raise ConfigError(f"{path} is {quote(value)}; expected a number below 1e308") from None
+
+
+def check_weight(name: str, value: float) -> None:
+    """Raises ConfigError unless the value is finite and not below zero."""
+    require(math.isfinite(value) and value >= 0, f"{name} is {value}; expected a finite number that is zero or more")

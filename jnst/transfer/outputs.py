@@ -1,0 +1,128 @@
+"""What a job writes: whether it can be written, and the picture with its record, curves and sheet."""
+
+import dataclasses
+import functools
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jnst.errors import ImageError, JnstError
+from jnst.files import check_keeps_inputs, check_writable_file, write_atomically
+from jnst.images.montage import montage
+from jnst.images.reading import Picture
+from jnst.images.transparency import lay_on_white
+from jnst.images.writing import check_format, check_writable, write_image
+from jnst.transfer.animation import Animation
+from jnst.transfer.frames import make_film
+from jnst.transfer.job import Job
+from jnst.transfer.plots import check_matplotlib, plot_losses
+from jnst.transfer.record import record_path
+from jnst.transfer.result import Result
+from jnst.transfer.resuming import may_replace, state_path
+from jnst.weights.network import Weights
+
+
+def check_outputs(job: Job, weights: Weights) -> Job:
+    """Finds out before any work whether everything can be written at its end.
+
+    Returns:
+        The job, which overwrites where it goes on with the run that wrote what is there.
+
+    Raises:
+        ImageError: for a file that could not be written, with the reason.
+        JnstError: curves are asked for, and matplotlib is not installed.
+    """
+    check_format(job.output, job.bits)
+    _check_inputs_stay(job)
+    if job.plot:
+        check_matplotlib()
+    make_film(job)
+    if may_replace(job, weights):
+        job = dataclasses.replace(job, overwrite=True)
+    check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
+    for path in _companions(job):
+        check_writable_file(path, overwrite=job.overwrite)
+    return job
+
+
+def _check_inputs_stay(job: Job) -> None:
+    """Raises ImageError where something that the job writes would replace a file that it reads."""
+    inputs = [Path(path) for path in (job.content, *job.styles, job.initial, job.weights_source) if path]
+    inputs += [] if job.regions is None else map(Path, job.regions.paths())
+    outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
+    frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
+    outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
+    check_keeps_inputs(outputs, inputs)
+
+
+def _companions(job: Job) -> list[Path]:
+    stem = job.output.with_suffix("")
+    extra = [Path(f"{stem}-losses.png")] * job.plot + [Path(f"{stem}-sheet.png")] * job.sheet
+    return [record_path(job.output), *extra]
+
+
+def write_outputs(
+    job: Job,
+    result: Result,
+    record: dict[str, Any],
+    content: Picture,
+    styles: list[Picture],
+    animation: Animation | None,
+) -> None:
+    metadata = {name: value for name, value in record.items() if name != "trace"}
+    write = functools.partial(
+        write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding
+    )
+    try:
+        write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
+    except ImageError as error:
+        raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
+    try:
+        _write_companions(job, result, record, content, styles)
+        if animation is not None:
+            animation.write()
+    except (JnstError, OSError) as error:
+        reason = error if isinstance(error, JnstError) else error.strerror or error
+        raise ImageError(
+            f"the picture was written to {job.output}, but not all that belongs to it: {reason}"
+        ) from error
+
+
+def _rescue(output: Path, write: Callable[..., None]) -> str:
+    """Writes the picture where it was not asked for, and says where, or why not.
+
+    The folder's name cannot be guessed and is its owner's alone: in a shared folder for temporary files, a link that
+    somebody else put there would be followed.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="jnst-rescued-"))
+    except OSError as error:
+        return f"nor could it be saved in the folder for temporary files ({error.strerror or error})"
+    path = folder / f"{output.stem}.png"
+    try:
+        write(path)
+    except ImageError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"nor could it be saved elsewhere ({error})"
+    return f"the picture was saved as {path} instead"
+
+
+def _write_companions(
+    job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]
+) -> None:
+    path = record_path(job.output)
+    try:
+        write_atomically(path, json.dumps(record, indent=1).encode())
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+    if job.plot:
+        plot_losses(result.trace, _companions(job)[1], overwrite=True)
+    if job.sheet:
+        pictures = [*(lay_on_white(one.pixels, one.alpha) for one in (content, *styles))]
+        pictures.append(lay_on_white(result.image, result.alpha))
+        labels = ["content", *["style"] * len(styles), "result"]
+        write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
