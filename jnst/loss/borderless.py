@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Gram
+from jnst.arrays import FeatureMap, Moment
 from jnst.config import Config, NetworkConfig
 from jnst.loss.guidance import layers_with_means, mean_of
 from jnst.loss.terms import as_divisor, gram_matrix
@@ -34,7 +34,7 @@ def borderless_grams(
     config: Config,
     extent: Extent | None,
     masks: dict[str, FeatureMap] | None = None,
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """Gram matrix of each of the layers' maps over the positions that no border is seen from.
 
     An image that tiles has no border, and would otherwise be asked for the features of one. Of a small map at least

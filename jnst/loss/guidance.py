@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Gram, Image, Scalar
+from jnst.arrays import FeatureMap, Image, Moment, Scalar
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.loss.term import Kept
 from jnst.loss.terms import as_divisor, channel_products, divide_products
@@ -115,7 +115,7 @@ def region_products(
     masks: Mapping[str, FeatureMap] | None,
     *,
     means: Sequence[str] = (),
-) -> tuple[dict[str, Gram], ...]:
+) -> tuple[dict[str, Moment], ...]:
     """For each region, by layer, Σ over pixels of m f fᵀ; of all pixels alike, as the only region, without masks.
 
     Args:
@@ -145,11 +145,11 @@ def _guided(features: FeatureMap, mask: Any) -> FeatureMap:
 
 
 def to_grams(
-    products: Sequence[Mapping[str, Gram]],
+    products: Sequence[Mapping[str, Moment]],
     filling: Sequence[Mapping[str, Scalar]] | None,
     size: tuple[Any, Any],
     config: Config,
-) -> tuple[dict[str, Gram], ...]:
+) -> tuple[dict[str, Moment], ...]:
     """The Gram matrices of the products of `region_products`, and the means of its sums.
 
     Args:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arguments import check_config, check_kind
-from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, check_array
+from jnst.arrays import Image, LossTerms, LossWeights, Moment, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
@@ -46,7 +46,7 @@ def compute_terms(
 
 
 def gram_terms(
-    products: Sequence[dict[str, Gram]], targets: Targets, config: Config, *, size: tuple[Any, Any]
+    products: Sequence[dict[str, Moment]], targets: Targets, config: Config, *, size: tuple[Any, Any]
 ) -> dict[str, Scalar]:
     """The unweighted terms of Gram matrices; where there are regions Σ_r λ_r · term(G^r, A^r), λ_r their factor.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import Gram, Image, Scalar
+from jnst.arrays import Image, Moment, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.loss.builtin import TERMS
@@ -15,7 +15,7 @@ from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
 from jnst.loss.terms import covariance_matrix, reduce_squares
 
 
-def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
+def blend_grams(grams: Sequence[dict[str, Moment]], weights: Sequence[float] | None = None) -> dict[str, Moment]:
     """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
 
     Raises:
@@ -46,8 +46,8 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
 
 
 def region_grams(
-    grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None, guidance: Guidance | None
-) -> dict[str, Gram] | tuple[dict[str, Gram], ...]:
+    grams: Sequence[dict[str, Moment]], weights: Sequence[float] | None, guidance: Guidance | None
+) -> dict[str, Moment] | tuple[dict[str, Moment], ...]:
     """What `content_targets` is given: the blend of all styles, for each region where there are some.
 
     Raises:
@@ -79,7 +79,7 @@ def with_regions(targets: Targets, image: Image, grams: Any, guidance: Guidance,
     return targets._replace(regions=regions, masks=masks, kept=kept)
 
 
-def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
+def style_scales(grams: dict[str, Moment], config: Config) -> dict[str, Scalar]:
     """What the distance of each layer's Gram matrix, or of covariance matrix and mean, is multiplied by."""
     loss = config.loss
     if loss.style_normalization != "target_norm":

@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 
-from jnst.arrays import Gram, Scalar
+from jnst.arrays import Moment, Scalar
 from jnst.loss.guidance import mean_of
 from jnst.loss.term import Context, Term
 from jnst.loss.terms import covariance_matrix, reduce_squares, style_loss
 
 
-def _style(ours: dict[str, Gram], theirs: dict[str, Gram], context: Context) -> Scalar:
+def _style(ours: dict[str, Moment], theirs: dict[str, Moment], context: Context) -> Scalar:
     """L_style = Σ_l w_l · s_l · |G^l − A^l|² (Gatys et al. 2015, eq. 4 and 5), s_l the normalisation.
 
     With the statistics "covariance" Σ_l w_l · (s_l · |C^l − D^l|² + t_l · |μ^l − ν^l|²): a Gram matrix is C + μ μᵀ, and
@@ -24,7 +24,7 @@ def _style(ours: dict[str, Gram], theirs: dict[str, Gram], context: Context) -> 
     return total
 
 
-def _moments_distance(ours: dict[str, Gram], theirs: dict[str, Gram], layer: str, context: Context) -> Scalar:
+def _moments_distance(ours: dict[str, Moment], theirs: dict[str, Moment], layer: str, context: Context) -> Scalar:
     """Of covariance matrices and of means, each with its own normalisation."""
     reduction, name = context.config.loss.style_reduction, mean_of(layer)
     one, other = (covariance_matrix(moments[layer], moments[name]) for moments in (ours, theirs))

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arguments import check_config, check_mapping
-from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
+from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
 from jnst.images.inputs import PictureForm, as_pixels, as_styles
@@ -108,7 +108,7 @@ def style_grams(
     *,
     config: Config,
     extra_terms: tuple[Term, ...] = (),
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """Gram matrix of each layer that a term compares them at, for one style image.
 
     Args:
@@ -139,7 +139,7 @@ def style_grams(
 def content_targets(
     params: Params,
     content: Image,
-    grams: dict[str, Gram] | tuple[dict[str, Gram], ...],
+    grams: dict[str, Moment] | tuple[dict[str, Moment], ...],
     extent: Extent | None = None,
     guidance: Guidance | None = None,
     *,

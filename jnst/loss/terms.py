@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Scalar, check_array
+from jnst.arrays import FeatureMap, Gram, Moment, Scalar, check_array
 from jnst.config import ContentReduction, GramDivisor, StyleReduction, VariationNorm, VariationReduction
 from jnst.errors import ArrayError, check_choice
 from jnst.vgg.linear_map import linear_map
@@ -86,8 +86,8 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
     return divide_products(channel_products(features), divisor=divisor, pixels=count)
 
 
-def divide_products(products: Gram, *, divisor: GramDivisor, pixels: Any) -> Gram:
-    """The Gram matrix of Σ f fᵀ over `pixels` positions."""
+def divide_products(products: Moment, *, divisor: GramDivisor, pixels: Any) -> Moment:
+    """The Gram matrix of Σ f fᵀ over `pixels` positions; of Σ f their mean, where the divisor is their number."""
     if divisor == "none":
         return products
     pixels = as_divisor(pixels)

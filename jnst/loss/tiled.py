@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
+from jnst.arrays import FeatureMap, Image, Moment, Params, Scalar
 from jnst.config import Config
 from jnst.loss.guidance import layers_with_means, region_products
 from jnst.loss.halo_exchange import Band, on_bands
@@ -65,7 +65,7 @@ def _tile_maps(
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
-Products = tuple[dict[str, Gram], ...]
+Products = tuple[dict[str, Moment], ...]
 
 
 def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], masks: Any, config: Config) -> Products:

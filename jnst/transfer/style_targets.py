@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnst.arguments import check_config, check_mapping
-from jnst.arrays import Gram, Params
+from jnst.arrays import Moment, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
@@ -134,7 +134,7 @@ def picture_grams(
     *,
     extra_terms: tuple[Term, ...] = (),
     mask: np.ndarray | None = None,
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
 
     `mask`, height × width × 1, is the part of it that is looked at.
