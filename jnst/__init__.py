@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from jnst.presets.presets import PRESETS as PRESETS
     from jnst.presets.resolve import load_params as load_params
     from jnst.presets.resolve import load_preset as load_preset
+    from jnst.progress.callbacks import BatchSnapshot as BatchSnapshot
+    from jnst.progress.callbacks import Progress as Progress
+    from jnst.progress.callbacks import Snapshot as Snapshot
     from jnst.transfer.animation import Animation as Animation
-    from jnst.transfer.callbacks import BatchSnapshot as BatchSnapshot
-    from jnst.transfer.callbacks import Progress as Progress
-    from jnst.transfer.callbacks import Snapshot as Snapshot
     from jnst.transfer.driver import stylize as stylize
     from jnst.transfer.inspection import Inspection as Inspection
     from jnst.transfer.inspection import inspect as inspect

@@ -71,7 +71,15 @@ def check_channels(channels: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which VGG, and the choices that its users make differently."""
+    """Which VGG (Simonyan and Zisserman 2014, arXiv 1409.1556), and the choices that its users make differently.
+
+    Every field has its meaning in `docs/settings.md`; the command line shows the same text.
+
+    architecture: "vgg16" or "vgg19".
+    width, channels: output channels of the convolutions, the table's times `width`, or listed one by one.
+    pooling, pool_rounding: "max" or "average" over 2 × 2 windows, and what becomes of an odd last row or column.
+    first_padding, padding: what lies beyond the image's border.
+    """
 
     architecture: Architecture = setting("vgg19", "layer table of the network")
     width: float = setting(1.0, "multiplier on the channels of every convolution")
@@ -269,7 +277,19 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One run. A preset is a literal of this; a variant of it is `dataclasses.replace`."""
+    """All settings of a run. A preset is a literal of this; a variant of it is `dataclasses.replace`.
+
+    Every field has its meaning, unit and values in `docs/settings.md`; the command line shows the same text.
+
+    preset, lineage: where the settings come from, and for which weights.
+    color_profile, init, noise: of the pictures that are read, and of the image that the run begins with.
+    precision, tile, tiled_content: how loss and gradient are computed.
+    network, network_input, variable: the network, and the pixel spaces that it sees and that the optimiser moves in.
+    size, loss, optimizer, run: sizes, terms and their weights, the optimiser, how long to go on and what to keep.
+
+    Raises:
+        ConfigError: for a value that a field cannot have, or fields that contradict each other.
+    """
 
     preset: str = setting("default", "name of the preset that this began as")
     lineage: Lineage = setting("any", "weights that the preset was made for")

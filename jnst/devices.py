@@ -64,7 +64,14 @@ def row_parts() -> int:
 
 
 def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
-    """A mesh with one axis, over images; of this process's devices by default. None where there is only one."""
+    """A mesh with one axis, over images.
+
+    Args:
+        devices: to divide batches among; by default all of this process.
+
+    Returns:
+        The mesh, or None where there is only one device.
+    """
     check_platform()
     chosen = list(jax.local_devices() if devices is None else devices)
     return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))

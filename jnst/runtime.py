@@ -5,6 +5,7 @@ import platform
 import signal
 import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,6 +40,31 @@ def cache_compiled() -> None:
         configure_jax()
         # JAX looks for a cache at its first compilation and then never again, unless it is reset.
         compilation_cache.reset_cache()
+
+
+# Linux grants a process so many mappings of memory unless the system says otherwise.
+_MAPPINGS_GRANTED = 65_530
+_MAPS = Path("/proc/self/maps")
+_MOST = Path("/proc/sys/vm/max_map_count")
+
+
+def limit_mappings() -> None:
+    """Drops the compiled programs of this process where they have taken half of the mappings that Linux grants it.
+
+    On CPU, XLA maps each kernel of a program three times, some 1,700 mappings for a new image size; where none is left,
+    the next compilation ends the process with a segmentation fault. Programs that are needed again come from the cache
+    on disk. Other systems have no such limit.
+    """
+    try:
+        granted = int(_MOST.read_text())
+    except (OSError, ValueError):
+        granted = _MAPPINGS_GRANTED
+    try:
+        taken = _MAPS.read_bytes().count(b"\n")
+    except OSError:
+        return
+    if taken > granted // 2:
+        jax.clear_caches()
 
 
 class Interruptions:

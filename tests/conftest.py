@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from jaxtyping import config, install_import_hook
 
+# Four fifths of the suite's time would go into XLA's and LLVM's optimisations of programs that run once. The programs
+# compute the same; the other scripts of the gate run them as users do. Child processes take these over.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+
 # The modules whose annotations state shapes; they are checked at every call, at the price of nothing once compiled.
 CHECKED = (
     "vgg.features",

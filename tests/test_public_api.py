@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,6 +120,44 @@ def test_every_error_is_a_jnst_error_and_a_value_error() -> None:
 def test_everything_public_is_documented(name: str) -> None:
     if name != "PRESETS":
         assert (inspect.getdoc(getattr(jnst, name)) or "").strip(), f"{name} has no docstring"
+
+
+def documented_functions() -> dict[str, Callable[..., Any]]:
+    """Every public function, and every public method of a public class."""
+    found = {name: function(name) for name in FUNCTIONS}
+    for name in PUBLIC:
+        kind = getattr(jnst, name)
+        if inspect.isclass(kind):
+            methods = {key: value for key, value in vars(kind).items() if inspect.isfunction(value) and key[0] != "_"}
+            found |= {f"{name}.{key}": value for key, value in methods.items()}
+    return found
+
+
+def section(docstring: str, title: str) -> str:
+    """The indented lines below a title such as "Args:"."""
+    found = re.search(rf"^{title}:\n((?:    .*\n|\n)*)", f"{docstring}\n", re.MULTILINE)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize("name", documented_functions())
+def test_every_parameter_and_what_is_returned_are_documented(name: str) -> None:
+    one = documented_functions()[name]
+    docstring, signature = inspect.getdoc(one) or "", inspect.signature(one)
+    told = section(docstring, "Args")
+    missing = [key for key in signature.parameters if key != "self" and not re.search(rf"^    {key}:", told, re.M)]
+    assert not missing, f"{name}: the docstring says nothing of {', '.join(missing)}"
+    if signature.return_annotation not in (None, "None"):
+        assert section(docstring, "Returns"), f"{name}: the docstring does not say what is returned"
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if inspect.isclass(getattr(jnst, name))])
+def test_every_field_of_a_public_class_is_documented(name: str) -> None:
+    kind = getattr(jnst, name)
+    fields = set(getattr(kind, "_fields", getattr(kind, "__dataclass_fields__", {})))
+    if name == "VGG":  # two fields are Flax's own
+        fields -= {"parent", "name"}
+    missing = [field for field in sorted(fields) if not re.search(rf"\b{field}\b", inspect.getdoc(kind) or "")]
+    assert not missing, f"{name}: the docstring says nothing of {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -14,7 +14,8 @@ from jnst.images.sizing import finish
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
-from jnst.transfer.callbacks import Progress
+from jnst.progress.callbacks import Progress
+from jnst.runtime import limit_mappings
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
@@ -35,6 +36,7 @@ class BatchScale:
 
     def __init__(self, items: list[Item], index: int, indices: list[int], clock: dict[str, float]) -> None:
         self.items, self.index, self.indices = items, index, indices
+        limit_mappings()
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]

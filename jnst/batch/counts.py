@@ -9,8 +9,8 @@ from jnst.batch.manifest import Manifest
 from jnst.batch.outlook import Outlook
 from jnst.batch.records import Record
 from jnst.errors import one_line
+from jnst.progress.callbacks import BatchSnapshot, Progress, Silent
 from jnst.runtime import Interruptions
-from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
 
 
 class Interrupted(Exception):

@@ -13,7 +13,7 @@ from jnst.config import ColorProfile
 from jnst.errors import ImageError
 from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
-from jnst.transfer.region_files import read_regions
+from jnst.jobs.region_files import read_regions
 from jnst.transfer.style_file import is_style_file, read_style
 from jnst.transfer.style_targets import StyleTargets
 

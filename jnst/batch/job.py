@@ -25,8 +25,8 @@ from jnst.batch.worklist import Entry
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import check_keeps_inputs
+from jnst.progress.callbacks import BatchSnapshot, Silent
 from jnst.runtime import Interruptions, versions
-from jnst.transfer.callbacks import BatchSnapshot, Silent
 from jnst.weights.network import Weights
 
 

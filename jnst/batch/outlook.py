@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from jnst.batch.requests import Item, padded_size
-from jnst.transfer.callbacks import BatchSnapshot, Silent
+from jnst.progress.callbacks import BatchSnapshot, Silent
 
 
 class _Group(NamedTuple):

@@ -14,7 +14,7 @@ from jnst.batch.discovery import check_path
 from jnst.batch.worklist import Entry, check_names, clean_name, fill_template
 from jnst.config import Config
 from jnst.errors import ConfigError, ImageError, describe_unknown, quote
-from jnst.transfer.region_files import RegionFiles, check_region_files
+from jnst.jobs.region_files import RegionFiles, check_region_files
 from jnst.transfer.regions import WORDS
 
 _REGION_COLUMNS = ("mask", "style_mask", "keep", "region_weights")

@@ -19,7 +19,7 @@ from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.batch.worklist import Entry
 from jnst.config_json import to_dict
 from jnst.errors import ImageError, JnstError
-from jnst.transfer.callbacks import BatchSnapshot, Silent
+from jnst.progress.callbacks import BatchSnapshot, Silent
 from jnst.transfer.result import Result
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import Weights

@@ -19,7 +19,7 @@ from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
-from jnst.transfer.callbacks import BatchSnapshot, DeferredImage, Snapshot
+from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import stylize
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import available_bytes, batch_size_that_fits, compiled_bytes, element_bytes, params_bytes

@@ -15,7 +15,7 @@ from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.encoding import SUFFIXES
-from jnst.transfer.region_files import RegionFiles
+from jnst.jobs.region_files import RegionFiles
 
 _FIELDS = ("folder", "parent", "content", "style", "index", "seed", "suffix")
 # Tried in this order where two results would have one name.

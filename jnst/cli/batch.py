@@ -9,7 +9,7 @@ from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read
 from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, JnstError, one_line, quote
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 _OPTIMIZERS, _INITS, _ENGINES = get_args(Method), get_args(Init), ("local", "ray")
 

@@ -10,8 +10,8 @@ from jnst.batch.remote import is_remote
 from jnst.cli.streams import Streams
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile
-from jnst.transfer.record import find_input
-from jnst.transfer.region_files import RegionFiles, check_region_files, stored_regions
+from jnst.jobs.record import find_input
+from jnst.jobs.region_files import RegionFiles, check_region_files, stored_regions
 
 
 class Inputs(NamedTuple):

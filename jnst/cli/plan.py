@@ -7,7 +7,7 @@ from jnst.cli.flags import add_config_flags, read_settings
 from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 _OPTIMIZERS = get_args(Method)
 

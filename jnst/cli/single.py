@@ -12,7 +12,7 @@ from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, describe_unknown
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 _OPTIMIZERS = get_args(Method)
 
@@ -80,13 +80,13 @@ def run_single(
         pictures: what is read: the content picture, and the styles, which may be the same.
         output: the picture to write.
         adapt: makes the command's config out of the preset's.
-        fields: of `jnst.transfer.job.Job`: canvas, style_weights.
+        fields: of `jnst.jobs.job.Job`: canvas, style_weights.
     """
     with open_printer(quiet=arguments.quiet) as printer:
         record, signal = _paint(arguments, settings, pictures, output, adapt, fields, printer)
     if not arguments.quiet:
         from jnst.cli.report import report
-        from jnst.transfer.record import record_path
+        from jnst.jobs.record import record_path
 
         report(output, record, record_path(output))
     return 128 + signal if signal else 0
@@ -103,11 +103,11 @@ def _paint(
 ) -> tuple[dict[str, Any], int]:
     """Makes the picture. Returns its record, and the signal that ended the run early, or 0."""
     from jnst.batch.discovery import check_path
+    from jnst.jobs.job import Job
+    from jnst.jobs.outputs import check_outputs
+    from jnst.jobs.run import run_job
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import Job
-    from jnst.transfer.job_run import run_job
-    from jnst.transfer.outputs import check_outputs
 
     for path in (*pictures, str(output)):
         check_path(path)

@@ -14,7 +14,7 @@ from jnst.cli.report import report, report_elsewhere
 from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method
 from jnst.errors import ConfigError, describe_unknown
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 _OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
 
@@ -120,7 +120,7 @@ def _run(
         if streams.elsewhere:
             report_elsewhere(arguments.output, record, streams)
         else:
-            from jnst.transfer.record import record_path
+            from jnst.jobs.record import record_path
 
             report(output, record, record_path(output), resumable=not arguments.live)
     return 128 + signal if signal else 0
@@ -138,11 +138,11 @@ def _paint(
     """Makes the picture. Returns where it is, its record, and the signal that ended the run early, or 0."""
     from jnst.cli.inputs import choose_inputs
     from jnst.cli.streams import stem_of
+    from jnst.jobs.job import Job
+    from jnst.jobs.outputs import check_outputs
+    from jnst.jobs.record import read_record
+    from jnst.jobs.run import run_job
     from jnst.runtime import configure_jax
-    from jnst.transfer.job import Job
-    from jnst.transfer.job_run import run_job
-    from jnst.transfer.outputs import check_outputs
-    from jnst.transfer.record import read_record
 
     record = read_record(Path(arguments.config)) if arguments.config else None
     if record is not None and record.get("canvas"):
@@ -199,8 +199,8 @@ def _initial_file(init: str | None) -> str | None:
 def _resolve(
     arguments: argparse.Namespace, record: dict[str, Any] | None, settings: dict[str, Any], *, init: str | None
 ) -> Any:
+    from jnst.jobs.record import record_config
     from jnst.presets.resolve import Run, adapt_to_weights, replace_settings, resolve_run
-    from jnst.transfer.record import record_config
 
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))

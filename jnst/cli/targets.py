@@ -7,7 +7,7 @@ from typing import Any
 from jnst.cli.flags import add_config_flags, read_settings
 from jnst.cli.terminal import open_printer
 from jnst.errors import ConfigError
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

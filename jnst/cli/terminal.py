@@ -6,8 +6,8 @@ import os
 import sys
 
 from jnst.errors import one_line
-from jnst.transfer.callbacks import Silent
-from jnst.transfer.progress_bar import ProblemsOnly, ProgressBar
+from jnst.progress.bar import ProblemsOnly, ProgressBar
+from jnst.progress.callbacks import Silent
 
 _PLAIN = {"×": "x", "·": "|", "…": "...", "→": "->", "━": "#", "─": "-", "–": "-", "λ": "lambda"}
 

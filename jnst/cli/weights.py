@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.errors import JnstError, WeightsError, describe_unknown, quote
-from jnst.transfer.callbacks import Silent
-from jnst.transfer.progress_bar import ProgressBar
+from jnst.progress.bar import ProgressBar
+from jnst.progress.callbacks import Silent
 from jnst.vgg.layers import describe_width
 from jnst.weights.registry import CATALOGUE, WeightsLineage, list_weights, resolve_weights
 

@@ -1,4 +1,4 @@
-"""From whole numbers to the bytes of a file: PNG, JPEG, WebP, AVIF, TIFF, declared as sRGB, with text inside."""
+"""From whole numbers to the bytes of a file: PNG, JPEG, WebP, AVIF, declared as sRGB, with text inside."""
 
 import io
 from typing import Any
@@ -27,10 +27,8 @@ LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768}
 LONGEST_TEXT = {"PNG": 1_000_000, "JPEG": 60_000, "WEBP": 60_000, "AVIF": 1_000_000}
 
 
-def check_encoder(form: str, bits: int) -> None:
+def check_encoder(form: str) -> None:
     """Raises ImageError where what writes the format is not installed; says what to install."""
-    if bits == 16 and form == "TIFF":
-        _tifffile()
     if form == "AVIF" and not features.check("avif"):
         raise ImageError("AVIF needs Pillow 11.3 or later: pip install -U pillow, or choose .webp")
 
@@ -39,15 +37,13 @@ def encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
     """The bytes of a file.
 
     Args:
-        form: one of the formats of `SUFFIXES`.
-        pixels: height × width × 3, or 4 with alpha; uint8, or uint16 for PNG and TIFF.
+        form: one of the formats of `SUFFIXES` but TIFF (`jnst.images.tiff`).
+        pixels: height × width × 3, or 4 with alpha; uint8, or uint16 for PNG.
         text: to be found again by `jnst.images.writing.read_metadata`; empty for none.
         quality: 1 to 100, of JPEG, WebP and AVIF; WebP is lossless at 100.
     """
     if pixels.dtype == np.uint16:
-        if form == "PNG":
-            return encode_png16(pixels, profile=srgb_profile(), text={"jnst": text} if text else None)
-        return _encode_tiff16(pixels, text)
+        return encode_png16(pixels, profile=srgb_profile(), text={"jnst": text} if text else None)
     image = Image.fromarray(pixels)
     options: dict[str, Any] = {}
     if form == "PNG":
@@ -55,8 +51,6 @@ def encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
         if text:
             info.add_itxt("jnst", text, zip=True)
         options = {"pnginfo": info}
-    elif form == "TIFF":
-        options = {"compression": "tiff_adobe_deflate", "tiffinfo": {ExifTags.Base.ImageDescription: text}}
     else:
         if form == "JPEG":
             if image.mode == "RGBA":
@@ -75,27 +69,3 @@ def encode(form: str, pixels: Pixels, text: str, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, icc_profile=srgb_profile(), **options)
     return buffer.getvalue()
-
-
-def _encode_tiff16(pixels: Pixels, text: str) -> bytes:
-    buffer = io.BytesIO()
-    _tifffile().imwrite(
-        buffer,
-        pixels,
-        photometric="rgb",
-        compression="zlib",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-        description=text or None,
-        metadata=None,
-        software=False,
-        iccprofile=srgb_profile(),
-    )
-    return buffer.getvalue()
-
-
-def _tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ImageError("16-bit TIFF needs tifffile: pip install 'jnst[tiff]', or choose .png") from error
-    return tifffile

@@ -79,7 +79,14 @@ def encode(image: Image, space: PixelSpace) -> Image:
 
 
 def decode(encoded: Image, space: PixelSpace) -> Image:
-    """The inverse of `encode`: from `space` to RGB in [0, 1], height × width × 3, float32; not clipped.
+    """The inverse of `encode`: rgb = (std · x + mean) / scale, after the channel order is RGB again.
+
+    Args:
+        encoded: height × width × 3, floating point, in `space`.
+        space: `config.variable` or `config.network_input`.
+
+    Returns:
+        height × width × 3, RGB, float32, in [0, 1] as far as the encoded values are; not clipped.
 
     Raises:
         ArrayError: for another shape (for several images use `jax.vmap`), or whole numbers.

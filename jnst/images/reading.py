@@ -80,6 +80,9 @@ def read_image(
         color_profile: "ignore" takes the numbers in the file for sRGB, as programs do that read by OpenCV, TensorFlow
             or plain Pillow; a note says where that changes something.
 
+    Returns:
+        Pixels (height × width × 3, uint8 or uint16), alpha (height × width, or None), and notes on what was done.
+
     Raises:
         ImageError: missing, a folder, empty, not a picture, of a kind that is not supported, or
             above Pillow's limit on pixels (a guard against decompression bombs) unless `allow_large`; damaged or cut

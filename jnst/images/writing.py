@@ -1,11 +1,10 @@
-"""Pictures in and out of files. Here and in `decoding` Pillow enters, and tifffile, which writes 16-bit TIFF.
+"""Pictures into files, and what was embedded in them out again.
 
 Inside jnst a picture is RGB in the sRGB colour space, upright, height × width × 3; a written file declares sRGB.
 """
 
 import contextlib
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -19,13 +18,13 @@ from PIL import ExifTags
 from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
 from jnst.files import check_writable_file, write_atomically
-from jnst.images.bigtiff import LARGE, write_bigtiff
 from jnst.images.encoding import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES, check_encoder, encode
 from jnst.images.inputs import as_picture
 from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import Picture
 from jnst.images.samples import Pixels
+from jnst.images.tiff import write_tiff
 
 Bits = Literal[8, 16]
 
@@ -68,12 +67,16 @@ def write_image(
     at full resolution (4:4:4).
 
     Args:
+        path: ends in .png, .jpg, .webp, .avif or .tif; the folder must exist.
         image: height × width × 3, floating point in [0, 1] (clipped) or already uint8 or uint16; or Pillow's image or
             what `read_image` returned, whose alpha is written too.
         alpha: height × width, likewise.
         metadata: JSON object to embed; `read_metadata` gives it back. Left out above 60,000 bytes in JPEG and
             WebP, a million in PNG and AVIF.
-        bits: per channel; 16 in PNG and TIFF only, and TIFF then needs the extra jnst[tiff].
+        rounding: "round" to the nearest level, or "truncate" to the one below.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
+        overwrite: whether a file that is there may be replaced.
+        bits: per channel; 16 in PNG and TIFF only.
 
     Raises:
         ImageError: everything that `check_writable` finds, shapes that do not fit, NaN, or a disk that is full.
@@ -81,52 +84,34 @@ def write_image(
     if isinstance(image, PIL.Image.Image | Picture):
         image, found, *_ = as_picture(image, "written")
         alpha = found if alpha is None else alpha
-    if Path(path).suffix.lower() in (".tif", ".tiff") and math.prod(np.shape(image)[:2]) >= LARGE:
-        _write_large(path, np.asarray(image), alpha, metadata, rounding, overwrite, bits)
-        return
-    pixels = quantize(image, rounding, bits)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise ImageError(f"picture has shape {pixels.shape}; expected height × width × 3")
-    height, width = pixels.shape[:2]
+    array, opacity = np.asarray(image), None if alpha is None else np.asarray(alpha)
+    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise ImageError(f"picture has shape {array.shape}; expected height × width × 3")
+    height, width = array.shape[:2]
+    if opacity is not None and opacity.shape != (height, width):
+        raise ImageError(f"alpha has shape {opacity.shape}; expected {(height, width)} like the picture")
+
+    def read_rows(rows: slice) -> Pixels:
+        pixels = quantize(array[rows], rounding, bits)
+        if opacity is None:
+            return pixels
+        return np.concatenate([pixels, quantize(opacity[rows], "round", bits)[..., None]], axis=2)
+
     check_writable(path, overwrite=overwrite, bits=bits, size=(height, width))
-    if alpha is not None:
-        opacity = quantize(alpha, "round", bits)
-        if opacity.shape != (height, width):
-            raise ImageError(f"alpha has shape {opacity.shape}; expected {(height, width)} like the picture")
-        pixels = np.concatenate([pixels, opacity[..., None]], axis=2)
     form = SUFFIXES[Path(path).suffix.lower()]
     text = json.dumps({"jnst": metadata}) if metadata is not None else ""
     if len(text) > LONGEST_TEXT.get(form, sys.maxsize):
         text = ""
     try:
-        write_atomically(path, encode(form, pixels, text, quality))
+        if form == "TIFF":
+            write_tiff(path, read_rows, (height, width), text=text, profile=srgb_profile())
+        else:
+            write_atomically(path, encode(form, read_rows(slice(None)), text, quality))
+    except ImageError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:  # libavif's are RuntimeErrors
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot write {path}: {reason}") from error
-
-
-def _write_large(
-    path: str | os.PathLike[str],
-    image: npt.NDArray[Any],
-    alpha: npt.ArrayLike | None,
-    metadata: dict[str, Any] | None,
-    rounding: Rounding,
-    overwrite: bool,
-    bits: Bits,
-) -> None:
-    """`write_image` of a TIFF that is too large for one buffer, or for TIFF itself."""
-    opacity = None if alpha is None else np.asarray(alpha)
-    if image.ndim != 3 or image.shape[2] != 3 or (opacity is not None and opacity.shape != image.shape[:2]):
-        shape = None if opacity is None else opacity.shape
-        raise ImageError(f"picture has shape {image.shape} and alpha {shape}; expected height × width × 3")
-    check_writable(path, overwrite=overwrite, bits=bits)
-    text = json.dumps({"jnst": metadata}) if metadata is not None else None
-    try:
-        write_bigtiff(
-            path, image, lambda rows: quantize(rows, rounding, bits), alpha=opacity, text=text, profile=srgb_profile()
-        )
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def check_writable(
@@ -160,7 +145,7 @@ def check_format(path: str | os.PathLike[str], bits: Bits = 8) -> str:
     form = SUFFIXES[suffix]
     if bits == 16 and form not in ("PNG", "TIFF"):
         raise ImageError(f"cannot write {path}: {form} holds 8 bits per channel; 16 need .png or .tiff")
-    check_encoder(form, bits)
+    check_encoder(form)
     return form
 
 

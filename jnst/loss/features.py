@@ -9,6 +9,7 @@ from jnst.arrays import FeatureMap, Image, Params
 from jnst.config import Config
 from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate
+from jnst.runtime import limit_mappings
 from jnst.vgg.features import extract_features
 
 
@@ -44,6 +45,7 @@ def features(
     (32, 48, 64)
     """
     check_config(config)
+    limit_mappings()
     rgb = as_pixels(rgb, "RGB", color_profile=config.color_profile)
     x = translate(encode(as_unit(rgb), config.variable), config.variable, config.network_input)
     return dict(extract_features(params, x, layers, config.network, precision=config.precision))

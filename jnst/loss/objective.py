@@ -105,6 +105,9 @@ def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
         terms: unweighted, by name, as from `loss_terms`.
         weights: one for each of them, as in `Targets.weights`.
 
+    Returns:
+        A scalar, float32.
+
     Raises:
         ConfigError: where a term has no weight.
 

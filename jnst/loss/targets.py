@@ -27,6 +27,7 @@ from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_
 from jnst.loss.terms import as_divisor
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
@@ -61,6 +62,9 @@ def make_targets(
         guidance: regions of the content image, in the order of their styles; all styles are blended for a single one.
         style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all of it.
 
+    Returns:
+        Targets for `loss_terms` and `advance`; a pytree of arrays.
+
     Raises:
         ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
             fit the styles, or an extra term that cannot be used.
@@ -68,6 +72,7 @@ def make_targets(
     """
     check_mapping(params)
     check_config(config)
+    limit_mappings()
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)

@@ -70,13 +70,27 @@ class Term(NamedTuple):
     target: Callable[[Image, Config], Any] | None = None
 
     def layers_in(self, config: Config) -> tuple[str, ...]:
-        """The layers whose maps or Gram matrices the term sees."""
+        """The layers whose maps or Gram matrices the term sees.
+
+        Args:
+            config: of the run.
+
+        Returns:
+            Names from `layer_names`; none for a term that sees the image.
+        """
         if isinstance(self.layers, tuple):
             return self.layers
         return tuple(layer for layer, _ in getattr(config.loss, self.layers))
 
     def weight_in(self, config: Config) -> float:
-        """The weight, as a number."""
+        """The weight, as a number.
+
+        Args:
+            config: of the run.
+
+        Returns:
+            What the unweighted term is multiplied by.
+        """
         return getattr(config.loss, self.weight) if isinstance(self.weight, str) else self.weight
 
 

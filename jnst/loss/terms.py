@@ -30,6 +30,7 @@ def as_divisor(number: Any) -> Any:
 @jax.custom_jvp
 def channel_products(features: FeatureMap) -> Gram:
     """Σ over pixels of f fᵀ, accumulated in float32 at highest precision; symmetric, channels × channels."""
+    # Gᵢⱼ = Σₖ Fᵢₖ Fⱼₖ over pixels k; our F is the paper's transposed, pixels × channels.
     # One matrix product over flattened pixels: given two pixel axes to sum over, XLA on CPU first copies the transposed
     # map, which takes seven times as long as the product.
     pixels = features.reshape(-1, features.shape[2])
@@ -105,6 +106,9 @@ def content_loss(
         reduction: "mean" over pixels and channels, "sum", or "half_sum" (the paper's form).
         pixels: true number of pixels of a padded map; by default all.
 
+    Returns:
+        A scalar, float32.
+
     Raises:
         ConfigError: for an unknown reduction.
         ArrayError: for maps of another rank or of whole numbers, or that differ in shape.
@@ -112,6 +116,7 @@ def content_loss(
     check_choice("content reduction", reduction, get_args(ContentReduction))
     features, target = check_array("the feature map", features), check_array("the target", target)
     _check_same_shape("feature map", features, target)
+    # The paper's ½ Σ (F − P)²; "mean" divides the sum by the M · N entries of the map instead.
     total = jnp.sum(jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32)))
     if reduction == "mean":
         count = as_divisor(math.prod(features.shape[:2]) if pixels is None else pixels)
@@ -130,6 +135,9 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
         target: of the same shape.
         reduction: "sum", "mean" or "quarter_mean".
 
+    Returns:
+        A scalar, float32.
+
     Raises:
         ConfigError: for an unknown reduction.
         ArrayError: for matrices that are not square, hold whole numbers, or differ in shape.
@@ -140,6 +148,7 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
     _check_same_shape("Gram matrix", gram, target)
     if gram.shape[0] != gram.shape[1]:
         raise ArrayError(f"the Gram matrix has shape {gram.shape}; expected {square}, from jnst.gram_matrix")
+    # The paper's Eₗ = Σ (G − A)² / (4 N² M²): its G has no divisor, so that M² is in ours where that is the pixels.
     return reduce_squares(gram.astype(jnp.float32) - target.astype(jnp.float32), reduction=reduction)
 
 
@@ -173,6 +182,9 @@ def total_variation(
         size: true height and width of a padded image.
         circular: whether the first row and column are neighbours of the last ones; not for a padded image.
 
+    Returns:
+        A scalar, float32, in units of the image's values (their squares with "l2").
+
     Raises:
         ConfigError: for an unknown norm or reduction.
         ArrayError: for an image of another rank, or of whole numbers.
@@ -184,6 +196,7 @@ def total_variation(
     check_choice("variation norm", norm, get_args(VariationNorm))
     check_choice("variation reduction", reduction, get_args(VariationReduction))
     image = check_array("the image", image).astype(jnp.float32)
+    # Σ |x[i + 1, j] − x[i, j]| + Σ |x[i, j + 1] − x[i, j]|, or squares.
     down, across = image[1:] - image[:-1], image[:, 1:] - image[:, :-1]
     if circular:
         down, across = (jnp.roll(image, -1, axis) - image for axis in (0, 1))

@@ -6,6 +6,7 @@ from jnst.loss.terms import total_variation
 
 
 def _variation(image: Image, _: None, context: Context) -> Scalar:
+    """L_tv = Σ |x[i + 1, j] − x[i, j]|ᵖ + Σ |x[i, j + 1] − x[i, j]|ᵖ, with p = 1 or 2."""
     loss, size = context.config.loss, None if context.extent is None else context.extent.size
     circular = context.config.network.padding == "circular"
     return total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction, size=size, circular=circular)

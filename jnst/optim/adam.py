@@ -39,6 +39,7 @@ def scale_by_adam(
         mean, root = _one_minus_power(beta1, count), jnp.sqrt(_one_minus_power(beta2, count))
 
         def step(m: jax.Array, v: jax.Array) -> jax.Array:
+            # Without epsilon_hat m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ).
             if epsilon_hat:
                 return root / mean * m / (jnp.sqrt(v) + epsilon)
             return m / mean / (jnp.sqrt(v) / root + epsilon)

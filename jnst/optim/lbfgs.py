@@ -17,6 +17,7 @@ def fixed_step_lbfgs(config: OptimizerConfig) -> Optimizer:
     def move(
         evaluate: Evaluate, point: Image, evaluation: Evaluation, pairs: Pairs, loss_scale: Scalar, step_scale: Scalar
     ) -> Move:
+        # x⁺ = x − α H g; then s = x⁺ − x and y = g⁺ − g.
         direction, pairs = apply_inverse(pairs, loss_scale * evaluation.gradient)
         new_point = point - step_scale * direction
         new = evaluate(new_point)

@@ -136,7 +136,8 @@ def apply_inverse(pairs: Pairs, gradient: Image) -> tuple[Image, Pairs]:
     history = pairs.usable.shape[0]
     # Sᵀg and Yᵀg, the first pass.
     along_steps, along_changes = _dots(pairs.steps, gradient), _dots(pairs.changes, gradient)
-    # The newest pair's products with the others: y is the difference of two gradients whose products are known.
+    # The newest pair's products with the others: y is the difference of two gradients whose products are known,
+    # sᵢᵀy = sᵢᵀg⁺ − sᵢᵀg and yᵢᵀy = yᵢᵀg⁺ − yᵢᵀg.
     newest = (pairs.made - 1) % history
     is_new = (jnp.arange(history, dtype=jnp.int32) == newest) & (pairs.made > pairs.counted)
     column = jnp.where(is_new, pairs.crossed[newest, newest], along_steps - pairs.along_steps)
@@ -176,6 +177,7 @@ def add_pair(pairs: Pairs, step: Image, change: Image) -> Pairs:
     slot = pairs.made % pairs.usable.shape[0]
     packed_step, packed_change = (_pack(values, pairs.steps.dtype) for values in (step, change))
     step, change = _unpack(packed_step), _unpack(packed_change)
+    # sᵀy and yᵀy.
     curvature, length = jnp.sum(step * change), jnp.sum(jnp.square(change))
     usable = (curvature > 0) & (length > 0)
     return pairs._replace(

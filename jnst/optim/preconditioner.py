@@ -56,6 +56,7 @@ def _waves(count: int, length: Any) -> Waves:
     divisor = _as_float(length)
 
     def cosines(wave: jax.Array) -> jax.Array:
+        # C[k, n] = √(2 / N) cos(π (2n + 1) k / 2N), and √(1 / N) for k = 0.
         # Half-integer products are reduced modulo the period before the cosine: float32 is exact to 2²⁴ only.
         phase = jnp.mod((2 * pixel + 1) * wave, 4 * length)
         matrix = jnp.cos(jnp.pi * phase.astype(jnp.float32) / (2 * divisor)) * jnp.sqrt(2.0 / divisor)
@@ -87,6 +88,7 @@ def make_basis(shape: tuple[int, int], exponent: float, *, size: tuple[Any, Any]
         jnp.asarray(order.astype(np.float32) / _as_float(2 * length), jnp.float32)
         for order, length in ((row, height), (column, width))
     )
+    # f = √((k / 2H)² + (l / 2W)²) cycles per pixel; w = max(f, lowest)^−exponent, scaled so that the mean of w² is one.
     lowest = jnp.maximum(0.5 / _as_float(jnp.maximum(height, width)), LOWEST)
     weights = jnp.maximum(jnp.hypot(down, across), lowest) ** -exponent
     weights = jnp.where((row < height) & (column < width), weights, 0)
@@ -122,6 +124,8 @@ def _multiply(matrix: jax.Array, x: jax.Array, axis: int) -> jax.Array:
 
 def _to_waves(x: Image, waves: Waves, axis: int) -> Image:
     """From pixels to coefficients along one axis."""
+    # Cosines of even k are symmetric about the middle and those of odd k antisymmetric, so that sums and differences of
+    # the two halves take half of the products.
     mirrored, length = jnp.flip(x, axis), x.shape[axis]
     if waves.padding is not None:
         mirrored, length = jnp.roll(mirrored, -waves.padding, axis), length - waves.padding

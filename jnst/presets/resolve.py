@@ -108,6 +108,13 @@ def load_preset(
         settings: steps, optimizer, init, scales, size (longer side in pixels), height, content_weight, style_weight,
             tv_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two underscores.
 
+    Returns:
+        The parameters, from `prepare_params`, and the config.
+
+    Raises:
+        ConfigError: for an unknown preset, network or setting, or a value that it cannot have.
+        WeightsError: for unknown or damaged weights, or weights that the preset cannot use.
+
     >>> params, config = load_preset("default", steps=10, optimizer__history=5)
     >>> config.run.steps, config.optimizer.history, "conv5_1" in params
     (10, 5, True)
@@ -119,6 +126,12 @@ def load_preset(
 
 def load_params(weights: str | Path = "auto") -> Params:
     """Parameters of named or stored weights, prepared for use.
+
+    Args:
+        weights: a name of the catalogue, a path, or "auto".
+
+    Returns:
+        A kernel (HWIO), a bias and the prepared forms of each convolution, by its name.
 
     Raises:
         WeightsError: as `read_weights`.

@@ -10,12 +10,12 @@ from jnst.errors import ImageError, quote
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
 from jnst.images.writing import write_image
+from jnst.jobs.job import Job
+from jnst.jobs.record import make_record
 from jnst.presets.resolve import Run
 from jnst.studio.library import NamedFile, shrink
 from jnst.studio.painter import turned
 from jnst.studio.painting import Painting
-from jnst.transfer.job import Job
-from jnst.transfer.record import make_record
 from jnst.transfer.result import Result
 
 # How many kept pictures are shown, the newest first.

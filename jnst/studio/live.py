@@ -9,13 +9,13 @@ import numpy as np
 
 from jnst.errors import ConfigError, JnstError
 from jnst.images.sizing import fit_size, scale_sizes
+from jnst.jobs.job import Job
+from jnst.progress.callbacks import Progress, Silent
 from jnst.studio.keeping import describe_steering
 from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
-from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.job import Job
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 

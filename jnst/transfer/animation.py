@@ -68,7 +68,11 @@ class Animation:
         self.begin((1, 1))
 
     def begin(self, size: tuple[int, int]) -> None:
-        """Forgets what was recorded; the result will be of that height and width."""
+        """Forgets what was recorded.
+
+        Args:
+            size: height and width of the result in pixels, to which the film's frames are fitted.
+        """
         usual = 1080 if self.path is None else film_format(self.path).longest
         scale = min(1.0, (self._longest or usual) / max(size))
         self._size = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
@@ -80,9 +84,12 @@ class Animation:
         self.steps_ahead = 1
 
     def add(self, picture: np.ndarray) -> None:
-        """Looks at the picture: RGB in [0, 1], height × width × 3, of any size.
+        """Records the picture where it differs enough from the frame before.
 
-        Afterwards `steps_ahead` says after how many steps the next look is due.
+        Afterwards `steps_ahead` says after how many steps the next picture is wanted.
+
+        Args:
+            picture: RGB in [0, 1], height × width × 3, of any size.
         """
         frame = as_frame(picture, self._size)
         if self._last is not None:

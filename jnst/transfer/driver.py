@@ -15,14 +15,14 @@ from jnst.errors import ConfigError, JnstError
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
+from jnst.progress.callbacks import Silent
+from jnst.progress.indicator import make_indicator
 from jnst.runtime import cache_compiled
 from jnst.transfer.animation import Animation, make_animation
-from jnst.transfer.callbacks import Silent
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import canvas_of, prepare_styles
 from jnst.transfer.guiding import check_regions
 from jnst.transfer.image_run import Callback, ImageRun, run_scales
-from jnst.transfer.indicator import make_indicator
 from jnst.transfer.regions import Region, choose_styles, prepare_regions
 from jnst.transfer.result import Result
 from jnst.transfer.row_sharding import spread_params

@@ -17,11 +17,11 @@ from jnst.errors import JnstError
 from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
+from jnst.progress.callbacks import DeferredImage, Snapshot
+from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
-from jnst.transfer.callbacks import DeferredImage, Snapshot
 from jnst.transfer.checkpoint import Checkpoint, restore_state
 from jnst.transfer.guiding import guide
-from jnst.transfer.indicator import Indicator
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
 from jnst.transfer.result import Result, describe_end, has_fallen

@@ -100,14 +100,26 @@ class Inspection:
     layers: dict[str, LayerView]
 
     def statistics(self) -> dict[str, dict[str, Any]]:
-        """`LayerView.statistics` by layer."""
+        """Plain numbers of every layer.
+
+        Returns:
+            For each layer's name what `LayerView.statistics` returns.
+        """
         return {name: layer.statistics() for name, layer in self.layers.items()}
 
     def __repr__(self) -> str:
         return describe_statistics(self.statistics())
 
     def sheet(self, *, channels: int = ON_A_SHEET, height: int = 128) -> np.ndarray:
-        """All layers on one sheet, a row each: the strongest channels, and the Gram matrix; uint8, RGB."""
+        """All layers on one sheet, a row each: the strongest channels, and the Gram matrix.
+
+        Args:
+            channels: maps of each layer, strongest first.
+            height: of a map on the sheet, in pixels.
+
+        Returns:
+            height × width × 3, RGB, uint8.
+        """
         pictures, labels = [], []
         for layer in self.layers.values():
             maps, names = layer.maps(channels, height)
@@ -151,6 +163,9 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
         picture: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]. Resized by `config.size`.
         config: whose network, sizes and divisor of Gram matrices are used.
         layers: names from `layer_names`; by default all that the config's loss looks at, from shallow to deep.
+
+    Returns:
+        Map, Gram matrix and statistics by layer, to be shown, drawn or written.
 
     Raises:
         ConfigError: for an unknown layer, or a picture too small for it.

@@ -32,6 +32,8 @@ def _first_loss_scale(
 
     A quarter of that for every time that it was too far.
     """
+    # σ = 2^⌊log₂(first_step · range · n / Σ |Δ|)⌉ for the change Δ = −g of the pixels, n values: then mean |σ Δ| is
+    # first_step of the range, up to a factor of √2.
     change = gradient if state.basis is None else synthesize(gradient, state.basis)
     height, width = change.shape[:2] if extent is None else extent.size
     count = jnp.asarray(height * width * change.shape[2]).astype(jnp.float32)
@@ -93,6 +95,7 @@ def take_step(
     fresh = state.step == 0
     new = move.evaluation
     accepted = jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient))
+    # f(x⁺) ≤ growth · f(x).
     if math.isfinite(optimizer.growth):
         accepted &= fresh | (descended(new) <= optimizer.growth * descended(state.evaluation))
     evaluation = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, state.evaluation)

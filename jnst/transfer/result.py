@@ -44,7 +44,11 @@ class Result(NamedTuple):
         return card(self.image, lines, self.trace.get("total", ()))
 
     def to_pil(self) -> Any:
-        """The picture as Pillow's image, 8 bits a channel."""
+        """The picture for Pillow.
+
+        Returns:
+            An image of mode RGB, 8 bits a channel.
+        """
         return to_pil(self.image)
 
     def show(self) -> None:
@@ -53,6 +57,10 @@ class Result(NamedTuple):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the picture by the path's suffix, with config and outcome inside (`jnst stylize --config` reads it).
+
+        Args:
+            path: ends in .png, .jpg, .webp, .avif or .tif.
+            overwrite: whether a file that is there may be replaced.
 
         Raises:
             ImageError: for an unknown suffix, a file that exists without `overwrite`, or a place that is not writable.

@@ -23,7 +23,17 @@ from jnst.vgg.convolution import plain_params
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """The devices, by default all of this process, as bands of rows from top to bottom."""
+    """A mesh with one axis, over the rows of an image.
+
+    Args:
+        devices: that hold the rows from top to bottom; by default all of this process.
+
+    Returns:
+        The mesh, for `stylize`, `make_targets` and `reconstruct`.
+
+    Raises:
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+    """
     check_platform()
     return Mesh(np.array(jax.local_devices() if devices is None else list(devices)), (ROWS,))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from jnst.config import RunConfig
 from jnst.loss.term import RESERVED
-from jnst.transfer.callbacks import Progress
+from jnst.progress.callbacks import Progress
 
 
 class ScaleRun:

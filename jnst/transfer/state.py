@@ -18,6 +18,7 @@ from jnst.loss.term import Term
 from jnst.optim.kinds import make_optimizer
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
+from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
 
@@ -109,8 +110,15 @@ def init_state(
         extent: the true part of a padded image.
         optimizer: an optax gradient transformation to use in place of the config's optimiser.
         extra_terms: those that the targets were made for.
+
+    Returns:
+        A state of step zero, without loss and gradient, for `advance`.
+
+    Raises:
+        ConfigError: where config is none.
     """
     check_config(config)
+    limit_mappings()
     names = tuple(term.name for term in (*TERMS, *extra_terms))
     return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer, names=names)
 

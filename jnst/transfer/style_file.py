@@ -20,6 +20,10 @@ FORMAT_VERSION = 1
 def write_style(path: str | Path, targets: StyleTargets) -> None:
     """Writes a prepared style to an HDF5 file, whole or not at all.
 
+    Args:
+        path: of the file; what is there is replaced.
+        targets: from `prepare_style`.
+
     Raises:
         TargetsError: where the place cannot be written.
     """
@@ -63,6 +67,12 @@ def is_style_file(path: str | Path) -> bool:
 
 def read_style(path: str | Path) -> StyleTargets:
     """Reads a prepared style and verifies its hash.
+
+    Args:
+        path: of a file that `write_style` or `jnst targets` wrote.
+
+    Returns:
+        The prepared style.
 
     Raises:
         TargetsError: saying what is wrong with the file.

@@ -168,6 +168,9 @@ def prepare_style(
         style_weights: one per style where there are several.
         weights_sha256: remembered, to recognise a run with other weights.
 
+    Returns:
+        The prepared style, for `stylize_batch` and `write_style`.
+
     Raises:
         ConfigError: where the config stretches the style to each content's size.
         ImageError: where a style is not RGB, or holds numbers that are no colours.

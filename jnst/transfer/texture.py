@@ -43,6 +43,9 @@ def texture(
         options: as in `stylize`: seed, callback, style_weights, initial, optimizer, checkpoint, extra_terms, progress,
             animate.
 
+    Returns:
+        The picture, the trace of the losses, and why the run ended, as `stylize`.
+
     Raises:
         ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile, or
             a config without style layers.
@@ -127,6 +130,9 @@ def reconstruct(
         config: a preset or a variant of one; its style term is left out.
         layers: names from `layer_names`; their terms weigh alike.
         options: as in `stylize`: seed, callback, initial, optimizer, checkpoint, mesh, extra_terms, progress, animate.
+
+    Returns:
+        The picture, the trace of the losses, and why the run ended, as `stylize`.
 
     Raises:
         ConfigError: for an unknown layer, or a picture too small for it.

@@ -45,10 +45,12 @@ def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | 
         winograd: whether wide convolutions of blocks 2 to 4 also get kernels for Winograd's form, which float32 then
             uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
 
+    Returns:
+        The parameters on the device, by convolution. On CPU, narrow convolutions also have kernels for several columns
+        at once (`jnst.vgg.packed_columns`).
+
     Raises:
         JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
-
-    On CPU, narrow convolutions also get kernels for several columns at once (`jnst.vgg.packed_columns`).
     """
     check_platform()
     on_cpu = jax.default_backend() == "cpu"

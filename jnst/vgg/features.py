@@ -23,7 +23,11 @@ from jnst.vgg.valid_region import Extent, beyond_the_border, border, inside
 
 
 class VGG(nn.Module):
-    """VGG's convolutional part, returning the feature maps asked for by name."""
+    """VGG's convolutional part (Simonyan and Zisserman 2014, arXiv 1409.1556) as a Flax module.
+
+    network: layer table, width, pooling and padding.
+    precision: float32 exact, tf32 as the accelerator does it, bfloat16 storage and products.
+    """
 
     network: NetworkConfig
     precision: Precision = "float32"

@@ -14,7 +14,13 @@ _CHANNELS = (64, 128, 256, 512, 512)
 
 @functools.cache
 def layer_names(architecture: Architecture) -> tuple[str, ...]:
-    """All layers in order: conv1_1, relu1_1, …, pool5.
+    """All layers in order: conv1_1, relu1_1, …, pool5 (Simonyan and Zisserman 2014, arXiv 1409.1556, table 1).
+
+    Args:
+        architecture: "vgg16" or "vgg19".
+
+    Returns:
+        Names of convolutions, rectifications and pools.
 
     >>> layer_names("vgg16")[:5]
     ('conv1_1', 'relu1_1', 'conv1_2', 'relu1_2', 'pool1')

@@ -40,6 +40,7 @@ def convolve_by_products(x: FeatureMap, kernel: Any, padding: int = 1) -> Featur
     x = jnp.pad(x, ((padding, padding + rows * count - height), (padding, padding), (0, 0)))
     taps = kernel.transpose(1, 2, 0, 3).reshape(3 * inputs, -1)
 
+    # y[i, j] = Σᵣ Σ_c x[i + r, j + c] K[r, c]: the product sums over c, and the rows r are added afterwards.
     def strip(x: FeatureMap) -> FeatureMap:
         columns = jnp.concatenate([x[:, i : i + width] for i in range(3)], axis=-1)
         parts = jnp.dot(

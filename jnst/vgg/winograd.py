@@ -62,11 +62,23 @@ def transform_kernels(kernels: Any) -> Any:
 
 
 def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """Matrix times a column of arrays, written out: XLA turns it into one pass and leaves out the zeros."""
-    return [
-        sum((part if factor == 1 else factor * part for factor, part in zip(row, parts, strict=True) if factor), 0.0)  # pyright: ignore[reportReturnType]
-        for row in matrix
-    ]
+    """Matrix times a column of arrays, written out: XLA turns it into one pass and leaves out the zeros.
+
+    By functions of lax: tracing the operators of arrays takes four times as long, and a network has thousands.
+    """
+    results = []
+    for row in matrix:
+        terms = [
+            part if factor == 1 else lax.mul(part, np.asarray(factor, part.dtype))
+            for factor, part in zip(row, parts, strict=True)
+            if factor
+        ]
+        results.append(functools.reduce(lax.add, terms))
+    return results
+
+
+def _split(array: jax.Array, axis: int) -> list[jax.Array]:
+    return [lax.index_in_dim(array, i, axis, keepdims=False) for i in range(array.shape[axis])]
 
 
 @functools.partial(jax.jit, static_argnames="padding")  # traced once per shape and not for every layer
@@ -81,15 +93,18 @@ def winograd_convolution(x: FeatureMap, kernel: Any, padding: int = 1) -> Featur
     height, width, channels = x.shape[0] + 2 * padding - 2, x.shape[1] + 2 * padding - 2, x.shape[2]
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
     below, right = _BLOCK * rows - height + padding, _BLOCK * columns - width + padding
-    x = jnp.pad(x, ((padding, below), (padding, right), (0, 0)))
-    down = [x[i : i + _BLOCK * (rows - 1) + 1 : _BLOCK] for i in range(_WINDOW)]
+    x = lax.pad(x, np.zeros((), x.dtype), ((padding, below, 0), (padding, right, 0), (0, 0, 0)))
+    down = [lax.slice_in_dim(x, i, i + _BLOCK * (rows - 1) + 1, _BLOCK, axis=0) for i in range(_WINDOW)]
+    # V = Bᵀ d B for every block d of the input.
     # One axis at a time, and the barrier keeps XLA from computing the first inside the second six times over.
     half = lax.optimization_barrier(jnp.stack(_combine(_INPUT, down)))
-    across = [half[:, :, i : i + _BLOCK * (columns - 1) + 1 : _BLOCK] for i in range(_WINDOW)]
+    across = [lax.slice_in_dim(half, i, i + _BLOCK * (columns - 1) + 1, _BLOCK, axis=2) for i in range(_WINDOW)]
     blocks = jnp.stack(_combine(_INPUT, across), axis=1).reshape(_WINDOW**2, rows * columns, channels)
+    # M = Σ over inputs of U ⊙ V, with U = G g Gᵀ the transformed kernel.
     products = jnp.einsum("ipc,icd->ipd", blocks, kernel, precision=lax.Precision.HIGHEST)
     products = products.reshape(_WINDOW, _WINDOW, rows, columns, -1)
-    half = lax.optimization_barrier(jnp.stack(_combine(_RESULT, [products[i] for i in range(_WINDOW)])))
-    result = jnp.stack(_combine(_RESULT, [half[:, i] for i in range(_WINDOW)]), axis=1)
+    # Y = Aᵀ M A, the block of the result.
+    half = lax.optimization_barrier(jnp.stack(_combine(_RESULT, _split(products, 0))))
+    result = jnp.stack(_combine(_RESULT, _split(half, 1)), axis=1)
     result = result.transpose(2, 0, 3, 1, 4).reshape(_BLOCK * rows, _BLOCK * columns, -1)
-    return result[:height, :width]
+    return lax.slice(result, (0, 0, 0), (height, width, result.shape[2]))

@@ -29,7 +29,7 @@ from jnst.cli.main import main
 from jnst.errors import ImageError, TargetsError
 from jnst.images.writing import read_metadata
 from jnst.presets.resolve import resolve_run
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 from jnst.transfer.result import Result
 from jnst.transfer.style_file import read_style
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jnst.batch.outlook import Outlook
-from jnst.transfer.callbacks import BatchSnapshot, Progress, Silent
+from jnst.progress.callbacks import BatchSnapshot, Progress, Silent
 
 
 class Listener(Silent):

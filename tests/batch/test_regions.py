@@ -16,9 +16,9 @@ from jnst.batch.pairs import Reading, Rows, read_pairs
 from jnst.batch.worklist import Entry
 from jnst.cli.flags import parse_named
 from jnst.config import Config
+from jnst.jobs.region_files import RegionFiles
 from jnst.presets.settings import replace_settings, setting_names
 from jnst.transfer.driver import stylize
-from jnst.transfer.region_files import RegionFiles
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import jnst.transfer.plots
+import jnst.jobs.plots
 from jnst.cli.main import main
 from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.store import write_weights
@@ -165,7 +165,7 @@ def test_what_is_no_file_is_refused_in_one_line_wherever_a_file_belongs(
 def test_curves_without_matplotlib_are_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jnst.transfer.plots.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(jnst.jobs.plots.importlib.util, "find_spec", lambda name: None)
     words = ["stylize", "in/a.png", "style.png", "--weights", "narrow.h5", "--plot"]
     assert "curves need matplotlib: pip install 'jnst[plots]'" in refusal(capsys, *words)
 

@@ -10,8 +10,8 @@ from PIL import Image
 from small import shallow, small_params, tiny_weights
 
 from jnst.cli.main import main
+from jnst.progress.bar import ProgressBar
 from jnst.transfer.driver import stylize
-from jnst.transfer.progress_bar import ProgressBar
 
 # Three convolutions deep, which compile in seconds.
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--size", "32", "--scales", "1"]

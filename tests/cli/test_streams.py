@@ -192,7 +192,7 @@ def test_a_web_address_is_read(folder, expected):
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(words, message, capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.job_run.run_job", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("jnst.jobs.run.run_job", lambda *_: pytest.fail("work was begun"))
     assert message in refused(capsys, *words)
 
 
@@ -239,7 +239,7 @@ def test_a_picture_that_cannot_be_delivered_is_kept(capsys, monkeypatch, expecte
 
 
 def test_a_url_that_cannot_be_written_is_found_beforehand(capsys, monkeypatch):
-    monkeypatch.setattr("jnst.transfer.job_run.run_job", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("jnst.jobs.run.run_job", lambda *_: pytest.fail("work was begun"))
 
     def refuse(self, path, value, **_):
         raise PermissionError(13, "Permission denied")

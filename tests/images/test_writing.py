@@ -14,7 +14,6 @@ from PIL import Image, ImageCms
 
 from jnst import files
 from jnst.errors import ImageError
-from jnst.images import writing as imageio
 from jnst.images.montage import montage
 from jnst.images.opening import read_bytes
 from jnst.images.png16 import encode_png16
@@ -588,12 +587,6 @@ def test_an_unwritable_folder_is_found_beforehand(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "open", refuse)
     with pytest.raises(ImageError, match=r"cannot write .*a\.png: Permission denied"):
         check_writable(tmp_path / "a.png")
-
-
-def test_deep_tiff_without_tifffile_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(imageio.sys.modules, "tifffile", None)
-    with pytest.raises(ImageError, match=r"pip install 'jnst\[tiff\]'"):
-        check_writable(tmp_path / "a.tif", bits=16)
 
 
 def test_shapes_that_do_not_fit_are_named(tmp_path):

@@ -11,11 +11,12 @@ from small import picture, relative, shallow, small_params
 
 import jnst
 from jnst.errors import ConfigError
+from jnst.jobs import plots
+from jnst.jobs.job import Job
+from jnst.jobs.record import make_record
 from jnst.loss.objective import evaluate
 from jnst.loss.tiled import evaluate_tiled
-from jnst.transfer import loop, plots
-from jnst.transfer.job import Job
-from jnst.transfer.record import make_record
+from jnst.transfer import loop
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

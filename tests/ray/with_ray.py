@@ -19,7 +19,7 @@ from jnst.batch.ray_engine import ray_engine
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
 from jnst.presets.resolve import resolve_run
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 
 SETTINGS = {
     "run.steps": 300,

@@ -14,17 +14,17 @@ from studio_material import jpeg, small_run
 
 from jnst.errors import ConfigError, JnstError
 from jnst.images.reading import read_image
+from jnst.jobs.job import Job
+from jnst.jobs.region_files import RegionFiles
+from jnst.jobs.run import run_job
 from jnst.presets.resolve import Run
+from jnst.progress.callbacks import Progress, Silent
 from jnst.studio import worker as worker_module
 from jnst.studio.live import check_job, paint_live
 from jnst.studio.painter import Painter
 from jnst.studio.server import listen, serving
 from jnst.studio.session import Studio
-from jnst.transfer.callbacks import Progress, Silent
 from jnst.transfer.film import Film
-from jnst.transfer.job import Job
-from jnst.transfer.job_run import run_job
-from jnst.transfer.region_files import RegionFiles
 
 
 class Listener(Silent):

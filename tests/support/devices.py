@@ -12,7 +12,7 @@ def run_on_four_devices(name: str) -> Any:
     """What a script of this folder prints as JSON."""
     root = Path(__file__).parents[2]
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}",
     }

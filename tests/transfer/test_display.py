@@ -14,8 +14,8 @@ import jnst
 from jnst.images.display import image_tag, png_bytes, to_pil
 from jnst.images.reading import Picture, read_image
 from jnst.images.writing import read_metadata
+from jnst.jobs.record import read_record, record_config
 from jnst.transfer.display import curve_svg
-from jnst.transfer.record import read_record, record_config
 from jnst.transfer.result import Result
 
 IMAGE = paint("shapes", 12, 20)

@@ -11,7 +11,7 @@ from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError, ImageError, JnstError
-from jnst.transfer.callbacks import Snapshot
+from jnst.progress.callbacks import Snapshot
 from jnst.transfer.driver import stylize
 from jnst.transfer.scales import at_scale, smallest_scale, style_at_scale
 

@@ -11,7 +11,7 @@ import jnst
 from jnst import Region
 from jnst.config import LossConfig, OptimizerConfig
 from jnst.errors import ConfigError, ImageError
-from jnst.transfer.callbacks import Silent
+from jnst.progress.callbacks import Silent
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
 

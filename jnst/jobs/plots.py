@@ -1,4 +1,4 @@
-"""Loss curves and contact sheets as files. Matplotlib enters here, and only when a curve is drawn."""
+"""Loss curves as files. Matplotlib enters here, and only when a curve is drawn."""
 
 import importlib.util
 import io

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from jnst.transfer import progress_bar as progress
-from jnst.transfer.callbacks import Progress, Silent
-from jnst.transfer.pace import Pace, format_duration
-from jnst.transfer.progress_bar import ProgressBar
-from jnst.transfer.progress_line import describe, draw_bar
+from jnst.progress import bar as progress
+from jnst.progress.bar import ProgressBar
+from jnst.progress.callbacks import Progress, Silent
+from jnst.progress.line import describe, draw_bar
+from jnst.progress.pace import Pace, format_duration
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ import pytest
 from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import JnstError
-from jnst.transfer.record import find_input, read_record, record_config
+from jnst.jobs.record import find_input, read_record, record_config
 
 FILE = {"path": "content.png", "sha256": "0" * 64}
 RECORD = {

@@ -13,16 +13,16 @@ from jnst.images.reading import Picture, read_image
 from jnst.images.sizing import fit_size
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import check_writable
+from jnst.jobs.frames import FrameWriter, make_film
+from jnst.jobs.job import Job
+from jnst.jobs.outputs import write_outputs
+from jnst.jobs.record import make_record
+from jnst.jobs.region_files import read_regions
+from jnst.jobs.resuming import RESUMABLE, make_checkpoint, state_path, with_stored_tiles
+from jnst.progress.callbacks import Silent, Snapshot
 from jnst.runtime import Interruptions
-from jnst.transfer.callbacks import Silent, Snapshot
 from jnst.transfer.driver import stylize
-from jnst.transfer.frames import FrameWriter, make_film
-from jnst.transfer.job import Job
-from jnst.transfer.outputs import write_outputs
-from jnst.transfer.record import make_record
-from jnst.transfer.region_files import read_regions
 from jnst.transfer.result import Result
-from jnst.transfer.resuming import RESUMABLE, make_checkpoint, state_path, with_stored_tiles
 from jnst.transfer.row_sharding import row_mesh
 from jnst.transfer.texture import blank
 from jnst.vgg.convolution import prepare_params

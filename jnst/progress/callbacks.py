@@ -121,16 +121,23 @@ class DeferredImage:
 
 
 class Snapshot(NamedTuple):
-    """What a callback is shown between chunks. `image()` brings the best picture so far to the host, RGB in [0, 1],
-    as long as the callback runs."""
+    """What a callback receives about once a second; valid as long as it runs.
+
+    progress: how far the run is, and its losses.
+    image: () -> the best picture so far, RGB in [0, 1], height × width × 3, brought to the host.
+    """
 
     progress: Progress
     image: Callable[[], "np.ndarray"]
 
 
 class BatchSnapshot(NamedTuple):
-    """What a callback is shown: of which tasks (by position), how far each is, and their best pictures so far, as long
-    as it runs."""
+    """What a batch's callback receives; valid as long as it runs.
+
+    indices: positions of the images of the batch in the list that was given.
+    progress: of each of them.
+    image: (position within the batch) -> its best picture so far, RGB in [0, 1], height × width × 3, on the host.
+    """
 
     indices: tuple[int, ...]
     progress: tuple[Progress, ...]

@@ -16,13 +16,13 @@ from jnst.images.montage import montage
 from jnst.images.reading import Picture
 from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_format, check_writable, write_image
+from jnst.jobs.frames import make_film
+from jnst.jobs.job import Job
+from jnst.jobs.plots import check_matplotlib, plot_losses
+from jnst.jobs.record import record_path
+from jnst.jobs.resuming import may_replace, state_path
 from jnst.transfer.animation import Animation
-from jnst.transfer.frames import make_film
-from jnst.transfer.job import Job
-from jnst.transfer.plots import check_matplotlib, plot_losses
-from jnst.transfer.record import record_path
 from jnst.transfer.result import Result
-from jnst.transfer.resuming import may_replace, state_path
 from jnst.weights.network import Weights
 
 
@@ -73,6 +73,11 @@ def write_outputs(
     styles: list[Picture],
     animation: Animation | None,
 ) -> None:
+    """Writes the picture, then its record, curves, sheet and film.
+
+    Raises:
+        ImageError: the message says where a copy of the picture was saved, or that the picture itself was written.
+    """
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
         write_image, image=result.image, alpha=result.alpha, metadata=metadata, rounding=job.config.run.rounding

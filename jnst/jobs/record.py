@@ -15,9 +15,9 @@ from jnst.config import Config
 from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile, check_regular
+from jnst.jobs.job import Job
+from jnst.jobs.region_files import checked_regions, describe_regions
 from jnst.runtime import versions
-from jnst.transfer.job import Job
-from jnst.transfer.region_files import checked_regions, describe_regions
 from jnst.transfer.result import Result
 from jnst.weights.network import Weights
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jnst.transfer.callbacks import Progress
-from jnst.transfer.pace import Pace, format_duration
+from jnst.progress.callbacks import Progress
+from jnst.progress.pace import Pace, format_duration
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKLINE = 16  # columns

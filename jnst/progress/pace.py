@@ -3,7 +3,7 @@
 import math
 from collections import deque
 
-from jnst.transfer.callbacks import Progress
+from jnst.progress.callbacks import Progress
 
 _RECENT = 9  # differences between records that the speed is taken from
 

@@ -13,10 +13,10 @@ import pytest
 from oracles import paint
 from small import shallow, small_params
 
-from jnst.transfer.callbacks import Progress, Silent
+from jnst.progress.bar import ProgressBar
+from jnst.progress.callbacks import Progress, Silent
+from jnst.progress.indicator import Indicator, NotebookBar, make_indicator
 from jnst.transfer.driver import stylize
-from jnst.transfer.indicator import Indicator, NotebookBar, make_indicator
-from jnst.transfer.progress_bar import ProgressBar
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 

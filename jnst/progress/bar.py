@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TextIO
 
 from jnst.errors import one_line
-from jnst.transfer.callbacks import Progress, Silent
-from jnst.transfer.pace import Pace, format_duration
-from jnst.transfer.progress_line import describe, draw_bar
-from jnst.transfer.waiting import SPINNER, Waiting
+from jnst.progress.callbacks import Progress, Silent
+from jnst.progress.line import describe, draw_bar
+from jnst.progress.pace import Pace, format_duration
+from jnst.progress.waiting import SPINNER, Waiting
 
 _REDRAW = 0.1  # seconds between two drawings of the bar
 _LINE_EVERY = 10.0  # seconds, or a tenth of the work, between two plain lines

@@ -9,8 +9,8 @@ from jnst.errors import ImageError, JnstError
 from jnst.images.montage import montage
 from jnst.images.reading import read_image
 from jnst.images.writing import write_image
-from jnst.transfer import plots
-from jnst.transfer.plots import plot_losses
+from jnst.jobs import plots
+from jnst.jobs.plots import plot_losses
 
 
 def make_trace(length=30, **changes):

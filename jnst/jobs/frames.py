@@ -6,9 +6,9 @@ from jnst.errors import ImageError
 from jnst.images.reading import Picture
 from jnst.images.sizing import finish
 from jnst.images.writing import write_image
+from jnst.jobs.job import Job
+from jnst.progress.callbacks import Silent, Snapshot
 from jnst.transfer.animation import Animation
-from jnst.transfer.callbacks import Silent, Snapshot
-from jnst.transfer.job import Job
 from jnst.transfer.scales import prepare_content
 
 

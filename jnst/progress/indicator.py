@@ -7,10 +7,10 @@ import time
 from typing import Any, Self
 
 from jnst.images.display import in_notebook, to_pil
+from jnst.progress.bar import ProgressBar
+from jnst.progress.callbacks import Progress, Silent, Snapshot
+from jnst.progress.line import describe_terms
 from jnst.runtime import Interruptions
-from jnst.transfer.callbacks import Progress, Silent, Snapshot
-from jnst.transfer.progress_bar import ProgressBar
-from jnst.transfer.progress_line import describe_terms
 
 # Seconds between two pictures in a notebook.
 PICTURE_EVERY = 2.0

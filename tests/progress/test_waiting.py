@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from jnst.transfer import progress_bar
-from jnst.transfer.callbacks import Progress
-from jnst.transfer.progress_bar import ProgressBar
-from jnst.transfer.waiting import Waiting
+from jnst.progress.bar import ProgressBar
+from jnst.progress.callbacks import Progress
+from jnst.progress.waiting import Waiting
 
 
 class Terminal(io.StringIO):
@@ -44,7 +43,7 @@ def test_it_is_said_again_and_again_until_it_is_over() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, without the second of patience."""
     monkeypatch.setattr(
-        progress_bar, "Waiting", lambda say, first, every, lock: Waiting(say, first=0.0, every=every / 50, lock=lock)
+        module, "Waiting", lambda say, first, every, lock: Waiting(say, first=0.0, every=every / 50, lock=lock)
     )
 
 

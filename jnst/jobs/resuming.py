@@ -10,12 +10,12 @@ from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import JnstError
 from jnst.images.writing import read_metadata
+from jnst.jobs.job import Job
+from jnst.jobs.record import describe_file, read_record, record_path
+from jnst.jobs.region_files import describe_regions
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import PREPARED
-from jnst.transfer.job import Job
-from jnst.transfer.record import describe_file, read_record, record_path
-from jnst.transfer.region_files import describe_regions
 from jnst.transfer.state_file import read_about
 from jnst.weights.network import Weights
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from jnst.config import Config
 from jnst.files import NamedFile
 from jnst.images.writing import Bits
+from jnst.jobs.region_files import RegionFiles
 from jnst.transfer.film import Film
-from jnst.transfer.region_files import RegionFiles
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Progress: what callbacks receive, and what shows it in terminals and notebooks."""
