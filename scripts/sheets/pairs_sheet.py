@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells at length of each program that it kept
 
@@ -47,7 +48,7 @@ def find_pictures(places: list[Path]) -> list[Path]:
     return found
 
 
-def read_setting(text: str) -> tuple[str, object]:
+def read_setting(text: str) -> tuple[str, Any]:
     """NAME=VALUE as what `jnst.load_preset` takes: numbers and lists as JSON has them, all else as text."""
     name, _, value = text.partition("=")
     try:
