@@ -8,12 +8,12 @@ import numpy as np
 from worker import (
     CONTENT_LAYER,
     CONTENT_WEIGHT,
-    LAYERS,
     LEARNING_RATE,
     STYLE_LAYERS,
     STYLE_WEIGHT,
     TV_WEIGHT,
     Case,
+    layers_of,
     serve,
 )
 
@@ -28,7 +28,7 @@ from jnst.vgg.convolution import prepare_params
 def make(case: Case, job: dict[str, np.ndarray]) -> Any:
     config = Config(
         precision=case.precision,  # pyright: ignore[reportArgumentType]
-        network=NetworkConfig(pooling=case.pooling),  # pyright: ignore[reportArgumentType]
+        network=NetworkConfig(case.network, pooling=case.pooling),  # pyright: ignore[reportArgumentType]
         loss=LossConfig(
             content_weight=CONTENT_WEIGHT,
             style_weight=STYLE_WEIGHT,
@@ -42,7 +42,8 @@ def make(case: Case, job: dict[str, np.ndarray]) -> Any:
             method="lbfgs" if case.step == "lbfgs" else "adam", learning_rate=LEARNING_RATE, history=case.history
         ),
     )
-    params = prepare_params({name: {part: job[f"{name}/{part}"] for part in ("kernel", "bias")} for name, _ in LAYERS})
+    names = [name for name, _ in layers_of(case.network)]
+    params = prepare_params({name: {part: job[f"{name}/{part}"] for part in ("kernel", "bias")} for name in names})
     targets = make_targets(params, jnp.asarray(job["content"]), jnp.asarray(job["style"]), config)
     image, key = jnp.asarray(job["image"]), compile_key(config)
     single = jax.jit(lambda params, image, targets: evaluate(params, image, targets, key))

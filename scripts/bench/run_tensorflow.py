@@ -11,25 +11,28 @@ import tensorflow as tf
 from worker import (
     CONTENT_LAYER,
     CONTENT_WEIGHT,
-    LAYERS,
     LEARNING_RATE,
     STYLE_LAYERS,
     STYLE_WEIGHT,
     TV_WEIGHT,
     Case,
+    layers_of,
     serve,
 )
 
 
 def make(case: Case, job: dict[str, np.ndarray]) -> Any:
     dtype = tf.bfloat16 if case.precision == "bfloat16" else tf.float32
-    weights = {name: (tf.cast(job[f"{name}/kernel"], dtype), tf.cast(job[f"{name}/bias"], dtype)) for name, _ in LAYERS}
+    weights = {
+        name: (tf.cast(job[f"{name}/kernel"], dtype), tf.cast(job[f"{name}/bias"], dtype))
+        for name, _ in layers_of(case.network)
+    }
 
     def features(x: tf.Tensor) -> dict[str, tf.Tensor]:
         x = tf.cast(x, dtype)
         maps = {}
         pool = tf.nn.max_pool2d if case.pooling == "max" else tf.nn.avg_pool2d
-        for name, _ in LAYERS:
+        for name, _ in layers_of(case.network):
             if name.endswith("_1") and name != "conv1_1":
                 x = pool(x, 2, 2, "VALID")
             kernel, bias = weights[name]

@@ -19,15 +19,17 @@ import numpy as np
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = (64, 128, 256, 512, 512)
-DEPTHS = (2, 2, 4, 4, 1)
-LAYERS = tuple((f"conv{b}_{i}", CHANNELS[b - 1]) for b in range(1, 6) for i in range(1, DEPTHS[b - 1] + 1))
+DEPTHS = {"vgg16": (2, 2, 3, 3, 1), "vgg19": (2, 2, 4, 4, 1)}
 CONTENT_WEIGHT, STYLE_WEIGHT, TV_WEIGHT = 1.0, 100.0, 1e-6
 LEARNING_RATE = 0.02
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table. `step` is evaluation, adam or lbfgs; `images` above one is for `--complexity` alone."""
+    """One row of a table. `step` is evaluation, adam or lbfgs; several `images` are evaluated at once.
+
+    `precision` tf32 differs from float32 on a GPU alone.
+    """
 
     size: int = 256
     precision: str = "float32"
@@ -36,14 +38,21 @@ class Case:
     history: int = 10
     device: str = "cpu"
     images: int = 1
+    network: str = "vgg19"
 
 
-def make_job(size: int) -> dict[str, np.ndarray]:
+def layers_of(network: str) -> tuple[tuple[str, int], ...]:
+    """Names and channels of the convolutions up to conv5_1."""
+    depths = DEPTHS[network]
+    return tuple((f"conv{b}_{i}", CHANNELS[b - 1]) for b in range(1, 6) for i in range(1, depths[b - 1] + 1))
+
+
+def make_job(size: int, network: str = "vgg19") -> dict[str, np.ndarray]:
     """Random weights (He et al. 2015), and three smooth random pictures: RGB in [0, 1], size × size × 3."""
     rng = np.random.default_rng(7)
     job: dict[str, np.ndarray] = {}
     inputs = 3
-    for name, outputs in LAYERS:
+    for name, outputs in layers_of(network):
         spread = np.sqrt(2 / (9 * inputs))
         job[f"{name}/kernel"] = rng.normal(0, spread, (3, 3, inputs, outputs)).astype(np.float32)
         job[f"{name}/bias"] = rng.normal(0, 0.05, outputs).astype(np.float32)
@@ -71,7 +80,7 @@ def serve(make: Callable[[Case, dict[str, np.ndarray]], tuple[Callable[[int], An
     (height × width × 3) at the job's image; and what else there is to report.
     """
     case = Case(**json.loads(sys.argv[1]))
-    job = make_job(case.size)
+    job = make_job(case.size, case.network)
     # Libraries write to stdout as they please; the conversation keeps its own copy of it.
     talk = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

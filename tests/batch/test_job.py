@@ -417,8 +417,8 @@ def test_mistakes_are_found_before_anything_is_written(folder, capsys, words, me
     assert not Path("out").exists()
 
 
-def test_two_hundred_pictures_five_damaged_a_kill_and_a_resume():
+def test_a_hundred_pictures_five_damaged_a_kill_and_a_resume():
     script = Path(__file__).parents[2] / "scripts" / "crash_test_batch.py"
-    shown = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    shown = subprocess.run([sys.executable, script, "--images", "100"], capture_output=True, text=True, timeout=300)
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "195 results, 5 failures, 0 with two lines, 0 written twice" in shown.stdout
+    assert "95 results, 5 failures, 0 with two lines, 0 written twice" in shown.stdout
