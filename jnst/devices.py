@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.errors import JnstError, quote
@@ -55,6 +56,28 @@ def check_platform() -> None:
     """Raises JnstError where JAX cannot start the platform that JAX_PLATFORMS names."""
     if sentence := missing_platform():
         raise JnstError(sentence)
+
+
+def default_platform() -> str:
+    """Where arrays are put that are given no device: cpu, gpu or tpu."""
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if device is None:
+        return jax.default_backend()
+    platform = getattr(device, "platform", device)
+    return "gpu" if platform in ("cuda", "rocm") else platform
+
+
+def by_platform(*arguments: Any, other: Callable[..., Any], **forms: Callable[..., Any]) -> Any:
+    """One form of a computation, chosen when a program is compiled, by the platform that it is compiled for.
+
+    Not when it is traced: a program may be compiled for a device that is not the default, or not even there.
+
+    Args:
+        arguments: of the forms.
+        other: where there is none for the platform.
+        forms: by platform: cpu, tpu, cuda or rocm.
+    """
+    return lax.platform_dependent(*arguments, default=other, **forms)
 
 
 def row_parts() -> int:

@@ -34,10 +34,25 @@ CHECKED = (
 install_import_hook([f"jnst.{module}" for module in CHECKED], "typechecking.check")
 
 ROOT = Path(__file__).parents[1]
-# They run in environments of their own: scripts/test_browser, scripts/test_notebooks, scripts/test_ray.
-ELSEWHERE = (("browser/with_browser.py", "playwright"), ("notebooks/with_nbclient.py", "nbclient"))
+# They run in environments of their own: scripts/test_browser, test_notebooks, test_ray, test_tpu.
+ELSEWHERE = (
+    ("browser/with_browser.py", "playwright"),
+    ("notebooks/with_nbclient.py", "nbclient"),
+    ("tpu/with_libtpu.py", "libtpu"),
+)
 collect_ignore = [path for path, library in ELSEWHERE if importlib.util.find_spec(library) is None]
-PASSING = {".git", ".venv", ".venv-ray", ".pytest_cache", ".ruff_cache", "__pycache__", "out", "dist", "build"}
+PASSING = {
+    ".git",
+    ".venv",
+    ".venv-ray",
+    ".venv-tpu",
+    ".pytest_cache",
+    ".ruff_cache",
+    "__pycache__",
+    "out",
+    "dist",
+    "build",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.progress.callbacks import Progress
 from jnst.runtime import limit_mappings
+from jnst.transfer.colors import show_colors
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
@@ -116,6 +117,11 @@ class BatchScale:
                 picture = item.masks.hold(picture, content_at_scale(item.canvas, run.size))
             found.append(picture)
         return found
+
+    def shown(self, state: Element, element: int) -> np.ndarray:
+        """One of `pictures`, in the colours that its result will have."""
+        item = self.items[element]
+        return show_colors(self.pictures(state)[element], item.full, item.task.config.run.colors)
 
     def result(self, element: int, picture: np.ndarray, seconds: dict[str, float]) -> Result:
         """The finished run of one image."""

@@ -11,13 +11,21 @@ from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.worklist import Entry
 from jnst.config import ColorProfile
 from jnst.errors import ImageError
-from jnst.images.inputs import visible_pixels
+from jnst.images.inputs import StylePicture, as_style
 from jnst.images.reading import Picture
 from jnst.jobs.region_files import read_regions
 from jnst.transfer.style_file import is_style_file, read_style
 from jnst.transfer.style_targets import StyleTargets
 
 _REMEMBERED_STYLES = 64
+
+
+class _Style(NamedTuple):
+    """A style as read, notes on its file, and the hash of that."""
+
+    image: StylePicture | StyleTargets
+    notes: tuple[str, ...]
+    sha256: str
 
 
 class ReadyEntry(NamedTuple):
@@ -47,12 +55,11 @@ class EntryReader:
             ImageError: for a picture that cannot be read, or a prepared style that cannot be used like this.
         """
         profile = entry.config.color_profile
-        read = [self._style(path, profile) for path in entry.styles]
-        styles = [style for style, _ in read]
-        hashes = {path: sha256 for path, (_, sha256) in zip(entry.styles, read, strict=True)}
+        styles = [self._style(path, profile) for path in entry.styles]
+        hashes = {path: style.sha256 for path, style in zip(entry.styles, styles, strict=True)}
         picture, hashes[entry.content] = self._read_picture(entry.content, profile)
-        chosen = tuple(style.pixels for style in styles if isinstance(style, Picture))
-        prepared = [style for style in styles if isinstance(style, StyleTargets)]
+        chosen = tuple(style.image for style in styles if isinstance(style.image, StylePicture))
+        prepared = [style.image for style in styles if isinstance(style.image, StyleTargets)]
         if prepared and len(styles) > 1:
             raise ImageError("a prepared style cannot be blended with others; prepare the blend with `jnst targets`")
         if prepared and entry.regions is not None and (entry.regions.masks or entry.regions.style_masks):
@@ -75,18 +82,17 @@ class EntryReader:
             keep=keep,
         )
         item = prepare(task)
-        notes = [note for style in styles if isinstance(style, Picture) for note in style.notes]
+        notes = [note for style in styles for note in style.notes]
         notes += [] if item.masks is None else item.masks.notes
         return ReadyEntry(entry, item, (*picture.notes, *notes), inputs)
 
-    def _read_style(self, path: str, color_profile: ColorProfile) -> tuple[Picture | StyleTargets, str]:
-        """The style, and the hash of its file. A picture is without alpha: what it hides is filled once, and not for
-        every content."""
+    def _read_style(self, path: str, color_profile: ColorProfile) -> _Style:
+        """What a picture hides is filled here once, and not for every content."""
         if is_style_file(path):
-            return read_style(path), hash_bytes(Path(path).read_bytes())
+            return _Style(read_style(path), (), hash_bytes(Path(path).read_bytes()))
         try:
             picture, sha256 = self._read_picture(path, color_profile)
-            return picture._replace(pixels=visible_pixels(picture, "style"), alpha=None), sha256
+            return _Style(as_style(picture), picture.notes, sha256)
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
 

@@ -28,6 +28,7 @@ from jnst.transfer.state import (
     trace_entry,
 )
 from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
+from jnst.vgg.convolution import cast_kernels
 from jnst.vgg.valid_region import Extent
 
 
@@ -127,7 +128,7 @@ def _advance_block(
     config: Config,
 ) -> tuple[Element, Trace]:
     """The loop over steps for the elements of one device; it ends early when all of them have stopped."""
-    chosen = make_descent_optimizer(config, None)
+    chosen, params = make_descent_optimizer(config, None), cast_kernels(params, config.precision)
 
     def one(targets: Targets, element: Element) -> Element:
         return _keep_or_stop(element, take_step(params, targets, element.state, config, chosen), rule)

@@ -7,6 +7,7 @@ that reading and writing them is the same code for both.
 import contextlib
 import hashlib
 import os
+import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from jnst.files import check_regular, write_atomically
 from jnst.images.opening import read_bytes as read_local
 from jnst.images.reading import Picture, read_picture_bytes
 from jnst.images.writing import read_metadata, write_image
+
+# How long a web server may take to be connected to, and may be silent.
+CONNECT_SECONDS, SILENT_SECONDS = 30, 60
 
 
 def is_remote(path: str) -> bool:
@@ -31,11 +35,21 @@ def open_filesystem(path: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ConfigError(f"{path} needs fsspec: pip install 'jnst[urls]'") from error
     try:
-        return fsspec.core.url_to_fs(path)
+        return fsspec.core.url_to_fs(path, **_web_options(path))
     except ImportError as error:
         raise ConfigError(f"cannot open {path}: {error}; for web addresses: pip install 'jnst[urls]'") from error
     except ValueError as error:
         raise ConfigError(f"cannot open {path}: {error}") from error
+
+
+def _web_options(path: str) -> dict[str, Any]:
+    """How long to wait for a web server: not five minutes, as aiohttp does, and not only so long for a large file."""
+    if not path.startswith(("http://", "https://")):
+        return {}
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    return {"client_kwargs": {"timeout": timeout}}
 
 
 @contextlib.contextmanager
@@ -48,8 +62,27 @@ def storage_errors(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist") from error
     except Exception as error:  # every storage service has its own exceptions
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageError(f"cannot reach {path}: {reason}") from error
+        raise ImageError(f"cannot reach {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a few words. The exceptions of aiohttp, which need not be installed, are known by name."""
+    untrusted = getattr(error, "certificate_error", error)
+    if isinstance(untrusted, ssl.SSLCertVerificationError):
+        what = getattr(untrusted, "verify_message", "") or "certificate verify failed"
+        return f"its certificate is not trusted ({what}); SSL_CERT_FILE names a file of further authorities"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, TimeoutError) or "TimeoutError" in type(error).__name__:
+        return f"no answer within {SILENT_SECONDS} seconds"
+    if "TooManyRedirects" in names:
+        return "it redirects too often"
+    if "ClientResponseError" in names:
+        return f"the server answered {getattr(error, 'status', '')} {getattr(error, 'message', '')}".rstrip()
+    if "ClientPayloadError" in names:
+        return "the answer broke off before its end"
+    if "InvalidURL" in names:
+        return "expected an address such as https://example.org/photo.jpg"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def join(folder: str, name: str) -> str:

@@ -14,7 +14,7 @@ from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
 from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
 from jnst.transfer.guiding import check_regions
-from jnst.transfer.regions import Region, RegionMasks, prepare_regions
+from jnst.transfer.regions import Region, RegionMasks, mask_styles, prepare_regions
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content
 from jnst.transfer.style_targets import StyleTargets, check_style_targets
 
@@ -101,6 +101,7 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
     full, sizes = prepare_content(pixels, config)
     masks = prepare_regions(pixels, styles, task.regions, task.keep)
     check_regions(masks, sizes, config, extra_terms)
+    styles = tuple(mask_styles(styles, masks))
     changes: dict[str, Any] = {}
     if stored is not None:
         check_style_targets(stored, config)
@@ -116,6 +117,6 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:
     """The image that a scale begins with; `before` is the result of the coarser one, if there is one."""
     task = item.task
-    style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0]
+    style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0].pixels
     content = content_at_scale(item.canvas, item.sizes[index])
     return first_image(task.config, content, style, before=before, initial=task.initial, seed=task.seed)

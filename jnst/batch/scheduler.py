@@ -21,8 +21,9 @@ from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Snapshot
 from jnst.transfer.driver import stylize
+from jnst.transfer.free_memory import available_bytes
 from jnst.transfer.loop import CAPACITY
-from jnst.transfer.memory import available_bytes, batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
+from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.result import Result
 from jnst.transfer.stopping import RUNNING
 from jnst.transfer.style_targets import StyleTargets
@@ -238,7 +239,7 @@ class BatchScheduler:
             steps = max(1, min(CAPACITY, int(1.0 / max(pace, 1e-6))))
             ended = scale.out_of_time()
             if callback is not None:
-                image = DeferredImage(lambda element, state=state: scale.pictures(state)[element])
+                image = DeferredImage(lambda element, state=state: scale.shown(state, element))
                 if callback(BatchSnapshot(tuple(scale.indices), scale.progress(), image)):
                     scale.stop("callback")
                     ended = True

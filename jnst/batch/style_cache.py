@@ -51,10 +51,10 @@ class StyleCache:
             self._styles.move_to_end(name)
             return self._styles[name]
         pictures = styles_at_scale(task.styles, config, full, size)
-        guidance, masks = guide(item.masks, size, pictures, config, self._extra_terms)
+        guidance = guide(item.masks, size, pictures, config, self._extra_terms)
         parts = [
-            picture_grams(self._params, picture, config, extra_terms=self._compiled_terms, mask=mask)
-            for picture, mask in zip(pictures, masks or [None] * len(pictures), strict=True)
+            picture_grams(self._params, pixels, config, extra_terms=self._compiled_terms, mask=mask)
+            for pixels, mask in pictures
         ]
         grams = jax.tree.map(np.asarray, region_grams(parts, task.style_weights, guidance))
         if task.style_key is not None:

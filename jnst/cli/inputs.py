@@ -70,7 +70,7 @@ def choose_inputs(
         blend = parse_blend(arguments.style_blend)
     if blend is not None and len(blend) != len(styles):
         raise ConfigError(f"style blend has {len(blend)} weights for {len(styles)} styles; expected one each")
-    regions = _choose_regions(arguments, stored_regions(None if arguments.styles else stored.get("regions"), find))
+    regions = choose_regions(arguments, stored_regions(None if arguments.styles else stored.get("regions"), find))
     checked = check_region_files(regions, styles, blend=blend is not None)
     for path in () if checked is None else checked.paths():
         check_path(path)
@@ -78,7 +78,7 @@ def choose_inputs(
     return Inputs(content, tuple(styles), None if blend is None else tuple(blend), start, told, checked)
 
 
-def _choose_regions(arguments: argparse.Namespace, stored: RegionFiles) -> RegionFiles:
+def choose_regions(arguments: argparse.Namespace, stored: RegionFiles) -> RegionFiles:
     """The masks of the command line, and from the record those that it leaves out."""
     weights = stored.weights if not arguments.masks else None
     if arguments.region_weights:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     targets = check_place(output, layers or resolved.config.loss.layers, overwrite=arguments.overwrite)
     check_keeps_inputs(targets, [arguments.picture])
     picture = read_image(arguments.picture, allow_large=arguments.allow_large)
-    seen = inspect(prepare_params(resolved.weights.params), picture.pixels, resolved.config, layers=layers)
+    seen = inspect(prepare_params(resolved.weights.params), picture, resolved.config, layers=layers)
     written = seen.save(output, channels=arguments.channels, overwrite=arguments.overwrite)
     statistics = seen.statistics()
     if arguments.json:

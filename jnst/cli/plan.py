@@ -1,13 +1,20 @@
 """`jnst plan`: what a run would need, before any of it is done."""
 
 import argparse
-from typing import Any, get_args
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.flags import add_config_flags, read_settings, take_keep_mask
+from jnst.cli.regions import add_region_flags
 from jnst.cli.terminal import open_printer
 from jnst.config import Config, Method
 from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
 from jnst.progress.callbacks import Silent
+
+if TYPE_CHECKING:  # reading flags must not wait for NumPy
+    from jnst.images.reading import Picture
+    from jnst.transfer.regions import RegionMasks
 
 _OPTIMIZERS = get_args(Method)
 
@@ -53,9 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
     parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
+    parser.add_argument("--chip", metavar="NAME", help="plan for a TPU that is not here: v4, v5p, v5e or v6e")
     parser.add_argument("--no-probe", action="store_true", help="leave out the measurement of speed")
+    add_region_flags(parser)
     add_memory_flags(parser)
-    add_config_flags(parser)
+    add_config_flags(parser, keeps_masks=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,18 +76,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[str]]:
+    arguments.keep_mask = take_keep_mask(arguments)
     settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
     if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
         raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
+    if arguments.chip is not None and arguments.split_rows:
+        raise ConfigError("--split-rows divides rows among the devices that are here; leave it or --chip out")
     import jax
 
     from jnst.batch.discovery import check_path
     from jnst.batch.remote import read_picture
     from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
+    from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip
+    from jnst.transfer.chips import find_chip
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
     from jnst.transfer.scales import smallest_scale
 
+    chip = None if arguments.chip is None else find_chip(arguments.chip)
     check_path(arguments.content)
     cache = configure_jax()
     printer.doing("reading the weights")
@@ -88,16 +103,47 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     )
     height, width = picture.pixels.shape[:2]
     size = fit_size(height, width, config.size)
+    sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
+    masks = _read_masks(arguments, picture, sizes, config)
     devices = jax.local_device_count() if arguments.split_rows else 1
-    plan = plan_run(size, config, tile=tile, available=available, devices=devices)
-    lines = [*filter(None, [cache]), *notice, *describe_plan(plan)]
-    if not arguments.no_probe:
+    regions = 0 if masks is None else len(masks.masks)
+    plan = plan_run(size, config, tile=tile, available=available, devices=devices, regions=regions, chip=chip)
+    lines = [*filter(None, [cache]), *notice, *(() if masks is None else masks.notes), *describe_plan(plan)]
+    if chip is not None:
+        if plan.grid is None:
+            lines += describe_estimate(estimate_on_chip(size, config, chip, available=available), config, sizes)
+    elif not arguments.no_probe:
         printer.doing("measuring the speed of this machine")
-        sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
         seconds = expected_seconds(plan, sizes, measure_pace(params, config))
         scales = f" at each of {len(sizes)} scales" if len(sizes) > 1 else ""
         lines.append(f"time: about {_duration(seconds)} for {config.run.steps} steps{scales}, by a probe at 256 × 256")
     return plan.fits, lines
+
+
+def _read_masks(
+    arguments: argparse.Namespace, picture: "Picture", sizes: Sequence[tuple[int, int]], config: Config
+) -> "RegionMasks | None":
+    """The masks on the content picture, checked as the run checks them; there is a style for each."""
+    from jnst.batch.discovery import check_path
+    from jnst.batch.remote import read_picture
+    from jnst.cli.inputs import choose_regions
+    from jnst.jobs.region_files import RegionFiles, check_region_files, read_regions
+    from jnst.transfer.guiding import check_regions
+    from jnst.transfer.regions import prepare_regions
+
+    files = choose_regions(arguments, RegionFiles())
+    styles = [None] * max(1, len(files.masks), len(files.style_masks))
+    if (files := check_region_files(files, styles, blend=False)) is None:
+        return None
+    for path in files.paths():
+        check_path(path)
+    # Style masks show parts of pictures that a plan does not read.
+    masks = files.masks or ("all",) * bool(files.style_masks)
+    files = dataclasses.replace(files, style_masks=(), masks=masks)
+    regions, keep = read_regions(files, styles, lambda path: read_picture(path)[0])
+    found = prepare_regions(picture.pixels, [], regions, keep)
+    check_regions(found, sizes, config)
+    return found
 
 
 def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Config, list[str]]:

@@ -10,6 +10,7 @@ from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.regions import add_region_flags
 from jnst.cli.report import report, report_elsewhere
 from jnst.cli.terminal import open_printer
 from jnst.config import Init, Method
@@ -62,24 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
     files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
     files.add_argument("--quiet", action="store_true", help="print nothing but errors")
-
-
-def add_region_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say which style goes where."""
-    about = (
-        "pictures, white where the region is, grey where it ends softly; MAP.png:COLOUR takes the parts of one colour, "
-        "a name or #rrggbb"
-    )
-    group = parser.add_argument_group("regions", about)
-    group.add_argument(
-        "--mask", dest="masks", action="append", default=[], metavar="MASK|all|rest",
-        help="where a style goes, once for each STYLE in their order; rest: what the other masks leave",
-    )  # fmt: skip
-    group.add_argument(
-        "--style-mask", dest="style_masks", action="append", default=[], metavar="MASK|all",
-        help="which part of a style picture is looked at, once for each STYLE in their order; all: all of it",
-    )  # fmt: skip
-    group.add_argument("--region-weights", metavar="F,F,…", help="strength of the style in each region (1 each)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ What comes out of a path and of Pillow's image of the same file is the same. An 
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -13,14 +13,27 @@ from PIL import Image, ImageFile
 from jnst.config import ColorProfile
 from jnst.errors import ConfigError, ImageError
 from jnst.images.deep import read_orientation
+from jnst.images.masks import Mask
 from jnst.images.opening import decoding
 from jnst.images.reading import Picture, finish_picture, read_image
+from jnst.images.resizing import to_unit
 from jnst.images.samples import decode_samples
 from jnst.images.transparency import fill_hidden
 from jnst.images.validate import validate_image
 
 # What a picture may be besides an array.
 PictureForm: TypeAlias = str | os.PathLike[str] | Image.Image | Picture
+
+
+class StylePicture(NamedTuple):
+    """A style image, and which part of it is looked at.
+
+    pixels: height × width × 3, with what is hidden filled from what is visible.
+    mask: height × width, float32 in [0, 1]; None where all of it is looked at.
+    """
+
+    pixels: Any
+    mask: Mask | None = None
 
 
 def as_picture(image: Any, kind: str = "content", *, color_profile: ColorProfile = "apply") -> Picture:
@@ -68,16 +81,32 @@ def as_pixels(image: Any, kind: str = "content", *, color_profile: ColorProfile 
 
 
 def as_list(images: Any) -> list[Any]:
-    """One picture, or each of a list or tuple of them; a `Picture`, which is a tuple, is one."""
-    return list(images) if isinstance(images, list | tuple) and not isinstance(images, Picture) else [images]
+    """One picture, or each of a list or tuple of them; a `Picture` or `StylePicture`, which is a tuple, is one."""
+    several = isinstance(images, list | tuple) and not isinstance(images, Picture | StylePicture)
+    return list(images) if several else [images]
 
 
-def as_styles(styles: Any, *, color_profile: ColorProfile = "apply") -> list[Any]:
-    """`as_pixels` of one style image or of each of several. Raises ConfigError where there is none."""
+def as_style(style: Any, kind: str = "style", *, color_profile: ColorProfile = "apply") -> StylePicture:
+    """Any picture as a style image: what is transparent is not looked at, and a pixel counts as much as it is visible.
+
+    Raises:
+        ImageError: as `as_picture`; or every pixel is transparent.
+    """
+    if isinstance(style, StylePicture):
+        return style
+    picture = as_picture(style, kind, color_profile=color_profile)
+    pixels, alpha = visible_pixels(picture, kind), picture.alpha
+    if alpha is None or alpha.min() == np.iinfo(alpha.dtype).max:
+        return StylePicture(pixels)
+    return StylePicture(pixels, to_unit(alpha))
+
+
+def as_styles(styles: Any, *, color_profile: ColorProfile = "apply") -> list[StylePicture]:
+    """`as_style` of one style image or of each of several. Raises ConfigError where there is none."""
     several: Sequence[Any] = as_list(styles)
     if not several:
         raise ConfigError("there are 0 styles; expected one or more style images")
-    return [as_pixels(style, "style", color_profile=color_profile) for style in several]
+    return [as_style(style, color_profile=color_profile) for style in several]
 
 
 def _from_pillow(image: Image.Image, kind: str, color_profile: ColorProfile) -> Picture:

@@ -3,8 +3,10 @@
 import numpy as np
 
 from jnst.errors import ImageError
+from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
 from jnst.images.sizing import finish
+from jnst.images.transparency import fit_alpha
 from jnst.images.writing import write_image
 from jnst.jobs.job import Job
 from jnst.progress.callbacks import Silent, Snapshot
@@ -39,10 +41,13 @@ class FrameWriter:
             return
         path = self.job.output.with_name(f"{self.job.output.stem}-{progress.step:05d}{self.job.output.suffix}")
         if self._full is None:
-            self._full = prepare_content(self.content.pixels, self.job.config)[0]
+            self._full = prepare_content(visible_pixels(self.content), self.job.config)[0]
         try:
-            frame = finish(snapshot.image(), self._full, run.colors)
-            write_image(path, frame, rounding=run.rounding, overwrite=True)
+            image = snapshot.image()
+            # Snapshots have the result's colours already; enlarged ones get the photo's at full size once more.
+            frame = finish(image, self._full, "style" if image.shape == self._full.shape else run.colors)
+            alpha = fit_alpha(self.content.alpha, frame.shape[0], frame.shape[1])
+            write_image(path, frame, alpha=alpha, rounding=run.rounding, overwrite=True)
         except ImageError as error:
             # A failed frame must not end the run.
             self.printer.note(f"frame left out: {error}")

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jnst.arguments import check_config, check_mapping
 from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
-from jnst.images.inputs import PictureForm, as_pixels, as_styles
+from jnst.images.inputs import PictureForm, StylePicture, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
 from jnst.loss.borderless import borderless_grams
@@ -30,6 +30,7 @@ from jnst.loss.tiling import band_height
 from jnst.runtime import limit_mappings
 from jnst.vgg.valid_region import Extent
 
+StyleForm: TypeAlias = StyleImage | np.ndarray | PictureForm | StylePicture
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.
 STRENGTH_RANGE = 1024.0
 
@@ -37,7 +38,7 @@ STRENGTH_RANGE = 1024.0
 def make_targets(
     params: Params,
     content: Image | np.ndarray | PictureForm,
-    styles: StyleImage | np.ndarray | PictureForm | Sequence[StyleImage | np.ndarray | PictureForm],
+    styles: StyleForm | Sequence[StyleForm],
     config: Config,
     *,
     style_weights: Sequence[float] | None = None,
@@ -52,7 +53,8 @@ def make_targets(
         params: from `prepare_params`.
         content: RGB, uint8, uint16 or floating point in [0, 1], height × width × 3, at working size; or another form of
             a picture that `jnst.stylize` takes.
-        styles: one style image, of any size, or several whose Gram matrices are averaged.
+        styles: one style image, of any size, or several whose Gram matrices are averaged. What is transparent in one
+            is left out of its Gram matrices.
         config: layers, normalisation, spaces. With tiles everything is computed tile by tile, and the content's maps
             are kept or (`tiled_content` "recompute") computed again from the content image at every evaluation: slower
             by about a quarter, smaller by the maps.
@@ -60,7 +62,8 @@ def make_targets(
         extra_terms: terms beside the package's own (`jnst.Term`).
         mesh: devices among which the rows of images are divided (`jnst.transfer.row_sharding.row_mesh`).
         guidance: regions of the content image, in the order of their styles; all styles are blended for a single one.
-        style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all of it.
+        style_masks: for each style image the part of it that is looked at, height × width × 1, or None for all that is
+            not transparent.
 
     Returns:
         Targets for `loss_terms` and `advance`; a pytree of arrays.
@@ -85,8 +88,10 @@ def make_targets(
     with jax.set_mesh(mesh) if mesh is not None and config.tile else contextlib.nullcontext():
         grams = []
         for style, mask in zip(several, style_masks or [None] * len(several), strict=True):
-            seen = None if mask is None else placed(mask)[0]
-            grams.append(style_grams(params, *placed(style), seen, config=key, extra_terms=extra))
+            visible = None if style.mask is None else style.mask[..., None]
+            both = mask if visible is None else visible if mask is None else visible * mask
+            seen = None if both is None else placed(both)[0]
+            grams.append(style_grams(params, *placed(style.pixels), seen, config=key, extra_terms=extra))
         image, extent = placed(content)
         if guidance is not None:
             masks, keep = (None if one is None else placed(one)[0] for one in (guidance.masks, guidance.keep))

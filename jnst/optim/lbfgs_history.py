@@ -13,6 +13,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jnst.arrays import Image, Scalar
 from jnst.config import HistoryPrecision
+from jnst.devices import by_platform
 
 # Parts into which a dot product folds the rows, and images that a pass takes at once: measured on CPU.
 _PARTS, _AT_ONCE = 16, 8
@@ -82,6 +83,15 @@ def _unpack(stored: jax.Array) -> Image:
 
 def _dots(history: jax.Array, vector: Image) -> jax.Array:
     """Dot product of every stored image with the vector."""
+    return by_platform(history, vector, cpu=_dots_in_parts, other=_dots_at_once)
+
+
+def _dots_at_once(history: jax.Array, vector: Image) -> jax.Array:
+    """One pass over the history as it lies: an accelerator's compiler would copy all of it to merge two axes."""
+    return jnp.sum(_unpack(history) * vector[None], (1, 2, 3))
+
+
+def _dots_in_parts(history: jax.Array, vector: Image) -> jax.Array:
     count, height = history.shape[:2]
     # Whole rows stay together, so that nothing is moved where the rows are divided among devices.
     history, vector = history.reshape(count, height, -1), vector.reshape(1, height, -1)
@@ -109,6 +119,15 @@ def _dots(history: jax.Array, vector: Image) -> jax.Array:
 
 def _combine(history: jax.Array, factors: jax.Array, image: Image) -> Image:
     """The image plus each stored one times its factor."""
+    return by_platform(history, factors, image, cpu=_combine_in_parts, other=_combine_at_once)
+
+
+def _combine_at_once(history: jax.Array, factors: jax.Array, image: Image) -> Image:
+    """One pass over the history as it lies: a loop would copy all of it into the layout of its image first."""
+    return image + jnp.sum(factors[:, None, None, None] * _unpack(history), 0)
+
+
+def _combine_in_parts(history: jax.Array, factors: jax.Array, image: Image) -> Image:
     count = history.shape[0]
 
     def add(first: Any, image: Image, number: int) -> Image:

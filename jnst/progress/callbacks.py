@@ -124,7 +124,8 @@ class Snapshot(NamedTuple):
     """What a callback receives about once a second; valid as long as it runs.
 
     progress: how far the run is, and its losses.
-    image: () -> the best picture so far, RGB in [0, 1], height × width × 3, brought to the host.
+    image: () -> the best picture so far, RGB in [0, 1], height × width × 3, brought to the host: in the colours that
+        the result will have, at the size of the present scale.
     """
 
     progress: Progress

@@ -9,6 +9,7 @@ from typing import Any
 from jnst.errors import ImageError, quote
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
+from jnst.images.transparency import fit_alpha, lay_on_white
 from jnst.images.writing import write_image
 from jnst.jobs.job import Job
 from jnst.jobs.record import make_record
@@ -67,7 +68,9 @@ def encode_png(painting: Painting, run: Run) -> bytes:
     with tempfile.TemporaryDirectory(prefix="jnst-studio-") as folder:
         path = Path(folder) / "picture.png"
         record = {name: value for name, value in describe_painting(painting, run).items() if name != "trace"}
-        write_image(path, painting.result(), metadata=record, rounding=painting.config.run.rounding)
+        image = painting.result()
+        alpha = fit_alpha(painting.alpha, image.shape[0], image.shape[1])
+        write_image(path, image, alpha=alpha, metadata=record, rounding=painting.config.run.rounding)
         return path.read_bytes()
 
 
@@ -126,5 +129,6 @@ class Kept:
         path = self.find(name)
         key = (name, path.stat().st_mtime)
         if key not in self._thumbnails:
-            self._thumbnails[key] = jpeg_bytes(shrink(read_image(NamedFile(path, name)).pixels))
+            picture = read_image(NamedFile(path, name))
+            self._thumbnails[key] = jpeg_bytes(shrink(lay_on_white(picture.pixels, picture.alpha)))
         return self._thumbnails[key]

@@ -9,14 +9,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arrays import Params
+from jnst.arrays import Gram, Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
+from jnst.images.inputs import PictureForm, StylePicture, as_styles
 from jnst.images.resizing import to_unit
 from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
+from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.restart import restart
 from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
@@ -113,7 +115,7 @@ class Painter:
     Args:
         params: from `prepare_params`.
         content: RGB, uint8, uint16 or floating point in [0, 1]; brought to working size by `config.size`.
-        styles: the same, one or more.
+        styles: the same, one or more; what is transparent in one is not looked at.
         config: of any number of scales; this paints one of them.
         knobs: to begin with.
         seed: of a random initial picture.
@@ -130,7 +132,7 @@ class Painter:
         self,
         params: Params,
         content: np.ndarray,
-        styles: Sequence[np.ndarray],
+        styles: Sequence[np.ndarray | PictureForm | StylePicture],
         config: Config,
         knobs: Knobs,
         *,
@@ -147,13 +149,15 @@ class Painter:
         self._size = full if size is None else size
         check_size(self._size, config, "content")
         self._content = content_at_scale(unit, self._size)
-        painted = styles_at_scale(styles, config, full, self._size)
-        self._grams = [style_grams(params, jnp.asarray(one), config=self._key) for one in painted]
+        several = as_styles(list(styles), color_profile=config.color_profile)
+        painted = styles_at_scale(several, config, full, self._size)
+        guide(None, self._size, painted, config)
+        self._grams = [self._style_grams(one) for one in painted]
         self._targets = self._blended()
         self._aim()
         enlarged = scale > 0 or (initial is not None and initial.shape[:2] == self._size)
         before, given = (to_unit(initial), None) if enlarged else (None, initial)  # pyright: ignore
-        first = first_image(config, self._content, styles[0], before=before, initial=given, seed=seed)
+        first = first_image(config, self._content, several[0].pixels, before=before, initial=given, seed=seed)
         self._state = self._begin(first)
 
     @property
@@ -168,6 +172,10 @@ class Painter:
 
     def _begin(self, picture: np.ndarray) -> TransferState:
         return init_state(to_unit(picture), self._config)
+
+    def _style_grams(self, style: StylePicture) -> dict[str, Gram]:
+        mask = None if style.mask is None else jnp.asarray(style.mask)[..., None]
+        return style_grams(self._params, jnp.asarray(style.pixels), None, mask, config=self._key)
 
     def _blended(self) -> Targets:
         """Targets for the blend, from the program that `make_targets` runs: another one would round the scales of the

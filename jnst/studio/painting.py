@@ -46,7 +46,8 @@ class Painting:
     goal: steps, over all scales, at which it is done. trace: as `read_trace`; each scale begins with an entry of the
         picture that enters it. begins: the index of that entry, for each scale so far.
     steering: what was changed, at which step. reason: why it ended, in the words of `Result.stopped`.
-    canvas: the photo at full size. picture: newest, in the style's colours; `version` counts its changes.
+    canvas: the photo at full size. alpha: of the photo as read, or None.
+    picture: newest, in the style's colours; `version` counts its changes.
     wanted: knobs asked for and not yet taken over; back: the moment to go back to; pause, stop: asked for.
     """
 
@@ -68,6 +69,7 @@ class Painting:
     steering: list[dict[str, Any]] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
     canvas: np.ndarray | None = None
+    alpha: np.ndarray | None = None
     picture: np.ndarray | None = None
     version: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: {"compile": 0.0, "run": 0.0})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jnst.errors import JnstError
-from jnst.images.inputs import visible_pixels
+from jnst.images.inputs import StylePicture, as_style, visible_pixels
 from jnst.images.resizing import to_unit
 from jnst.presets.resolve import Run
 from jnst.studio.board import Board
@@ -49,8 +49,11 @@ class Worker(threading.Thread):
         if self._params is None:
             self._params = prepare_params(self._run.weights.params)
         profile = painting.config.color_profile
-        content = visible_pixels(painting.content.read(profile))
-        styles = [visible_pixels(style.read(profile), "style") for style in painting.styles]
+        photo = painting.content.read(profile)
+        content = visible_pixels(photo)
+        with self._board.changed:
+            painting.alpha = photo.alpha
+        styles = [as_style(style.read(profile)) for style in painting.styles]
         initial = None if painting.start is None else painting.start.pixels
         while True:
             scale = painting.scale
@@ -67,7 +70,7 @@ class Worker(threading.Thread):
                 self._board.tell()
 
     def _begin(
-        self, painting: Painting, content: np.ndarray, styles: list[np.ndarray], initial: np.ndarray | None
+        self, painting: Painting, content: np.ndarray, styles: list[StylePicture], initial: np.ndarray | None
     ) -> Painter:
         """Makes the targets of the present scale and compiles for its size."""
         begin, enlarged = time.monotonic(), painting.start is not None and painting.start.detail

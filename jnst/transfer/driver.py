@@ -23,7 +23,7 @@ from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.colors import canvas_of, prepare_styles
 from jnst.transfer.guiding import check_regions
 from jnst.transfer.image_run import Callback, ImageRun, run_scales
-from jnst.transfer.regions import Region, choose_styles, prepare_regions
+from jnst.transfer.regions import Region, choose_styles, mask_styles, prepare_regions
 from jnst.transfer.result import Result
 from jnst.transfer.row_sharding import spread_params
 from jnst.transfer.scales import prepare_content
@@ -56,7 +56,7 @@ def stylize(
             path, Pillow's image, or what `read_image` returned; of these `config.color_profile` says whether the colour
             profile is applied, and hidden pixels are replaced by what is visible around them.
         style: the same, of any size; or a list of several, whose Gram matrices are averaged; None where there are
-            regions, which bring their own.
+            regions, which bring their own. What is hidden in one is left out of its Gram matrices.
         config: a preset or a variant of one.
         seed: of the random initial image.
         callback: called with a `Snapshot` about once a second; the run stops when it returns something true.
@@ -121,7 +121,8 @@ def stylize(
         check_regions(masks, sizes, config, extra_terms)
         for text in () if masks is None else masks.notes:
             indicator.note(text)
-        styles, canvas = prepare_styles(styles, full, config.run.colors, masks), canvas_of(full, config.run.colors)
+        styles = prepare_styles(mask_styles(styles, masks), full, config.run.colors, masks)
+        canvas = canvas_of(full, config.run.colors)
         animation = make_animation(animate, (full.shape[0], full.shape[1]))
         shared = (optimizer, extra_terms, mesh, callback, checkpoint, indicator, animation)
         one = ImageRun(params, config, full, canvas, styles, masks, style_weights, initial, seed, *shared)

@@ -6,6 +6,7 @@ import numpy as np
 
 from jnst.config import Config, NetworkConfig
 from jnst.errors import ConfigError
+from jnst.images.inputs import StylePicture
 from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import Guidance
 from jnst.loss.term import Term, layers_seen
@@ -19,25 +20,30 @@ _FEWEST = 0.5
 def guide(
     masks: RegionMasks | None,
     size: tuple[int, int],
-    styles: Sequence[np.ndarray],
+    styles: Sequence[StylePicture],
     config: Config,
     extra_terms: Sequence[Term] = (),
-) -> tuple[Guidance | None, list[np.ndarray | None] | None]:
-    """The regions at one scale, and the masks of its style images; None and None where there are none.
+) -> Guidance | None:
+    """The regions at one scale; None where there are none.
+
+    Args:
+        masks: from `prepare_regions`.
+        size: height and width of the scale.
+        styles: at that scale.
+        config: of the run.
+        extra_terms: of the run.
 
     Raises:
-        ConfigError: where the mask of a style image has no pixels at a layer.
+        ConfigError: where the part of a style image that is looked at has no pixels at a layer.
     """
-    if masks is None:
-        return None, None
-    fitted = masks.style_masks_at([style.shape[:2] for style in styles])
     layers = layers_seen((*TERMS, *extra_terms), config, "grams")
-    for index, mask in enumerate(fitted):
-        if mask is not None:
-            _check_area(
-                mask[..., 0], f"the style mask of {masks.names[index]} has", "style image", layers, config.network
-            )
-    return masks.at_size(size), fitted
+    for index, style in enumerate(styles):
+        if style.mask is not None:
+            part = "the visible part of the style image"
+            if masks is not None and masks.style_masks[index] is not None:
+                part = f"the style mask of {masks.names[index]}"
+            _check_area(style.mask, f"{part} has", "style image", layers, config.network)
+    return None if masks is None else masks.at_size(size)
 
 
 def check_regions(

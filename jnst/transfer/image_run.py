@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jnst.arrays import Params
 from jnst.config import Config, RunConfig
 from jnst.errors import JnstError
+from jnst.images.inputs import StylePicture
 from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
 from jnst.loss.term import Targets, Term
@@ -21,6 +22,7 @@ from jnst.progress.callbacks import DeferredImage, Snapshot
 from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
 from jnst.transfer.checkpoint import Checkpoint, restore_state
+from jnst.transfer.colors import PUT_ON_AT_END, show_colors
 from jnst.transfer.guiding import guide
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
@@ -66,7 +68,7 @@ class ImageRun(NamedTuple):
     config: Config
     full: np.ndarray
     canvas: np.ndarray
-    styles: list[Any]
+    styles: list[StylePicture]
     masks: RegionMasks | None
     style_weights: Sequence[float] | None
     initial: Any
@@ -84,7 +86,7 @@ class ImageRun(NamedTuple):
         size, config = scale.size, at_scale(self.config, scale.index)
         content = content_at_scale(self.canvas, size)
         styles = styles_at_scale(self.styles, self.config, self.full.shape[:2], size)
-        guidance, style_masks = guide(self.masks, size, styles, self.config, self.extra_terms)
+        guidance = guide(self.masks, size, styles, self.config, self.extra_terms)
         self.indicator.compiling(size)
         targets = make_targets(
             self.params,
@@ -95,9 +97,10 @@ class ImageRun(NamedTuple):
             extra_terms=self.extra_terms,
             mesh=self.mesh,
             guidance=guidance,
-            style_masks=style_masks,
         )
-        image = first_image(self.config, content, self.styles[0], before=before, initial=self.initial, seed=self.seed)
+        image = first_image(
+            self.config, content, self.styles[0].pixels, before=before, initial=self.initial, seed=self.seed
+        )
         if self.mesh is not None:
             return targets, spread_state(image, config, self.mesh, extra_terms=self.extra_terms)
         return targets, init_state(image, config, optimizer=self.optimizer, extra_terms=self.extra_terms)
@@ -109,10 +112,15 @@ class ImageRun(NamedTuple):
             return picture
         return self.masks.hold(picture, content_at_scale(self.canvas, scale.size))
 
-    def coloured(self, picture: np.ndarray) -> np.ndarray:
-        """The picture in the colours that the result will have; of any size where those are the picture's own."""
+    def shown(self, state: TransferState, scale: ScaleRun) -> np.ndarray:
+        """The picture in the colours that the result will have, at the size of the scale."""
+        return show_colors(self.picture(state, scale), self.full, self.config.run.colors)
+
+    def frame(self, picture: np.ndarray) -> np.ndarray:
+        """What a film is shown of `shown`: at full size where the photo's colours are put on, which are finer there."""
         colors = self.config.run.colors
-        return picture if colors in ("style", "match") else finish(picture, self.full, colors)
+        at_full_size = picture.shape == self.full.shape or colors not in PUT_ON_AT_END
+        return picture if at_full_size else finish(picture, self.full, colors)
 
     def descend(
         self, targets: Targets, state: TransferState, scale: ScaleRun, clock: dict[str, float]
@@ -137,11 +145,11 @@ class ImageRun(NamedTuple):
             scale.record(jax.block_until_ready(trace).columns())
             pace = (time.monotonic() - begin) / steps
             reason = "interrupted" if self.indicator.interrupted else _reason_to_stop(scale, state)
-            image = DeferredImage(functools.partial(self.picture, state, scale))
+            image = DeferredImage(functools.partial(self.shown, state, scale))
             snapshot = Snapshot(scale.progress(float(state.best_value)), image)
             self.indicator(snapshot)
             if self.animation is not None:
-                self.animation.add(self.coloured(image()))
+                self.animation.add(self.frame(image()))
             if self.callback is not None and self.callback(snapshot) and reason == "running":
                 reason = "callback"
             image.close()

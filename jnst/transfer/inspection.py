@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from jnst.arrays import Params
+from jnst.arrays import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ImageError
-from jnst.images.inputs import as_pixels
+from jnst.images.inputs import as_style
+from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
 from jnst.images.resizing import to_unit
 from jnst.images.sizing import fit
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.features import features
+from jnst.loss.guidance import carry_masks, fillings, region_products, to_grams
 from jnst.loss.terms import gram_matrix
 from jnst.transfer.scales import check_size
 
@@ -160,7 +163,8 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
 
     Args:
         params: from `prepare_params` or `load_params`.
-        picture: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]. Resized by `config.size`.
+        picture: height × width × 3, RGB; uint8, uint16 or floating point in [0, 1]; or another form that `jnst.stylize`
+            takes. Resized by `config.size`. What is transparent is left out of the Gram matrices.
         config: whose network, sizes and divisor of Gram matrices are used.
         layers: names from `layer_names`; by default all that the config's loss looks at, from shallow to deep.
 
@@ -178,19 +182,22 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     [(21, 32), (5, 8)]
     """
     names = tuple(dict.fromkeys(layers or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
-    image = to_unit(fit(np.asarray(as_pixels(picture, "RGB", color_profile=config.color_profile)), config.size))
+    pixels, mask = as_style(picture, "RGB", color_profile=config.color_profile)
+    image = to_unit(fit(np.asarray(pixels), config.size))
     check_layers(names, (image.shape[0], image.shape[1]), config)
     maps = features(params, image, names, config)
-    divisor = config.loss.gram_divisor
-    return Inspection(
-        image,
-        {
-            name: LayerView(
-                name, np.asarray(maps[name], np.float32), np.asarray(gram_matrix(maps[name], divisor=divisor))
-            )
-            for name in names
-        },
-    )
+    grams = _grams(maps, mask, (image.shape[0], image.shape[1]), config)
+    views = (LayerView(name, np.asarray(maps[name], np.float32), np.asarray(grams[name])) for name in names)
+    return Inspection(image, {view.name: view for view in views})
+
+
+def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int], config: Config) -> dict[str, Gram]:
+    """Gram matrices of a picture of that height and width, of the part of it that the mask shows."""
+    if mask is None:
+        return {name: gram_matrix(map_, divisor=config.loss.gram_divisor) for name, map_ in maps.items()}
+    carried = carry_masks(jnp.asarray(fit_mask(mask, size))[..., None], list(maps), config.network)
+    products = region_products(maps, list(maps), carried)
+    return to_grams(products, fillings(carried, size, config.network), size, config)[0]
 
 
 def check_layers(names: Sequence[str], size: tuple[int, int], config: Config) -> None:

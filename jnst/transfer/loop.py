@@ -19,6 +19,7 @@ from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import analyze, synthesize
 from jnst.transfer.state import Trace, TransferState, empty_trace, make_descent_optimizer, to_image, trace_entry
+from jnst.vgg.convolution import cast_kernels
 from jnst.vgg.valid_region import Extent
 
 # Steps that one call of the compiled loop can record; longer runs call it again.
@@ -141,7 +142,7 @@ def _loop(
     optimizer: optax.GradientTransformation | None,
     capacity: int,
 ) -> tuple[TransferState, Trace]:
-    chosen = make_descent_optimizer(config, optimizer)
+    chosen, params = make_descent_optimizer(config, optimizer), cast_kernels(params, config.precision)
     trace = empty_trace(capacity, state.evaluation.terms)
 
     def body(index: jax.Array, carry: tuple[TransferState, Trace]) -> tuple[TransferState, Trace]:

@@ -20,7 +20,9 @@ from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
 from jnst.optim.kinds import optimizer_kind
-from jnst.transfer.memory import Memory, available_bytes, estimate_memory, format_bytes
+from jnst.transfer.chips import Chip, describe_chip
+from jnst.transfer.free_memory import available_bytes, usable_bytes
+from jnst.transfer.memory import Memory, estimate_memory, format_bytes
 
 # Interior sides that are tried, largest first. Beyond 1024 the halo costs little and the memory grows fast.
 TILES = (1024, 768, 512, 384, 256, 128)
@@ -32,6 +34,7 @@ class Plan(NamedTuple):
     config: with the tile chosen. grid: None for the whole image. memory: of what was chosen.
     whole: what the whole image would need. available: bytes. advice: changes that would make it fit, best first.
     devices: among which the rows are divided; grid and memory are then those of each.
+    chip: that it was planned for; None for what is here.
     """
 
     size: tuple[int, int]
@@ -42,6 +45,7 @@ class Plan(NamedTuple):
     available: int
     advice: tuple[str, ...]
     devices: int = 1
+    chip: Chip | None = None
 
     @property
     def fits(self) -> bool:
@@ -56,6 +60,7 @@ def plan_run(
     available: int | None = None,
     devices: int = 1,
     regions: int = 0,
+    chip: Chip | None = None,
 ) -> Plan:
     """The fastest way to run an image of that size in the memory there is.
 
@@ -67,20 +72,22 @@ def plan_run(
         available: bytes on each device; by default what is free.
         devices: among which the image's rows are divided.
         regions: of the image, with a mask each.
+        chip: to plan for in place of what is here, from `jnst.transfer.chips.find_chip`.
 
     Returns:
         The plan; where even the smallest tile does not fit, `fits` is false and `advice` says what would.
     """
-    available = available_bytes() if available is None else available
+    if available is None:
+        available = available_bytes() if chip is None else usable_bytes(chip.memory)
     whole = dataclasses.replace(config, tile=0, tiled_content="keep")
     candidates = [whole, *_tiled(config)] if tile is None else [dataclasses.replace(config, tile=tile)]
-    estimate = functools.partial(estimate_memory, devices=devices, regions=regions)
+    estimate = functools.partial(estimate_memory, devices=devices, regions=regions, chip=chip)
     chosen = next((one for one in candidates if estimate(size, one).total <= available), None)
     if chosen is None:
         chosen = min(candidates, key=lambda one: estimate(size, one).total)
     memory, grid = estimate(size, chosen), tile_grid(size, chosen, devices=devices)
     advice = () if memory.total <= available else _advise(size, config, available, estimate)
-    return Plan(size, chosen, grid, memory, estimate(size, whole), available, advice, devices)
+    return Plan(size, chosen, grid, memory, estimate(size, whole), available, advice, devices, chip)
 
 
 def _tiled(config: Config) -> list[Config]:
@@ -129,12 +136,15 @@ def _flags(change: dict[str, Any], config: Config) -> str:
 def describe_plan(plan: Plan) -> list[str]:
     """Lines for the user: the need whole and as planned, the tile, and what would make it fit."""
     height, width = plan.size
-    lines = [
+    lines = [] if plan.chip is None else [describe_chip(plan.chip)]
+    lines += [
         f"size: {width} × {height} ({width * height / 1e6:.1f} megapixels)",
         f"memory, whole: {_describe(plan.whole)}",
     ]
     if plan.devices > 1:
-        lines.insert(1, f"devices: {plan.devices}, each with a band of rows; memory and tiles are those of one")
+        lines.insert(
+            len(lines) - 1, f"devices: {plan.devices}, each with a band of rows; memory and tiles are those of one"
+        )
     if plan.grid is not None:
         down, across = plan.grid.counts
         lines.append(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import ConfigError, quote
-from jnst.images.inputs import as_list
+from jnst.images.inputs import StylePicture, as_list
 from jnst.images.masks import Mask, as_mask, fit_mask, same_aspect
 from jnst.loss.guidance import Guidance
 
@@ -26,7 +26,7 @@ class Region:
             content image, or resized to it. Or "all" for the whole content image, or "rest" for what the other regions
             leave. Where regions overlap, their masks are divided by their sum.
         style: the style image, height × width × 3, RGB; uint8, uint16, or floating point in [0, 1].
-        style_mask: the part of the style image that is looked at; all of it by default.
+        style_mask: the part of the style image that is looked at; by default all that is not transparent.
         weight: how strong the style is here; with 1 each pixel is moved as much as in a run with one style.
         name: of the region in messages.
 
@@ -71,13 +71,6 @@ class RegionMasks(NamedTuple):
         stacked = stacked if keep is None else stacked * (1 - keep)
         return Guidance(stacked.astype(np.float32), np.array(self.weights, np.float32), keep)  # pyright: ignore
 
-    def style_masks_at(self, sizes: Sequence[tuple[int, ...]]) -> list[np.ndarray | None]:
-        """The mask of each style image at height × width × 1, from those sizes."""
-        return [
-            None if mask is None else fit_mask(mask, (size[0], size[1]))[..., None]
-            for mask, size in zip(self.style_masks, sizes, strict=True)
-        ]
-
     def hold(self, picture: np.ndarray, content: np.ndarray) -> np.ndarray:
         """The picture with what stays of the content image, both RGB and of one size."""
         if self.keep is None:
@@ -87,7 +80,7 @@ class RegionMasks(NamedTuple):
 
 
 def prepare_regions(
-    content: Any, styles: Sequence[Any], regions: Sequence[Region] | None, keep: Any
+    content: Any, styles: Sequence[StylePicture], regions: Sequence[Region] | None, keep: Any
 ) -> RegionMasks | None:
     """The masks of a run, checked; None where there is neither a region nor something to keep.
 
@@ -126,13 +119,35 @@ def prepare_regions(
         masks.append(word or fitting(region.mask, f"mask of {name}", shape, "content image"))
         if region.style_mask is not None:
             kind = f"style mask of {name}"
-            style_masks[index] = fitting(region.style_mask, kind, np.shape(styles[index]), "style image")
+            style_masks[index] = fitting(region.style_mask, kind, np.shape(styles[index].pixels), "style image")
     rests = sum(isinstance(mask, str) and mask == REST for mask in masks)
     if rests > 1:
         raise ConfigError(f"{rests} regions are the rest; expected one at most")
     kept = None if keep is None else fitting(keep, "mask of what to keep", shape, "content image")
     weights = tuple(float(region.weight) for region in several)
     return RegionMasks(tuple(masks), tuple(style_masks), weights, kept, names, tuple(notes))
+
+
+def mask_styles(styles: Sequence[StylePicture], masks: RegionMasks | None) -> list[StylePicture]:
+    """The style images, of which what their regions' style masks show is looked at, as far as it is visible.
+
+    Raises:
+        ConfigError: where that is nothing.
+    """
+    if masks is None:
+        return list(styles)
+    masked = []
+    for style, mask, name in zip(styles, masks.style_masks, masks.names * len(styles), strict=False):
+        if mask is None or style.mask is None:
+            masked.append(style if mask is None else style._replace(mask=mask))
+            continue
+        both = style.mask * fit_mask(mask, (style.mask.shape[0], style.mask.shape[1]))
+        if not both.any():
+            raise ConfigError(
+                f"all that the style mask of {name} shows is transparent in the style image; expected something to see"
+            )
+        masked.append(style._replace(mask=both))
+    return masked
 
 
 def choose_styles(style: Any, regions: Sequence[Region] | None, style_weights: Any = None) -> list[Any]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from jnst.config import Config
 from jnst.errors import ConfigError
+from jnst.images.inputs import StylePicture
+from jnst.images.masks import fit_mask
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit, fit_style, scale_sizes
 from jnst.loss.tiling import layer_stride
@@ -115,17 +117,20 @@ def content_at_scale(full: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def styles_at_scale(
-    styles: Sequence[Any], config: Config, full: tuple[int, int], size: tuple[int, int]
-) -> list[np.ndarray]:
-    """`style_at_scale` of several style images.
+    styles: Sequence[StylePicture], config: Config, full: tuple[int, int], size: tuple[int, int]
+) -> list[StylePicture]:
+    """`style_at_scale` of several style images, with their masks at the same size.
 
     Raises:
         ConfigError: where one is too small for the deepest layer.
     """
-    images = [style_at_scale(style, config, full, size) for style in styles]
-    for image in images:
+    shrunk = []
+    for style in styles:
+        image = style_at_scale(style.pixels, config, full, size)
         check_size(image.shape[:2], config, "style")
-    return images
+        mask = None if style.mask is None else fit_mask(style.mask, (image.shape[0], image.shape[1]))
+        shrunk.append(StylePicture(image, mask))
+    return shrunk
 
 
 def first_image(

@@ -19,6 +19,7 @@ from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import as_styles
+from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
@@ -137,7 +138,7 @@ def picture_grams(
 ) -> dict[str, Moment]:
     """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
 
-    `mask`, height × width × 1, is the part of it that is looked at.
+    `mask`, height × width, is the part of it that is looked at.
 
     Computed whole, on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
@@ -146,7 +147,7 @@ def picture_grams(
     extent = None if bucket == size else Extent((0, 0), size)
     padded = jnp.asarray(pad_image(picture, bucket))
     key = dataclasses.replace(compile_key(config), tile=0)
-    seen = None if mask is None else jnp.asarray(pad_image(mask, bucket))
+    seen = None if mask is None else jnp.asarray(pad_image(mask[..., None], bucket))
     return style_grams(params, padded, extent, seen, config=key, extra_terms=extra_terms)
 
 
@@ -188,14 +189,20 @@ def prepare_style(
             "beforehand; set colors to style or content"
         )
     several = as_styles(styles, color_profile=config.color_profile)
-    pictures = [to_unit(fit_style(np.asarray(style), (0, 0), config.size)) for style in several]
+    pictures = [to_unit(fit_style(np.asarray(style.pixels), (0, 0), config.size)) for style in several]
     by_scale = []
     for power in range(config.run.scales):
         shrunk = [_halve(picture, power, minimum_size(config.loss.layers, config.network)) for picture in pictures]
-        grams = blend_grams([picture_grams(params, one, config) for one in shrunk], style_weights)
+        masks = [_fit(style.mask, picture) for style, picture in zip(several, shrunk, strict=True)]
+        each = [picture_grams(params, one, config, mask=mask) for one, mask in zip(shrunk, masks, strict=True)]
+        grams = blend_grams(each, style_weights)
         by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
     first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
     return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)
+
+
+def _fit(mask: Mask | None, picture: np.ndarray) -> Mask | None:
+    return None if mask is None else fit_mask(mask, (picture.shape[0], picture.shape[1]))
 
 
 def _halve(picture: np.ndarray, power: int, smallest: int) -> np.ndarray:

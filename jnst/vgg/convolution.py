@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,11 +12,12 @@ from jax import lax
 
 from jnst.arrays import FeatureMap, Params
 from jnst.config import Precision
-from jnst.devices import check_platform, row_parts
+from jnst.devices import by_platform, check_platform, default_platform, row_parts
 from jnst.errors import JnstError
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.params import NetworkParams
+from jnst.vgg.row_batch import convolve_rows
 from jnst.vgg.row_matmul import convolve_by_products, products_pay
 from jnst.vgg.winograd import transform_kernels, winograd_convolution, winograd_pays
 
@@ -34,7 +35,9 @@ def _on_device(array: Any) -> jax.Array:
     return jax.device_put(np.array(array, np.float32, order="C"))
 
 
-def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | None = None) -> NetworkParams:
+def prepare_params(
+    params: Mapping[str, Mapping[str, Any]], *, winograd: bool | None = None, platform: str | None = None
+) -> NetworkParams:
     """Adds to every convolution the flipped kernel that its input gradient uses; takes NumPy arrays as well.
 
     Prepared once, outside any loop: XLA on CPU recognises a plain convolution with a ready kernel, but not one whose
@@ -44,6 +47,8 @@ def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | 
         params: a kernel (HWIO) and a bias per convolution.
         winograd: whether wide convolutions of blocks 2 to 4 also get kernels for Winograd's form, which float32 then
             uses: twice as fast on CPU, for 340 MB at VGG's full width. By default on CPU alone.
+        platform: of the devices that programs will be compiled for: "cpu", "gpu" or "tpu"; by default that on which
+            JAX puts arrays.
 
     Returns:
         The parameters on the device, by convolution. On CPU, narrow convolutions also have kernels for several columns
@@ -53,7 +58,7 @@ def prepare_params(params: Mapping[str, Mapping[str, Any]], *, winograd: bool | 
         JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
     """
     check_platform()
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = (platform or default_platform()) == "cpu"
     if winograd is None:
         winograd = on_cpu
     prepared = NetworkParams()
@@ -83,23 +88,66 @@ def plain_params(params: Params) -> Params:
     )
 
 
-def _convolve(x: Any, kernel: jax.Array, padding: int, precision: Precision) -> FeatureMap:
-    if kernel.ndim == 3:
-        return winograd_convolution(x, kernel, padding)
-    if kernel.shape[1] > 3:
-        return convolve_columns(x, kernel, padding)
+def cast_kernels(params: Params, precision: Precision) -> Params:
+    """The parameters with kernels in the type that they are multiplied in, for a loop to read at every step.
+
+    Cast inside the loop, they would be read as float32 and cast again at each step.
+    """
+    if precision != "bfloat16":
+        return params
+    return NetworkParams(
+        (
+            name,
+            {part: layer[part].astype(jnp.bfloat16) for part in ("kernel", "kernel_flipped")} | {"bias": layer["bias"]},
+        )
+        for name, layer in params.items()
+    )
+
+
+def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precision: Precision) -> FeatureMap:
+    """The convolution in the form that is fastest on the device that it is compiled for.
+
+    Args:
+        x: height × width × inputs.
+        kernel: 3 × 3 × inputs × outputs.
+        fast: the same kernel in a CPU's form, where there is one; else the kernel again.
+        padding: zeros on all four sides.
+        precision: of the products.
+    """
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    on_one_cpu = jax.default_backend() == "cpu" and row_parts() == 1
-    if dtype == jnp.bfloat16 and on_one_cpu and products_pay(*kernel.shape[2:]):
+    product_precision = lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT
+
+    def plain(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del fast
+        return lax.conv_general_dilated(
+            x[None].astype(dtype),
+            kernel.astype(dtype),
+            window_strides=(1, 1),
+            padding=((padding, padding), (padding, padding)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=product_precision,
+        )[0]
+
+    def products(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del fast
         return convolve_by_products(x.astype(dtype), kernel.astype(dtype), padding)
-    return lax.conv_general_dilated(
-        x[None].astype(dtype),
-        kernel.astype(dtype),
-        window_strides=(1, 1),
-        padding=((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT,
-    )[0]
+
+    def blocks(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del kernel
+        return (winograd_convolution if fast.ndim == 3 else convolve_columns)(x, fast, padding)
+
+    def row_batch(x: Any, kernel: jax.Array, fast: jax.Array) -> FeatureMap:
+        del fast
+        return convolve_rows(x.astype(dtype), kernel.astype(dtype), padding, product_precision)
+
+    forms: dict[str, Callable[[Any, jax.Array, jax.Array], FeatureMap]] = {}
+    if fast.ndim == 3 or fast.shape[1] > 3:
+        forms["cpu"] = blocks
+    elif dtype == jnp.bfloat16 and row_parts() == 1 and products_pay(*kernel.shape[2:]):
+        forms["cpu"] = products
+    if row_parts() == 1:  # elsewhere the compiler divides the rows of a plain convolution among devices
+        forms["tpu"] = row_batch
+    return by_platform(x, kernel, fast, other=plain, **forms) if forms else plain(x, kernel, fast)
 
 
 @jax.custom_jvp
@@ -125,20 +173,20 @@ def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: i
         JnstError: when the gradient of the kernel or bias is asked for; the networks here are frozen.
     """
     frozen = _freeze(dict(layer))
-    kernel, flipped = frozen["kernel"], frozen["kernel_flipped"]
+    kernels = frozen["kernel"], frozen["kernel_flipped"]
+    fast = kernels
     if precision == "float32":
-        kernel, flipped = frozen.get("columns", kernel), frozen.get("columns_flipped", flipped)
-        if "winograd" in frozen:
-            kernel, flipped = frozen["winograd"], frozen["winograd_flipped"]
-    return _frozen_convolution(x, kernel, flipped, frozen["bias"], padding, precision)
+        form = next((form for form in ("winograd", "columns") if form in frozen), "kernel")
+        fast = frozen[form], frozen.get(f"{form}_flipped", frozen["kernel_flipped"])
+    return _frozen_convolution(x, (*kernels, *fast), frozen["bias"], padding, precision)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _frozen_convolution(
-    x: FeatureMap, kernel: jax.Array, kernel_flipped: jax.Array, bias: jax.Array, padding: int, precision: Precision
+    x: FeatureMap, kernels: tuple[jax.Array, ...], bias: jax.Array, padding: int, precision: Precision
 ) -> FeatureMap:
-    del kernel_flipped
-    y = _convolve(x, kernel, padding, precision)
+    kernel, _, fast, _ = kernels
+    y = _convolve(x, kernel, fast, padding, precision)
     return y + bias.astype(y.dtype)[None, None]
 
 
@@ -150,24 +198,24 @@ class _Convolution:
     precision: Precision
     dtype: Any
 
-    def __call__(self, x: Any, kernel: jax.Array, kernel_flipped: jax.Array) -> jax.Array:
-        del kernel_flipped
-        return _convolve(x, kernel, self.padding, self.precision).astype(self.dtype)
+    def __call__(self, x: Any, kernel: Any, flipped: Any, fast: Any, fast_flipped: Any) -> jax.Array:
+        del flipped, fast_flipped
+        return _convolve(x, kernel, fast, self.padding, self.precision).astype(self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class _InputGradient(_Convolution):
     """The transpose of `_Convolution`: the convolution with the flipped kernel."""
 
-    def __call__(self, x: Any, kernel: jax.Array, kernel_flipped: jax.Array) -> jax.Array:
-        del kernel
-        return _convolve(x, kernel_flipped, 2 - self.padding, self.precision).astype(self.dtype)
+    def __call__(self, x: Any, kernel: Any, flipped: Any, fast: Any, fast_flipped: Any) -> jax.Array:
+        del kernel, fast
+        return _convolve(x, flipped, fast_flipped, 2 - self.padding, self.precision).astype(self.dtype)
 
 
 @functools.partial(_frozen_convolution.defjvp, symbolic_zeros=True)
 def _convolution_tangent(padding: int, precision: Precision, primals: Any, tangents: Any) -> Any:
-    x, kernel, kernel_flipped, bias = primals
-    y = _frozen_convolution(x, kernel, kernel_flipped, bias, padding, precision)
+    x, kernels, bias = primals
+    y = _frozen_convolution(x, kernels, bias, padding, precision)
     # The parameters have no tangents (`_freeze`), so that of the input is all there is.
     forward, transpose = _Convolution(padding, precision, y.dtype), _InputGradient(padding, precision, x.dtype)
-    return y, linear_map(forward, transpose, tangents[0], kernel, kernel_flipped)
+    return y, linear_map(forward, transpose, tangents[0], *kernels)

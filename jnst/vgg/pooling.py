@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jnst.arrays import FeatureMap
 from jnst.config import PoolRounding
+from jnst.devices import by_platform
 from jnst.vgg.layers import halve
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.valid_region import Extent
@@ -26,6 +28,46 @@ def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     """Maximum of 2×2 windows with stride 2. The gradient goes to the first maximum in row order, as in PyTorch."""
+    return by_platform(
+        x, cpu=lambda x: _largest_of_slices(x, rounding), other=lambda x: _largest_of_windows(x, rounding)
+    )
+
+
+def _largest_of_windows(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
+    """The larger of neighbouring columns, then of neighbouring rows.
+
+    In slices with a stride: to an accelerator's compiler windows as axes of length two, or its own operation for
+    windows, mean copies of the whole map into layouts that waste most of the memory.
+    """
+    for axis in (1, 0):
+        x = jnp.maximum(*_neighbours(x, axis, rounding))
+    return x
+
+
+def _neighbours(x: FeatureMap, axis: int, rounding: PoolRounding) -> tuple[FeatureMap, FeatureMap]:
+    """Those at even places along an axis, and those after them."""
+    length = x.shape[axis]
+    if length % 2:
+        if rounding == "floor":
+            x = lax.slice_in_dim(x, 0, length - 1, axis=axis)
+        else:
+            x = jnp.pad(x, [(0, int(i == axis)) for i in range(3)], constant_values=-jnp.inf)
+    return lax.slice_in_dim(x, 0, None, 2, axis), lax.slice_in_dim(x, 1, None, 2, axis)
+
+
+def _spread_along(gradient: FeatureMap, x: FeatureMap, axis: int, rounding: PoolRounding) -> FeatureMap:
+    """The gradient of the larger of neighbours: to the first of them where both are as large."""
+    first, second = _neighbours(x, axis, rounding)
+    chosen, zero = first >= second, jnp.zeros((), gradient.dtype)
+    spread = jnp.zeros_like(zero)
+    for place, part in enumerate((jnp.where(chosen, gradient, 0), jnp.where(chosen, 0, gradient))):
+        # Zeros between, before and behind; what a pool left out has none, and what was added beyond is cut off.
+        behind = x.shape[axis] - place - (2 * part.shape[axis] - 1)
+        spread += lax.pad(part, zero, [(place, behind, 1) if i == axis else (0, 0, 0) for i in range(3)])
+    return spread
+
+
+def _largest_of_slices(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     windows = _windows(x, rounding, -jnp.inf)
     # Four slices, not a reduction over two axes: XLA on CPU turns the maximum of slices into one vectorised pass.
     top = jnp.maximum(windows[:, 0, :, 0], windows[:, 0, :, 1])
@@ -41,7 +83,7 @@ def _max_pool_tangent(rounding: PoolRounding, primals: Any, tangents: Any) -> An
     first = jnp.where(windows[:, 1, :, 0] == y, jnp.uint8(2), jnp.uint8(3))
     first = jnp.where(windows[:, 0, :, 1] == y, jnp.uint8(1), first)
     first = jnp.where(windows[:, 0, :, 0] == y, jnp.uint8(0), first)
-    return y, linear_map(_Pick(rounding), _Spread(x.shape[0], x.shape[1]), tangent, first)
+    return y, linear_map(_Pick(rounding), _Spread(rounding), tangent, first, x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +92,8 @@ class _Pick:
 
     rounding: PoolRounding
 
-    def __call__(self, x: FeatureMap, first: jax.Array) -> FeatureMap:
+    def __call__(self, x: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
+        del pooled
         windows = _windows(x, self.rounding, 0.0)
         bottom = jnp.where(first == 2, windows[:, 1, :, 0], windows[:, 1, :, 1])
         right = jnp.where(first == 1, windows[:, 0, :, 1], bottom)
@@ -61,14 +104,22 @@ class _Pick:
 class _Spread:
     """The transpose of `_Pick`: each value at the place of the maximum, zeros elsewhere."""
 
-    height: int
-    width: int
+    rounding: PoolRounding
 
-    def __call__(self, gradient: FeatureMap, first: jax.Array) -> FeatureMap:
-        rows, columns, channels = gradient.shape
-        place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
-        spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
-        return _fit(spread.reshape(2 * rows, 2 * columns, channels), self.height, self.width)
+    def __call__(self, gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
+        return by_platform(gradient, first, pooled, cpu=_spread_by_place, other=self._spread_by_windows)
+
+    def _spread_by_windows(self, gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
+        del first
+        wide = jnp.maximum(*_neighbours(pooled, 1, self.rounding))
+        return _spread_along(_spread_along(gradient, wide, 0, self.rounding), pooled, 1, self.rounding)
+
+
+def _spread_by_place(gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
+    rows, columns, channels = gradient.shape
+    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 1, 2, 1)
+    spread = jnp.where(first[:, None, :, None] == place, gradient[:, None, :, None], 0)
+    return _fit(spread.reshape(2 * rows, 2 * columns, channels), *pooled.shape[:2])
 
 
 def _fit(x: FeatureMap, height: int, width: int) -> FeatureMap:

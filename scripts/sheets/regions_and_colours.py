@@ -1,12 +1,14 @@
 """Draws the masks of docs/regions-and-colours.md, paints its pictures with `jnst stylize`, and lays them out.
 
-    python scripts/sheets/regions_and_colours.py --launch rocket.jpg --cup coffee.png --work F [--output docs/pictures]
+    python scripts/sheets/regions_and_colours.py [regions colours] --photos FOLDER --work FOLDER [--output FOLDER]
 
-The photos are those that scikit-image calls rocket (SpaceX, public domain) and coffee (Rachel Michetti, CC0); the
-paintings are the bundled ones. Pictures that are in --work already are not painted again.
+The photos are in scikit-image's folder `data`: rocket (SpaceX, public domain), coffee (Rachel Michetti, CC0), chelsea
+(Stéfan van der Walt, CC0) and astronaut (NASA, public domain). The paintings are the bundled ones. Pictures that are in
+--work already are not painted again.
 """
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,20 @@ import numpy as np
 from contact_sheet import lay_out
 from PIL import Image, ImageDraw, ImageFilter
 
+import jnst
+from jnst.images.sizing import finish
+from jnst.images.writing import quantize
+from jnst.transfer.scales import prepare_content
+
 PAINTINGS = Path(__file__).resolve().parents[2] / "jnst" / "data" / "pictures"
 COLOURS = ("style", "content", "match", "luminance")
-SIDE = 256
+PAIRS = (
+    ("coffee.png", "night_road.jpg"),
+    ("chelsea.png", "woodcut_hills.jpg"),
+    ("rocket.jpg", "night_road.jpg"),
+    ("astronaut.png", "woodcut_hills.jpg"),
+)
+SIDE, SMALL, STEPS = 256, 201, 30
 # On the photo of 640 × 427 pixels: what stands on the ground, and the rocket.
 GROUND = [
     [(0, 427), (0, 352), (640, 352), (640, 427)],
@@ -38,41 +51,71 @@ def draw_mask(size: tuple[int, int], polygons: list[list[tuple[int, int]]], blur
     return mask.filter(ImageFilter.GaussianBlur(blur))
 
 
-def paint(output: Path, *words: object) -> Image.Image:
+def paint(output: Path, side: int, *words: object) -> Image.Image:
     """The result of `jnst stylize`, painted unless it is there."""
     if not output.exists():
-        command = [sys.executable, "-m", "jnst", "stylize", *map(str, words), "--size", str(SIDE), "-o", str(output)]
+        command = [sys.executable, "-m", "jnst", "stylize", *map(str, words), "--size", str(side), "-o", str(output)]
         print(*command[2:], flush=True)
         subprocess.run(command, check=True)
     return Image.open(output).convert("RGB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--launch", type=Path, required=True, help="photo of 640 × 427 pixels")
-    parser.add_argument("--cup", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="folder for masks and results")
-    parser.add_argument("--output", type=Path, default=Path("docs/pictures"))
-    arguments = parser.parse_args()
-    work, night, woodcut = arguments.work, PAINTINGS / "night_road.jpg", PAINTINGS / "woodcut_hills.jpg"
-    work.mkdir(parents=True, exist_ok=True)
-    launch, cup = (Image.open(path).convert("RGB") for path in (arguments.launch, arguments.cup))
+def regions(photos: Path, work: Path) -> Image.Image:
+    """A photo, its masks, its sky in one style and its ground in another, and the same with the rocket kept."""
+    photo, night, woodcut = photos / "rocket.jpg", PAINTINGS / "night_road.jpg", PAINTINGS / "woodcut_hills.jpg"
+    launch = Image.open(photo).convert("RGB")
     for name, polygons, blur in (("ground", GROUND, 1.5), ("rocket", ROCKET, 1.0)):
         draw_mask(launch.size, polygons, blur).save(work / f"{name}.png")
     masks = ("--mask", "rest", "--mask", work / "ground.png")
-    both = paint(work / "regions.png", arguments.launch, night, woodcut, *masks)
-    kept = paint(work / "kept.png", arguments.launch, night, woodcut, *masks, "--keep", work / "rocket.png")
+    both = paint(work / "regions.png", SIDE, photo, night, woodcut, *masks)
+    kept = paint(work / "kept.png", SIDE, photo, night, woodcut, *masks, "--keep", work / "rocket.png")
     map_ = np.zeros((launch.height, launch.width, 3), np.uint8)
     map_[..., 0], map_[..., 1] = (np.asarray(Image.open(work / f"{name}.png")) for name in ("ground", "rocket"))
-    row = [launch, Image.fromarray(map_), both, kept]
-    ways = [paint(work / f"{colors}.png", arguments.cup, night, "--colors", colors) for colors in COLOURS]
-    sheets = {
-        "regions.jpg": [row],
-        "colours.jpg": [[cup, Image.open(night).convert("RGB"), ways[0]], ways[1:]],
-    }
-    for name, rows in sheets.items():
-        lay_out(rows, SIDE, 171).save(arguments.output / name, quality=85)
-        print(arguments.output / name, (arguments.output / name).stat().st_size)
+    return lay_out([[launch, Image.fromarray(map_), both, kept]], SIDE, 171)
+
+
+def colours(photos: Path, work: Path) -> Image.Image:
+    """Of each pair the photo, the painting, and the four ways with colours."""
+    params, config = jnst.load_preset("default", size=SMALL, steps=STEPS)
+    rows = []
+    for name, style in PAIRS:
+        photo = np.asarray(crop(Image.open(photos / name).convert("RGB")))
+        made = {}
+        for way in ("style", "match", "luminance"):
+            path = work / f"{Path(name).stem}-{way}.png"
+            if not path.exists():
+                changed = dataclasses.replace(config, run=dataclasses.replace(config.run, colors=way))
+                jnst.stylize(params, photo, PAINTINGS / style, changed).save(path)
+            made[way] = Image.open(path).convert("RGB")
+        # The photo's colours are put on at the end, so this is the first run once more.
+        painted = np.asarray(made["style"], np.float32) / 255
+        full, _ = prepare_content(photo, config)
+        made["content"] = Image.fromarray(quantize(finish(painted, full, "content")))
+        rows.append([Image.fromarray(photo), Image.open(PAINTINGS / style), *(made[way] for way in COLOURS)])
+    return lay_out(rows, SMALL, 2 * SMALL // 3)
+
+
+def crop(photo: Image.Image) -> Image.Image:
+    """The middle of the photo, three wide and two high, so that all compile once."""
+    height = min(photo.height, 2 * photo.width // 3)
+    width, top = 3 * height // 2, (photo.height - height) // 4
+    left = (photo.width - width) // 2
+    return photo.crop((left, top, left + width, top + height))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sheets", nargs="*", help="regions, colours, or both (both)")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of scikit-image's pictures")
+    parser.add_argument("--work", type=Path, required=True, help="folder for masks and results")
+    parser.add_argument("--output", type=Path, default=Path("docs/pictures"))
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for name, draw in (("regions", regions), ("colours", colours)):
+        if name in (arguments.sheets or ("regions", "colours")):
+            path = arguments.output / f"{name}.jpg"
+            draw(arguments.photos, arguments.work).save(path, quality=85)
+            print(path, path.stat().st_size)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,11 @@ class TestRegions:
         for what, other in changed.items():
             assert stylize(*other, "--steps", "4", "--resume", "--overwrite") == 2
             assert what in capsys.readouterr().err
+        drawn = Path("keep.png").read_bytes()
+        Path("keep.png").write_bytes(Path("half.png").read_bytes())  # the same name, drawn anew
+        assert stylize(*words, "--steps", "4", "--resume", "--overwrite") == 2
+        assert "regions.keep.sha256 was" in capsys.readouterr().err
+        Path("keep.png").write_bytes(drawn)
         assert stylize(*words, "--steps", "4", "--resume") == 0
         assert stylize(*words, "--steps", "4", output="whole.png") == 0
         assert np.array_equal(pixels("out.png"), pixels("whole.png"))

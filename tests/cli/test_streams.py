@@ -4,9 +4,11 @@ import functools
 import http.server
 import io
 import json
+import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import fsspec
@@ -14,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jnst.batch import remote
 from jnst.cli.main import main
 from jnst.cli.streams import Streams, stem_of
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, ImageError
 from jnst.images.reading import read_image
 from jnst.images.writing import read_metadata
 from jnst.weights.network import describe_weights, random_weights
@@ -173,6 +176,59 @@ def test_a_web_address_is_read(folder, expected):
         assert main(["stylize", address, "style.png", "-o", "web.png", *FLAGS, "--quiet"]) == 0
         server.shutdown()
     np.testing.assert_array_equal(read_image("web.png").pixels, expected)
+
+
+class Troubled(http.server.BaseHTTPRequestHandler):
+    """A server of which every address goes wrong in its own way."""
+
+    def do_GET(self):
+        if self.path == "/loop.png":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+        elif self.path == "/half.png":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 500)
+        elif self.path == "/silent.png":
+            time.sleep(1.5)
+        else:
+            self.send_error(int(self.path[1:4]))
+
+    def log_message(self, *_):
+        pass
+
+
+def test_what_a_web_server_does_wrong_is_said_in_a_sentence(capsys, monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+    said = {
+        "404": "does not exist",
+        "500": "the server answered 500 Internal Server Error",
+        "loop": "it redirects too often",
+        "half": "the answer broke off before its end",
+        "silent": "no answer within 0.5 seconds",
+    }
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Troubled) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, message in said.items():
+            address = f"http://127.0.0.1:{server.server_port}/{name}.png"
+            assert main(["stylize", address, "style.png", "-o", "web.png", *FLAGS]) == 2
+            heard = capsys.readouterr().err
+            assert address in heard
+            assert message in heard
+            assert heard.count("\n") == 1
+        server.shutdown()
+    assert main(["stylize", "http:///a.png", "style.png", "-o", "web.png", *FLAGS]) == 2
+    assert "expected an address such as https://example.org/photo.jpg" in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_not_trusted_is_named():
+    reason = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+    message = r"https://a/b.png: its certificate is not trusted .*SSL_CERT_FILE"
+    with pytest.raises(ImageError, match=message), remote.storage_errors("https://a/b.png"):
+        raise reason
 
 
 @pytest.mark.parametrize(

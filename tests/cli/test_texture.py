@@ -99,6 +99,8 @@ def test_inspect_prints_a_table_or_json_and_writes_sheets(capsys):
     assert told["layers"]["pool1"]["width"] == 24
     assert sorted(told["files"]) == sorted(str(path) for path in Path("sheets").iterdir())
     assert "exists already" in refused(capsys, *words)
+    Image.fromarray(np.zeros((40, 48, 4), np.uint8)).save("hidden.png")
+    assert "every pixel of it is transparent" in refused(capsys, "inspect", "hidden.png", *words[2:])
 
 
 @pytest.mark.parametrize(

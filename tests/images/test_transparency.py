@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,15 @@ import pytest
 from small import shallow, small_params
 
 import jnst
-from jnst.errors import ImageError
+from jnst import Region
+from jnst.errors import ConfigError, ImageError
 from jnst.images.reading import Picture
 from jnst.images.transparency import fill_hidden, fit_alpha, lay_on_white
+from jnst.jobs.frames import FrameWriter
+from jnst.jobs.job import Job
+from jnst.loss.targets import make_targets
+from jnst.progress.callbacks import Progress, Silent, Snapshot
+from jnst.transfer.style_targets import prepare_style
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +140,71 @@ def test_three_pictures_that_look_the_same_make_the_same_result(role, init, tmp_
             np.testing.assert_allclose(result.alpha, alpha / 255, atol=1e-6)
         else:
             assert result.alpha is None
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_the_visible_part_of_a_style_is_a_style_mask_however_it_is_painted():
+    """Alone, in a batch, in tiles, its colours matched first; in a region times its mask; saved; inspected."""
+    pixels, alpha = make(36, 48)
+    content = np.random.default_rng(2).integers(0, 256, (32, 48, 3)).astype(np.uint8)
+    style, filled, seen = Picture(pixels, alpha, "PNG", ()), fill_hidden(pixels, alpha), alpha / 255
+    config = shallow(steps=2, run={"colors": "match"})
+    params = small_params()
+    top = np.zeros((36, 48))
+    top[:20] = 1
+    everywhere, part = Region("all", filled, seen), Region("all", style, top)
+    expected = jnst.stylize(params, content, None, config, regions=[everywhere])
+    alone = jnst.stylize(params, content, style, config)
+    for result in (alone, jnst.stylize_batch(params, content, style, config)[0]):
+        np.testing.assert_allclose(result.image, expected.image, atol=2e-3)
+        assert result.trace["style"] == pytest.approx(expected.trace["style"], rel=1e-4)
+    assert np.abs(jnst.stylize(params, content, filled, config).image - expected.image).max() > 0.01
+    both = jnst.stylize(params, content, None, config, regions=[Region("all", filled, seen * top)])
+    np.testing.assert_array_equal(jnst.stylize(params, content, None, config, regions=[part]).image, both.image)
+    # Gram matrices alone.
+    config = shallow()
+    targets = make_targets(params, content, style, config).grams
+    tiled = make_targets(params, content, style, replace(config, tile=16)).grams
+    prepared = prepare_style(params, style, config).grams[0]
+    layers = jnst.inspect(params, style, config).layers
+    for layer, gram in targets.items():
+        for other in (tiled[layer], prepared[layer], layers[layer].gram):
+            np.testing.assert_allclose(other, gram, rtol=1e-4, atol=1e-4 * np.abs(gram).max())
+
+
+@pytest.mark.parametrize(
+    ("rows", "mask", "message"),
+    [
+        (slice(0, 1), None, "the visible part of the style image has no pixels left at relu2_1 of a style image"),
+        (slice(0, 20), slice(22, 40), "all that the style mask of the region shows is transparent in the style image"),
+    ],
+)
+def test_a_style_of_which_too_little_is_seen_is_refused(rows, mask, message):
+    pixels, alpha = make(40, 48)[0], np.zeros((40, 48), np.uint8)
+    alpha[rows, : 2 if mask is None else 48] = 100
+    style, content = Picture(pixels, alpha, "PNG", ()), make(32, 48)[0]
+    if mask is None:
+        with pytest.raises(ConfigError, match=message):
+            jnst.stylize(small_params(), content, style, shallow())
+        return
+    shown = np.zeros((40, 48))
+    shown[mask] = 1
+    with pytest.raises(ConfigError, match=message):
+        jnst.stylize(small_params(), content, None, shallow(), regions=[Region("all", style, shown)])
+
+
+def test_frames_have_the_photos_alpha_and_nothing_that_it_hides(tmp_path):
+    pixels, alpha = make(40, 48)
+    image = np.random.default_rng(3).random((20, 24, 3)).astype(np.float32)
+    config = shallow(run={"save_every": 1, "colors": "content"})
+    frames = []
+    for name, hidden in (("black", 0), ("white", 255)):
+        content = Picture(np.where((alpha == 0)[..., None], hidden, pixels).astype(np.uint8), alpha, "PNG", ())
+        job = Job(tmp_path / "photo.png", (), tmp_path / f"{name}.png", config)
+        FrameWriter(job, content, Silent())(Snapshot(Progress(1, 4), lambda: image))
+        frames.append(jnst.read_image(tmp_path / f"{name}-00001.png"))
+    np.testing.assert_array_equal(frames[0].alpha, alpha)
+    np.testing.assert_array_equal(frames[0].pixels, frames[1].pixels)
 
 
 def test_a_result_is_saved_with_the_contents_alpha(tmp_path):

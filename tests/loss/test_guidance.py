@@ -16,6 +16,8 @@ from jnst import config as settings
 from jnst.config import LossConfig, NetworkConfig, compile_key
 from jnst.errors import ConfigError
 from jnst.images.pixel_space import encode
+from jnst.images.reading import Picture
+from jnst.images.transparency import fill_hidden
 from jnst.loss.guidance import Guidance, carry_masks
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import content_targets, make_targets, style_grams
@@ -200,6 +202,36 @@ def test_tiles_change_nothing(rounding, tile):
     assert float(value) == pytest.approx(float(total), rel=2e-6)
     assert float(tiled_terms["style"]) == pytest.approx(float(terms["style"]), rel=2e-6)
     assert relative(pulled, gradient) < 1e-5
+
+
+def test_what_is_transparent_in_a_style_is_left_out_of_its_gram_matrices():
+    """Opacity is a style mask: as the oracle weighs positions, and times a mask that is given as well."""
+    config = shallow(loss=LOSS)
+    pixels = np.rint(255 * np.asarray(STYLES[0])).astype(np.uint8)
+    alpha = np.full((27, 18), 255, np.uint8)
+    alpha[:, 10:] = 0
+    alpha[:9, 6:10] = 100
+    hidden = np.where((alpha == 0)[..., None], 255 - pixels, pixels)
+    params = small_params()
+
+    def grams(style, mask=None):
+        return make_targets(params, CONTENT, style, config, style_masks=None if mask is None else [mask]).grams
+
+    found, other = (grams(Picture(one, alpha, "PNG", ())) for one in (pixels, hidden))
+    both = grams(Picture(pixels, alpha, "PNG", ()), STYLE_MASK)
+    opaque, plain = grams(Picture(pixels, np.full_like(alpha, 255), "PNG", ())), grams(pixels)
+    space, filled = config.network_input, fill_hidden(pixels, alpha) / 255
+    maps = oracles.extract_features(
+        oracles.random_params("vgg19", WIDTH, 0), space.scale * filled - space.mean, "vgg19", layers=LAYERS
+    )
+    for layer in LAYERS:
+        for gram, mask in ((found, alpha / 255), (both, alpha / 255 * STYLE_MASK[..., 0])):
+            carried = oracles.carry_mask(mask, "vgg19", layer, rounding=config.network.pool_rounding)
+            expected = oracles.guided_gram(maps[layer], carried, divisor=LOSS.gram_divisor)
+            assert relative(gram[layer], expected) < 2e-5
+        np.testing.assert_array_equal(found[layer], other[layer])
+        np.testing.assert_array_equal(opaque[layer], plain[layer])
+        assert relative(found[layer], plain[layer]) > 1e-3
 
 
 def test_masks_are_carried_as_the_oracle_carries_them():

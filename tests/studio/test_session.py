@@ -213,6 +213,21 @@ def test_the_record_is_inside_what_is_kept_and_downloaded(studio, slow):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
 
 
+def test_what_is_kept_and_downloaded_has_the_photos_alpha(studio):
+    pixels = np.random.default_rng(0).integers(0, 256, (27, 32, 4), np.uint8)
+    pixels[..., 3] = np.where(np.arange(32) < 16, 0, 255)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    studio.add_picture(buffer.getvalue(), "cut.png", "content")
+    number = studio.paint()
+    wait_for(studio, number, "done")
+    kept = read_image(studio.kept.folder / studio.keep(number))
+    np.testing.assert_array_equal(kept.alpha, pixels[..., 3])
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(studio.download(number)[1])))[..., 3], kept.alpha)
+    with Image.open(io.BytesIO(studio.kept.thumbnail(studio.kept.names()[0]))) as small:
+        assert np.asarray(small)[:, :8].min() > 240  # hidden, on a white page
+
+
 def test_a_folder_that_cannot_be_written_is_named(studio, tmp_path):
     number = studio.paint()
     wait_for(studio, number, "done")

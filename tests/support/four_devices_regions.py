@@ -12,6 +12,7 @@ from small import SHALLOW, shallow, small_params
 
 from jnst import Region
 from jnst.config import Config, LossConfig
+from jnst.images.reading import Picture
 from jnst.transfer.driver import stylize
 from jnst.transfer.row_sharding import row_mesh
 
@@ -26,7 +27,10 @@ def paint(config: Config) -> dict[str, Any]:
     mask[30:50] = np.linspace(1, 0, 20)[:, None]
     keep[60:, :12] = True
     marble, hills = material.paint("marble", 50, 64), material.paint("hills", 41, 39)
-    regions = [Region(mask, marble, np.tri(50, 64)), Region("rest", hills, weight=2.0)]
+    opacity = np.full((41, 39), 255, np.uint8)
+    opacity[:, 20:] = np.linspace(255, 0, 19)
+    painting = Picture(np.rint(255 * hills).astype(np.uint8), opacity, "PNG", ())
+    regions = [Region(mask, marble, np.tri(50, 64)), Region("rest", painting, weight=2.0)]
     alone, divided = (
         stylize(small_params(), content, None, one, regions=regions, keep=keep, mesh=mesh)
         for one, mesh in ((dataclasses.replace(config, tile=0), None), (config, row_mesh()))

@@ -4,6 +4,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -83,14 +84,26 @@ def relative(value: Any, expected: Any) -> float:
     return float(np.abs(value - expected).max() / max(np.abs(expected).max(), 1e-30))
 
 
-def count_primitives(jaxpr: Any, name: str) -> int:
-    """How often a primitive occurs in a jaxpr, inner ones included."""
-    total = 0
+def lowered_text(function: Any, *arguments: Any, platform: str = "cpu") -> str:
+    """The program for a platform, as it is before it is compiled."""
+    return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+
+
+def equations(jaxpr: Any, platform: str = "cpu") -> Iterator[Any]:
+    """All steps of a jaxpr, inner ones included; of forms by platform those of the one given."""
     for equation in jaxpr.eqns:
-        total += equation.primitive.name == name
-        for value in equation.params.values():
+        yield equation
+        values = equation.params
+        if platforms := values.get("branches_platforms"):
+            chosen = next(index for index, names in enumerate(platforms) if names is None or platform in names)
+            values = {"branches": values["branches"][chosen]}
+        for value in values.values():
             for inner in value if isinstance(value, list | tuple) else [value]:
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    total += count_primitives(inner, name)
-    return total
+                    yield from equations(inner, platform)
+
+
+def count_primitives(jaxpr: Any, name: str) -> int:
+    """How often a primitive occurs in a jaxpr on a CPU, inner ones included."""
+    return sum(equation.primitive.name == name for equation in equations(jaxpr))

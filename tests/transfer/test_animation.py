@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from small import picture, shallow, small_params
 
-from jnst import Animation
+from jnst import Animation, Region
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.transfer import animation as module
 from jnst.transfer.animation import CAPACITY
@@ -182,14 +182,44 @@ def test_a_film_is_refused_before_the_work_and_never_costs_the_result(tmp_path, 
     assert result.image.shape == (64, 96, 3)
 
 
-def test_frames_have_the_colours_that_the_result_has():
-    config = replace(CONFIG, run=replace(CONFIG.run, colors="content"))
+# Frames between two looks are blends, and off where only one of the looks is clipped: a matched luminance clips more.
+@pytest.mark.parametrize(("colors", "clipped"), [("content", 0.0), ("luminance", 0.01)])
+def test_frames_have_the_colours_that_the_result_has(colors, clipped):
+    config, seen = replace(CONFIG, run=replace(CONFIG.run, colors=colors)), []
     animation = Animation()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = stylize(small_params(), CONTENT, STYLE, config, animate=animation)
+        result = stylize(
+            small_params(),
+            CONTENT,
+            STYLE,
+            config,
+            animate=animation,
+            callback=lambda snapshot: seen.append(snapshot.image()),
+        )
+    np.testing.assert_array_equal(seen[-1], result.image)
+    for image in seen:  # at coarse scales as well
+        assert (image.max(2) - image.min(2)).mean() > 0.3 * (CONTENT.max(2) - CONTENT.min(2)).mean()
     for frame in animation.frames(6):
         chroma = frame.astype(float) / 255 - CONTENT
         grey = np.all((frame > 0) & (frame < 255), axis=2)
-        assert np.abs(chroma - chroma.mean(-1, keepdims=True))[grey].max() < 0.02
+        moved = np.abs(chroma - chroma.mean(-1, keepdims=True))[grey]
+        assert moved.max() < 0.05
+        assert (moved.max(1) >= 0.02).mean() <= clipped
     assert result.image.shape == (64, 96, 3)
+
+
+def test_a_film_of_regions_ends_with_the_result_and_keeps_what_is_kept():
+    keep = np.zeros(CONTENT.shape[:2], bool)
+    keep[20:40, 30:60] = True
+    left = np.zeros(CONTENT.shape[:2])
+    left[:, :48] = 1
+    regions = [Region(left, STYLE), Region("rest", STYLE[::-1])]
+    animation = Animation()
+    result = stylize(small_params(), CONTENT, None, CONFIG, animate=animation, regions=regions, keep=keep)
+    frames = list(animation.frames(5))
+    np.testing.assert_allclose(frames[-1] / 255, result.image, atol=0.51 / 255)
+    inside = keep & np.roll(keep, 4, 0) & np.roll(keep, -4, 0) & np.roll(keep, 4, 1) & np.roll(keep, -4, 1)
+    for frame in frames[1:]:
+        # At a coarse scale what is kept is the photo at that size, enlarged.
+        assert np.abs(frame / 255 - CONTENT)[inside].mean() < 0.05

@@ -9,11 +9,13 @@ from small import tiny_weights
 
 from jnst.cli.main import main
 from jnst.config import Config, NetworkConfig, OptimizerConfig, RunConfig, compile_key
+from jnst.loss.guidance import Guidance
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid
 from jnst.presets.presets import PRESETS
+from jnst.presets.resolve import resolve_run
 from jnst.transfer.loop import _advance_in_place
-from jnst.transfer.memory import estimate_memory, params_bytes
+from jnst.transfer.memory import estimate_memory, format_bytes, params_bytes
 from jnst.transfer.planning import describe_plan, expected_seconds, overhead, plan_run
 from jnst.transfer.state import init_state
 from jnst.vgg.convolution import prepare_params
@@ -26,23 +28,31 @@ GIGABYTE = 10**9
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "tile"),
-    [(ADAM, 256), (COMPACT, 256), (ADAM, 0)],
-    ids=["adam", "compact lbfgs", "adam, the whole image"],
+    ("optimizer", "tile", "regions"),
+    [(ADAM, 256, 0), (COMPACT, 256, 0), (ADAM, 0, 0), (ADAM, 0, 2), (ADAM, 256, 2)],
+    ids=["adam", "compact lbfgs", "adam, the whole image", "two regions", "two regions in tiles"],
 )
-def test_the_model_is_near_the_compilers_own_figures(optimizer, tile):
+def test_the_model_is_near_the_compilers_own_figures(optimizer, tile, regions):
     """Nothing is run: the compiler is asked for a large image, and answers in seconds."""
     config = dataclasses.replace(NARROW, tile=tile, optimizer=optimizer)
     size, key = (2048, 1536), compile_key(config)
-    picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
+    picture, masks, weights, keep = (
+        jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((*size, 3), (*size, regions), (regions,), (*size, 1))
+    )
     params = prepare_params(random_weights("vgg19", 0.375, 0))
-    targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), picture)
+    if regions:
+        targets = jax.eval_shape(
+            lambda x, *guidance: make_targets(params, x, [x] * regions, config, guidance=Guidance(*guidance)),
+            *(picture, masks, weights, keep),
+        )
+    else:
+        targets = jax.eval_shape(lambda x: make_targets(params, x, x, config), picture)
     state = jax.eval_shape(lambda x: init_state(x, config), picture)
     steps = jax.ShapeDtypeStruct((), jnp.int32)
     compiled = _advance_in_place.lower(params, targets, state, steps, config=key, optimizer=None, capacity=1).compile()
     report = compiled.memory_analysis()
     true = report.argument_size_in_bytes + report.temp_size_in_bytes
-    memory = estimate_memory(size, config)
+    memory = estimate_memory(size, config, regions=regions)
     model = memory.total - memory.fixed - memory.pictures + params_bytes(config)
     assert 0.95 <= model / true <= 1.35
 
@@ -141,3 +151,31 @@ def test_bad_flags_are_refused(tmp_path, capsys):
     assert "expected auto, 0, or a multiple of 16" in capsys.readouterr().err
     assert main(["plan", "photo.png", "--memory", "-1"]) == 2
     assert "expected a number above zero" in capsys.readouterr().err
+
+
+def test_masks_are_counted_and_checked(tmp_path, capsys):
+    from jnst.images.writing import write_image
+
+    for name, size in (("photo", (30, 40)), ("mask", (15, 20)), ("square", (30, 30))):
+        write_image(tmp_path / f"{name}.png", jnp.zeros((*size, 3)).at[: size[0] // 2].set(1))
+    photo, mask, square = (str(tmp_path / f"{name}.png") for name in ("photo", "mask", "square"))
+    command = ["plan", photo, "--weights", tiny_weights(), "--size", "3000", "--no-probe", "--memory", "90"]
+    said, needs = "", []
+    for words in ([], ["--keep", mask, "--keep", "last"], ["--mask", mask, "--mask", "rest"]):
+        assert main([*command, *words]) == 0
+        said = capsys.readouterr().out
+        needs.append(said.partition("memory, whole: ")[2].partition(" (")[0])
+    config = resolve_run("default", weights=tiny_weights()).config
+    assert needs == [format_bytes(estimate_memory((2250, 3000), config, regions=count).total) for count in range(3)]
+    assert len(set(needs)) == 3
+    assert "the mask is resized" in said
+    for words, message in (
+        (["--mask", square], "expected the same aspect ratio"),
+        (["--mask", "lost.png"], "there is no picture at lost.png"),
+        (["--mask", "rest", "--mask", "rest"], "two masks are 'rest'"),
+        (["--mask", mask, "--style-mask", "all", "--style-mask", "all"], "masks: 1, styles: 2"),
+        (["--region-weights", "1"], "region weights: 1, masks: 0"),
+        (["--mask", mask, "--region-weights", "a"], "region weights is 'a'"),
+    ):
+        assert main([*command, *words]) == 2
+        assert message in capsys.readouterr().err

@@ -11,6 +11,7 @@ import jnst
 from jnst import Region
 from jnst.config import LossConfig, OptimizerConfig
 from jnst.errors import ConfigError, ImageError
+from jnst.images.inputs import as_styles
 from jnst.progress.callbacks import Silent
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
@@ -29,7 +30,7 @@ BYTES = material.to_eight_bits(CONTENT)
 
 
 def prepared(regions, keep=None, content=CONTENT):
-    return prepare_regions(content, [one.style for one in regions], regions, keep)
+    return prepare_regions(content, as_styles([one.style for one in regions]), regions, keep)
 
 
 def test_masks_are_normalised_where_they_overlap_and_soft_elsewhere():

@@ -9,7 +9,9 @@ from small import SHALLOW, picture, shallow, small_params
 import jnst
 from jnst.config import SizeConfig
 from jnst.errors import ConfigError
+from jnst.images.reading import Picture
 from jnst.images.sizing import fit_style
+from jnst.images.transparency import fill_hidden
 from jnst.loss.features import features
 from jnst.loss.targets import style_grams
 from jnst.transfer.scales import enlarge, prepare_content
@@ -63,6 +65,33 @@ def test_tiles_and_a_batch_make_the_same_seamless_texture():
     recipe = texture_config(config, (32, 80), seamless=True)
     batched = jnst.stylize_batch(small_params(), [blank((32, 80))] * 2, [STYLE] * 2, recipe, seeds=[0, 0])
     assert np.abs(whole.image - batched[1].image).max() < 5e-3
+
+
+def test_a_seamless_texture_is_of_what_a_style_mask_shows():
+    """By a mask or by transparency, and neither of a border nor of the hidden half: that of the visible one alone."""
+    pixels, alpha = np.rint(255 * np.asarray(STYLE)).astype(np.uint8), np.full((40, 36), 255, np.uint8)
+    alpha[:, 18:] = 0
+    config = texture_config(replace(CONFIG, run=replace(CONFIG.run, steps=3)), (32, 48), seamless=True, scales=1)
+    noise = np.random.default_rng(0).random((32, 48, 3), np.float32)
+    filled = fill_hidden(pixels, alpha)
+    masked = jnst.stylize(
+        small_params(), blank((32, 48)), None, config, regions=[jnst.Region("all", filled, alpha / 255)], initial=noise
+    )
+    seen = jnst.texture(
+        small_params(), Picture(pixels, alpha, "PNG", ()), config, size=(32, 48), seamless=True, scales=1, initial=noise
+    )
+    whole = jnst.texture(small_params(), pixels, config, size=(32, 48), seamless=True, scales=1, initial=noise)
+    assert seen.trace["style"] == pytest.approx(masked.trace["style"], rel=1e-4)
+    np.testing.assert_allclose(seen.image, masked.image, atol=2e-3)
+    assert np.abs(seen.image - whole.image).max() > 0.01
+    # The Gram matrix at the first layer by plain NumPy: positions off the border, in the visible half.
+    unit, mask = filled / np.float32(255), alpha[..., None] / np.float32(255)
+    found = style_grams(small_params(), unit, None, mask, config=config)
+    maps = np.asarray(features(small_params(), filled, ["relu1_1"], config)["relu1_1"], np.float64)
+    rows = maps[1:-1, 1:18].reshape(-1, maps.shape[2])
+    divisor = {"none": 38 * 34 / len(rows), "pixels": 1 / len(rows), "pixels_channels": 1 / rows.size}
+    expected = rows.T @ rows * divisor[config.loss.gram_divisor]
+    np.testing.assert_allclose(found["relu1_1"], expected, rtol=1e-4, atol=1e-4 * expected.max())
 
 
 @pytest.mark.parametrize("sizes", [((32, 48), (64, 96)), ((32, 48), (80, 112)), ((16, 16), (16, 16))])

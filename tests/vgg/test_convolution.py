@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from small import lowered_text
 
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.devices import ROWS
@@ -136,13 +137,13 @@ def test_narrow_layers_alone_take_several_columns():
     on_cpu = jax.default_backend() == "cpu"
     assert [name for name, layer in layers.items() if "columns" in layer] == (["conv1_1"] if on_cpu else [])
     text = {
-        precision: str(
-            jax.make_jaxpr(lambda x, p=precision: frozen_convolution(x, layers["conv1_1"], 1, p))(np.zeros((8, 8, 3)))
+        precision: lowered_text(
+            lambda x, p=precision: frozen_convolution(x, layers["conv1_1"], 1, p), np.zeros((8, 8, 3), np.float32)
         )
         for precision in ("float32", "tf32")
     }
-    assert ("window_strides=(1, 4)" in text["float32"]) == on_cpu
-    assert "window_strides=(1, 1)" in text["tf32"]
+    assert ("stride = [1, 4]" in text["float32"]) == on_cpu
+    assert "stride = [1, 1]" in text["tf32"]
 
 
 @pytest.mark.parametrize("strip", [2**15, 20, 1])
@@ -200,16 +201,16 @@ def test_wide_layers_alone_take_the_fast_forms(wide_layer):
     x = jnp.asarray(RNG.normal(size=(8, 8, 128)), jnp.float32)
 
     def products(precision):
-        return str(jax.make_jaxpr(lambda x: frozen_convolution(x, wide_layer, 1, precision))(x))
+        return lowered_text(lambda x: frozen_convolution(x, wide_layer, 1, precision), x)
 
     for precision in ("float32", "bfloat16"):
         assert "dot_general" in products(precision)
-        assert "conv_general_dilated" not in products(precision)
-    assert "conv_general_dilated" in products("tf32")
+        assert "stablehlo.convolution(" not in products(precision)
+    assert "stablehlo.convolution(" in products("tf32")
     assert "bf16" in products("bfloat16")
     # Where rows are divided, the product's strips would make the compiler gather the map.
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((4,), (ROWS,))):
-        assert "conv_general_dilated" in products("bfloat16")
+        assert "stablehlo.convolution(" in products("bfloat16")
     raw = {name: {"kernel": kernels(128, 256), "bias": np.zeros(256)} for name in ("conv1_2", "conv3_1", "conv5_1")}
     assert [name for name, layer in prepare_params(raw, winograd=True).items() if "winograd" in layer] == ["conv3_1"]
     assert not any("winograd" in layer for layer in prepare_params(raw, winograd=False).values())
