@@ -18,6 +18,8 @@ Image: TypeAlias = Float[Array, "height width 3"]
 StyleImage: TypeAlias = Float[Array, "_height _width 3"]
 FeatureMap: TypeAlias = Float[Array, "_height _width _channels"]
 Gram: TypeAlias = Float[Array, "channels channels"]
+Moment: TypeAlias = Float[Array, "..."]
+"""Sums or means over a layer's positions: of f fᵀ, a Gram matrix, or of f, one number for each channel."""
 Features: TypeAlias = Mapping[str, FeatureMap]
 Params: TypeAlias = Mapping[str, Mapping[str, jax.Array]]
 LossTerms: TypeAlias = Mapping[str, jax.Array]

@@ -21,6 +21,7 @@ ContentNormalization = Literal["none", "target_variance"]
 GramDivisor = Literal["none", "pixels", "pixels_channels"]
 StyleReduction = Literal["mean", "sum", "quarter_mean"]
 StyleNormalization = Literal["none", "target_norm"]
+StyleStatistics = Literal["gram", "covariance"]
 VariationNorm = Literal["l1", "l2"]
 VariationReduction = Literal["sum", "mean"]
 SizeRule = Literal["keep", "height", "long", "short"]
@@ -111,6 +112,9 @@ class LossConfig:
     )
     content_reduction: ContentReduction = setting("mean", "over channels and pixels of a content layer")
     content_normalization: ContentNormalization = setting("none", "divisor of each content layer's term")
+    style_statistics: StyleStatistics = setting(
+        "gram", "what is compared at a style layer: Gram matrices, or covariance matrices and means of its channels"
+    )
     gram_divisor: GramDivisor = setting("pixels", "what the Gram matrix is divided by")
     style_reduction: StyleReduction = setting("mean", "over the entries of a Gram matrix")
     style_normalization: StyleNormalization = setting("none", "divisor of each style layer's term")
@@ -130,6 +134,11 @@ class LossConfig:
             require(len(set(names)) == len(names), f"{kind} layers name a layer twice: {quote(', '.join(names))}")
             for layer, weight in layers:
                 check_weight(f"weight of {kind} layer {quote(layer)[1:-1]}", weight)
+        require(
+            self.style_statistics == "gram" or self.gram_divisor == "pixels",
+            f"style statistics covariance goes with Gram divisor pixels, not {self.gram_divisor}: a covariance matrix "
+            "is a mean over positions; set Gram divisor to pixels, or style statistics to gram",
+        )
         require(
             bool(self.content_layers or self.style_layers),
             "no content and no style layer: there is nothing to optimise",

@@ -51,6 +51,7 @@ REFUSED = [
     (LossConfig, {"gram_divisor": "pixel"}, "did you mean 'pixels'?"),
     (LossConfig, {"style_reduction": "quarter"}, "unknown style reduction 'quarter'"),
     (LossConfig, {"style_normalization": "target"}, "unknown style normalization 'target'"),
+    (LossConfig, {"style_statistics": "means"}, "unknown style statistics 'means'"),
     (LossConfig, {"tv_norm": "l3"}, "unknown tv norm 'l3'"),
     (LossConfig, {"tv_reduction": "max"}, "unknown tv reduction 'max'"),
     (SizeConfig, {"style_pixels": -1}, "style pixels is -1; expected 1 to 65535, or 0"),

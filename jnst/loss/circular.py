@@ -5,9 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Gram
+from jnst.arrays import FeatureMap, Moment
 from jnst.config import Config, NetworkConfig
 from jnst.loss.distances import as_divisor, gram_matrix
+from jnst.loss.guidance import layers_with_means, mean_of
 from jnst.vgg.layers import deepest, layer_names, layer_shape
 from jnst.vgg.valid_region import Extent, inside
 
@@ -33,7 +34,7 @@ def borderless_grams(
     config: Config,
     extent: Extent | None,
     masks: dict[str, FeatureMap] | None = None,
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """Gram matrix of each of the layers' maps over the positions that no border is seen from.
 
     An image that tiles has no border, and would otherwise be asked for the features of one. Of a small map at least
@@ -45,6 +46,9 @@ def borderless_grams(
         config: whose Gram divisor is used.
         extent: the true part of a padded image.
         masks: the part that is looked at, from `carry_masks`; where all of it is at the border, the border counts.
+
+    Returns:
+        The matrices, and the means of channels where the config compares those as well.
     """
     grams = {}
     for layer in layers:
@@ -55,7 +59,8 @@ def borderless_grams(
         height, width = size[0] - 2 * down, size[1] - 2 * across
         within = inside(map_, Extent((-down, -across), (height, width)))
         if masks is None:
-            seen, filling = jnp.where(within, map_, 0), 1
+            mask, filling = within, 1
+            seen = jnp.where(within, map_, 0)
         else:
             middle = jnp.where(within, masks[layer], 0)
             mask = jnp.where(jnp.any(middle > 0), middle, masks[layer])
@@ -63,4 +68,7 @@ def borderless_grams(
             filling = jnp.where(covered > 0, as_divisor(height * width) / jnp.where(covered > 0, covered, 1), 0)
             seen = map_ * jnp.sqrt(mask).astype(map_.dtype)
         grams[layer] = filling * gram_matrix(seen, divisor=config.loss.gram_divisor, pixels=height * width)
+        if layer in layers_with_means(config.loss):
+            total = jnp.sum(mask * map_.astype(jnp.float32), (0, 1))
+            grams[mean_of(layer)] = filling * total / as_divisor(height * width)
     return grams

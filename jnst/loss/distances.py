@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Scalar, check_array
+from jnst.arrays import FeatureMap, Gram, Moment, Scalar, check_array
 from jnst.config import ContentReduction, GramDivisor, StyleReduction, VariationNorm, VariationReduction
 from jnst.errors import ArrayError, check_choice
 from jnst.vgg.linear_map import linear_map
@@ -87,8 +87,8 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
     return divide_products(channel_products(features), divisor=divisor, pixels=count)
 
 
-def divide_products(products: Gram, *, divisor: GramDivisor, pixels: Any) -> Gram:
-    """The Gram matrix of Σ f fᵀ over `pixels` positions."""
+def divide_products(products: Moment, *, divisor: GramDivisor, pixels: Any) -> Moment:
+    """The Gram matrix of Σ f fᵀ over `pixels` positions; of Σ f their mean, where the divisor is their number."""
     if divisor == "none":
         return products
     pixels = as_divisor(pixels)
@@ -149,10 +149,20 @@ def style_loss(gram: Gram, target: Gram, *, reduction: StyleReduction) -> Scalar
     if gram.shape[0] != gram.shape[1]:
         raise ArrayError(f"the Gram matrix has shape {gram.shape}; expected {square}, from jnst.gram_matrix")
     # The paper's Eₗ = Σ (G − A)² / (4 N² M²): its G has no divisor, so that M² is in ours where that is the pixels.
-    squares = jnp.square(gram.astype(jnp.float32) - target.astype(jnp.float32))
+    return reduce_squares(gram.astype(jnp.float32) - target.astype(jnp.float32), reduction=reduction)
+
+
+def reduce_squares(difference: jax.Array, *, reduction: StyleReduction) -> Scalar:
+    """Sum, mean or a quarter of the mean of the squares of an array of any shape."""
+    squares = jnp.square(difference)
     if reduction == "sum":
         return jnp.sum(squares)
     return jnp.mean(squares) * (0.25 if reduction == "quarter_mean" else 1.0)
+
+
+def covariance_matrix(gram: Gram, mean: jax.Array) -> Gram:
+    """E[f fᵀ] − E[f] E[f]ᵀ from the Gram matrix, divided by the number of positions, and the mean of each channel."""
+    return gram - jnp.outer(mean, mean)
 
 
 def total_variation(

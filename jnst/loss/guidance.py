@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Gram, Image, Scalar
-from jnst.config import Config, NetworkConfig
+from jnst.arrays import FeatureMap, Image, Moment, Scalar
+from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.loss.distances import as_divisor, channel_products, divide_products
 from jnst.loss.term import Kept
 from jnst.vgg.layers import deepest, halve, layer_names, layer_shape
@@ -87,23 +87,57 @@ def fillings(carried: Mapping[str, FeatureMap], size: tuple[Any, Any], network: 
     return [{layer: values[index] for layer, values in by_layer.items()} for index in range(regions)]
 
 
+_MEAN = " mean"
+
+
+def mean_of(layer: str) -> str:
+    """Under which name the mean of a layer's channels stands beside its Gram matrix.
+
+    >>> mean_of("relu1_1")
+    'relu1_1 mean'
+    """
+    return layer + _MEAN
+
+
+def layer_of(name: str) -> str:
+    """The layer whose Gram matrix, or mean of channels, has that name."""
+    return name.removesuffix(_MEAN)
+
+
+def layers_with_means(loss: LossConfig) -> tuple[str, ...]:
+    """The layers at which the means of channels are compared as well."""
+    return tuple(layer for layer, _ in loss.style_layers) if loss.style_statistics == "covariance" else ()
+
+
 def region_products(
-    maps: Mapping[str, FeatureMap], layers: Sequence[str], masks: Mapping[str, FeatureMap] | None
-) -> tuple[dict[str, Gram], ...]:
+    maps: Mapping[str, FeatureMap],
+    layers: Sequence[str],
+    masks: Mapping[str, FeatureMap] | None,
+    *,
+    means: Sequence[str] = (),
+) -> tuple[dict[str, Moment], ...]:
     """For each region, by layer, Σ over pixels of m f fᵀ; of all pixels alike, as the only region, without masks.
 
     Args:
         maps: feature maps by layer.
         layers: those that are asked for.
         masks: from `carry_masks`.
+        means: layers of which Σ over pixels of m f is asked for as well, under `mean_of`.
     """
     if masks is None:
-        return ({layer: channel_products(maps[layer]) for layer in layers},)
+        sums = {mean_of(layer): _sum(maps[layer]) for layer in means}
+        return ({layer: channel_products(maps[layer]) for layer in layers} | sums,)
     regions = max((masks[layer].shape[2] for layer in layers), default=0)
     return tuple(
         {layer: channel_products(_guided(maps[layer], masks[layer][..., index])) for layer in layers}
+        | {mean_of(layer): _sum(maps[layer] * masks[layer][..., index, None]) for layer in means}
         for index in range(regions)
     )
+
+
+def _sum(features: FeatureMap) -> Any:
+    """Σ over pixels of f: one number for each channel."""
+    return jnp.sum(features.astype(jnp.float32), (0, 1))
 
 
 def _guided(features: FeatureMap, mask: Any) -> FeatureMap:
@@ -111,12 +145,12 @@ def _guided(features: FeatureMap, mask: Any) -> FeatureMap:
 
 
 def to_grams(
-    products: Sequence[Mapping[str, Gram]],
+    products: Sequence[Mapping[str, Moment]],
     filling: Sequence[Mapping[str, Scalar]] | None,
     size: tuple[Any, Any],
     config: Config,
-) -> tuple[dict[str, Gram], ...]:
-    """The Gram matrices of the products of `region_products`.
+) -> tuple[dict[str, Moment], ...]:
+    """The Gram matrices of the products of `region_products`, and the means of its sums.
 
     Args:
         products: for each region, by layer.
@@ -127,10 +161,10 @@ def to_grams(
     grams = []
     for index, one in enumerate(products):
         divided = {}
-        for layer, product in one.items():
-            height, width = layer_shape(layer, *size, config.network)
+        for name, product in one.items():
+            height, width = layer_shape(layer_of(name), *size, config.network)
             gram = divide_products(product, divisor=config.loss.gram_divisor, pixels=height * width)
-            divided[layer] = gram if filling is None else filling[index][layer] * gram
+            divided[name] = gram if filling is None else filling[index][layer_of(name)] * gram
         grams.append(divided)
     return tuple(grams)
 

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jnst.arguments import check_config, check_kind
-from jnst.arrays import Gram, Image, LossTerms, LossWeights, Params, Scalar, check_array
+from jnst.arrays import Image, LossTerms, LossWeights, Moment, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.loss.builtin import TERMS
 from jnst.loss.features import feature_maps
-from jnst.loss.guidance import region_products, to_grams
+from jnst.loss.guidance import layers_with_means, region_products, to_grams
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 
 
@@ -46,7 +46,7 @@ def compute_terms(
 
 
 def gram_terms(
-    products: Sequence[dict[str, Gram]], targets: Targets, config: Config, *, size: tuple[Any, Any]
+    products: Sequence[dict[str, Moment]], targets: Targets, config: Config, *, size: tuple[Any, Any]
 ) -> dict[str, Scalar]:
     """The unweighted terms of Gram matrices; where there are regions Σ_r λ_r · term(G^r, A^r), λ_r their factor.
 
@@ -89,7 +89,8 @@ def loss_terms(params: Params, image: Image, targets: Targets, config: Config) -
     extent, terms = targets.extent, terms_of(targets)
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     maps = feature_maps(params, image, layers_seen(terms, config), config, extent)
-    products = region_products(maps, layers_seen(terms, config, "grams"), targets.masks)
+    means = layers_with_means(config.loss)
+    products = region_products(maps, layers_seen(terms, config, "grams"), targets.masks, means=means)
     return {
         **compute_terms("maps", maps, targets.content, targets, config, size=size),
         **gram_terms(products, targets, config, size=size),

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import Gram, Image, Scalar
+from jnst.arrays import Image, Moment, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.loss.builtin import TERMS
-from jnst.loss.distances import style_loss
-from jnst.loss.guidance import Guidance, carry_masks, fillings, shares
+from jnst.loss.distances import covariance_matrix, reduce_squares
+from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, mean_of, shares
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
 
 
@@ -38,7 +38,7 @@ def check_style_weights(weights: Any, styles: int) -> list[float]:
     return values
 
 
-def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None = None) -> dict[str, Gram]:
+def blend_grams(grams: Sequence[dict[str, Moment]], weights: Sequence[float] | None = None) -> dict[str, Moment]:
     """Weighted mean of the Gram matrices of several styles; weights are normalised to sum to one.
 
     Raises:
@@ -55,8 +55,8 @@ def blend_grams(grams: Sequence[dict[str, Gram]], weights: Sequence[float] | Non
 
 
 def region_grams(
-    grams: Sequence[dict[str, Gram]], weights: Sequence[float] | None, guidance: Guidance | None
-) -> dict[str, Gram] | tuple[dict[str, Gram], ...]:
+    grams: Sequence[dict[str, Moment]], weights: Sequence[float] | None, guidance: Guidance | None
+) -> dict[str, Moment] | tuple[dict[str, Moment], ...]:
     """What `content_targets` is given: the blend of all styles, for each region where there are some.
 
     Raises:
@@ -88,14 +88,16 @@ def with_regions(targets: Targets, image: Image, grams: Any, guidance: Guidance,
     return targets._replace(regions=regions, masks=masks, kept=kept)
 
 
-def style_scales(grams: dict[str, Gram], config: Config) -> dict[str, Scalar]:
-    """What the distance of each layer's Gram matrix is multiplied by, as `Targets.style_scale`."""
+def style_scales(grams: dict[str, Moment], config: Config) -> dict[str, Scalar]:
+    """What the distance of each layer's Gram matrix, or of covariance matrix and mean, is multiplied by."""
     loss = config.loss
     if loss.style_normalization != "target_norm":
         return {layer: jnp.float32(1.0) for layer in grams}
+    compared = dict(grams)
+    for layer in set(layers_with_means(loss)) & set(grams):
+        compared[layer] = covariance_matrix(grams[layer], grams[mean_of(layer)])
     return {
-        layer: inverse_or_one(style_loss(gram, jnp.zeros_like(gram), reduction=loss.style_reduction))
-        for layer, gram in grams.items()
+        name: inverse_or_one(reduce_squares(value, reduction=loss.style_reduction)) for name, value in compared.items()
     }
 
 

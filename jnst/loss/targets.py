@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.arguments import check_config, check_mapping
-from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Params, Scalar, StyleImage
+from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
 from jnst.images.inputs import PictureForm, StylePicture, as_pixels, as_styles
@@ -22,7 +22,7 @@ from jnst.loss.builtin import TERMS
 from jnst.loss.circular import borderless_grams
 from jnst.loss.distances import as_divisor
 from jnst.loss.features import count_pixels, feature_maps
-from jnst.loss.guidance import Guidance, carry_masks, fillings, region_products, to_grams
+from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, region_products, to_grams
 from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
 from jnst.loss.tiled import tiled_maps, tiled_products
@@ -118,7 +118,7 @@ def style_grams(
     *,
     config: Config,
     extra_terms: tuple[Term, ...] = (),
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """Gram matrix of each layer that a term compares them at, for one style image.
 
     Args:
@@ -139,7 +139,8 @@ def style_grams(
     if config.tile:
         products = tiled_products(params, image, layers, config, extent, masks)
     else:
-        products = region_products(feature_maps(params, image, layers, config, extent), layers, masks)
+        maps = feature_maps(params, image, layers, config, extent)
+        products = region_products(maps, layers, masks, means=layers_with_means(config.loss))
     filling = None if masks is None else fillings(masks, size, config.network)
     return to_grams(products, filling, size, config)[0]
 
@@ -148,7 +149,7 @@ def style_grams(
 def content_targets(
     params: Params,
     content: Image,
-    grams: dict[str, Gram] | tuple[dict[str, Gram], ...],
+    grams: dict[str, Moment] | tuple[dict[str, Moment], ...],
     extent: Extent | None = None,
     guidance: Guidance | None = None,
     *,

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jnst.arrays import FeatureMap, Gram, Image, LossWeights, Scalar
+from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.vgg.layers import deepest, layer_names, layer_shape
@@ -110,7 +110,7 @@ class RegionTargets(NamedTuple):
     filling: by layer, what `jnst.loss.guidance.fillings` says of it.
     """
 
-    grams: dict[str, Gram]
+    grams: dict[str, Moment]
     style_scale: dict[str, Scalar]
     factor: Scalar
     filling: dict[str, Scalar]
@@ -145,7 +145,7 @@ class Targets(NamedTuple):
 
     content: dict[str, FeatureMap]
     content_scale: dict[str, Scalar]
-    grams: dict[str, Gram]
+    grams: dict[str, Moment]
     style_scale: dict[str, Scalar]
     weights: LossWeights
     extent: Extent | None = None

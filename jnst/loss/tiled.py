@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Image, Params, Scalar
+from jnst.arrays import FeatureMap, Image, Moment, Params, Scalar
 from jnst.config import Config
 from jnst.loss.distances import as_divisor
 from jnst.loss.features import feature_maps
-from jnst.loss.guidance import region_products
+from jnst.loss.guidance import layers_with_means, region_products
 from jnst.loss.halo_exchange import Band, on_bands
 from jnst.loss.objective import compute_terms, gram_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
@@ -65,7 +65,7 @@ def _tile_maps(
     return {layer: _inner(map_, layer, grid, config) for layer, map_ in maps.items()}
 
 
-Products = tuple[dict[str, Gram], ...]
+Products = tuple[dict[str, Moment], ...]
 
 
 def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], masks: Any, config: Config) -> Products:
@@ -74,7 +74,8 @@ def _sum_products(params: Params, tiles: Tiles, layers: Sequence[str], masks: An
 
     def here(index: Any) -> Products:
         maps = _tile_maps(params, *tiles.cut(index), layers, tiles.grid, config)
-        return region_products(maps, layers, None if read is None else read(index))
+        seen = None if read is None else read(index)
+        return region_products(maps, layers, seen, means=layers_with_means(config.loss))
 
     def add(index: jax.Array, sums: Products) -> Products:
         return jax.tree.map(jnp.add, sums, here(index))
@@ -175,7 +176,8 @@ def _compare(
     terms = terms_of(targets)
     maps = _tile_maps(params, tile, extent, layers_seen(terms, config), tiles.grid, config)
     found = compute_terms("maps", maps, wanted, targets, config, size=tiles.size)
-    return region_products(maps, layers_seen(terms, config, "grams"), masks), found
+    means = layers_with_means(config.loss)
+    return region_products(maps, layers_seen(terms, config, "grams"), masks, means=means), found
 
 
 def _content_reader(

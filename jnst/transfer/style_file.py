@@ -9,12 +9,11 @@ import numpy as np
 
 from jnst.errors import TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
+from jnst.loss.guidance import layer_of
 from jnst.transfer.style_targets import StyleTargets
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 
 FORMAT = "jnst-style"
-
-
 FORMAT_VERSION = 1
 
 
@@ -90,7 +89,7 @@ def read_style(path: str | Path) -> StyleTargets:
             if not 1 <= scales <= 8:
                 raise WeightsError(f"{scales} scales; expected 1 to 8")
             groups = [member(file, f"scale{power}") for power in range(scales)]
-            grams = tuple({layer: _read_gram(member(group, layer)) for layer in group} for group in groups)
+            grams = tuple({name: _read_moment(member(group, name), name) for name in group} for group in groups)
             pixels = member(member(file, "picture"), "pixels")
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.id.get_storage_size() != pixels.nbytes:
                 raise WeightsError("the picture is not an array of bytes, or incomplete")
@@ -104,8 +103,12 @@ def read_style(path: str | Path) -> StyleTargets:
     return targets
 
 
-def _read_gram(dataset: Any) -> np.ndarray:
+def _read_moment(dataset: Any, name: str) -> np.ndarray:
+    """A Gram matrix, or the means of channels that stand beside it."""
     shape = array_shape(dataset)
-    if len(shape) != 2 or shape[0] != shape[1]:
+    if name != layer_of(name):
+        if len(shape) != 1:
+            raise WeightsError(f"{dataset.name} has shape {shape}; expected one number for each channel")
+    elif len(shape) != 2 or shape[0] != shape[1]:
         raise WeightsError(f"{dataset.name} has shape {shape}; expected a square matrix")
     return read_array(dataset)

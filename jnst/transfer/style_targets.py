@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnst.arguments import check_config, check_mapping
-from jnst.arrays import Gram, Params
+from jnst.arrays import Moment, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
@@ -24,6 +24,7 @@ from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
 from jnst.loss.builtin import TERMS
+from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams, check_style_weights
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
@@ -39,7 +40,8 @@ Grams = dict[str, np.ndarray]
 class StyleTargets:
     """Gram matrices of a style.
 
-    grams: by layer; for the full size first, then for each halving of a coarse-to-fine run.
+    grams: by layer, and the means of its channels where they are compared; for the full size first, then for each
+        halving of a coarse-to-fine run.
     picture: the (first) style picture at working size, uint8.
     settings: what the numbers depend on, as plain JSON types (see `style_settings`).
     weights_sha256: hash of the network's weights, empty where unknown.
@@ -52,7 +54,8 @@ class StyleTargets:
 
     def __repr__(self) -> str:
         height, width = self.picture.shape[:2]
-        return f"StyleTargets({width} × {height}, scales: {len(self.grams)}, layers: {', '.join(self.grams[0])})"
+        layers = ", ".join(dict.fromkeys(map(layer_of, self.grams[0])))
+        return f"StyleTargets({width} × {height}, scales: {len(self.grams)}, layers: {layers})"
 
     def _repr_html_(self) -> str:
         return card(self.picture, [repr(self)])
@@ -94,6 +97,11 @@ def check_style_targets(targets: StyleTargets, config: Config, *, weights_sha256
         raise TargetsError(
             f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(targets.grams[0])}"
         )
+    if any(mean_of(layer) not in targets.grams[0] for layer in layers_with_means(config.loss)):
+        raise TargetsError(
+            "the saved style has no means of channels, which style statistics covariance compare; prepare it again "
+            "with `jnst targets --set loss.style_statistics=covariance`"
+        )
 
 
 def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_terms: tuple[Term, ...] = ()) -> Grams:
@@ -117,7 +125,7 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_te
     missing = [layer for layer in layers if layer not in held]
     if missing:
         raise TargetsError(f"the saved style has no Gram matrix of {', '.join(missing)}; it holds {', '.join(held)}")
-    return {layer: held[layer] for layer in layers}
+    return {name: held[name] for name in (*layers, *map(mean_of, layers_with_means(config.loss)))}
 
 
 def picture_grams(
@@ -127,7 +135,7 @@ def picture_grams(
     *,
     extra_terms: tuple[Term, ...] = (),
     mask: np.ndarray | None = None,
-) -> dict[str, Gram]:
+) -> dict[str, Moment]:
     """`jnst.loss.targets.style_grams` of one style picture at the size that it has: float RGB in [0, 1].
 
     `mask`, height × width, is the part of it that is looked at.

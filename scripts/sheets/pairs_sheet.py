@@ -2,6 +2,7 @@
 
 python scripts/sheets/pairs_sheet.py --content photos/ --style paintings/ --size 256 --output out/pairs.png
 python scripts/sheets/pairs_sheet.py --content a.jpg --style b.jpg --strengths 0.2 0.5 0.8 --weights vgg16.h5
+python scripts/sheets/pairs_sheet.py --content a.jpg --style b.jpg --set loss.style_statistics=covariance
 
 Paintings run along the top and photos down the left; several strengths stand beside each other under their painting.
 Each picture is also saved on its own beside the sheet, in a folder of the sheet's name; what lies there already is laid
@@ -9,10 +10,12 @@ out and not painted again.
 """
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells at length of each program that it kept
 
@@ -45,6 +48,15 @@ def find_pictures(places: list[Path]) -> list[Path]:
     return found
 
 
+def read_setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE as what `jnst.load_preset` takes: numbers and lists as JSON has them, all else as text."""
+    name, _, value = text.partition("=")
+    try:
+        return name.replace(".", "__"), json.loads(value)
+    except ValueError:
+        return name.replace(".", "__"), value
+
+
 def labelled(picture: Image.Image, text: str) -> Image.Image:
     """The picture with a line of text above it."""
     out = Image.new("RGB", (picture.width, picture.height + 14), "white")
@@ -62,6 +74,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="longer side of a result, pixels")
     parser.add_argument("--iterations", type=int, help="steps at each scale; the preset's own where left out")
     parser.add_argument("--strengths", nargs="+", type=float, default=[0.5])
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings than the preset's")
     parser.add_argument("--width", type=int, default=256, help="of a cell, pixels")
     parser.add_argument("--height", type=int, default=206, help="of a cell, pixels")
     parser.add_argument("--output", type=Path, default=Path("out/pairs.png"))
@@ -70,7 +83,9 @@ def main() -> None:
     contents, styles = find_pictures(arguments.content), find_pictures(arguments.style)
     folder = arguments.output.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    extra = {} if arguments.iterations is None else {"steps": arguments.iterations}
+    extra = dict(map(read_setting, arguments.set))
+    if arguments.iterations is not None:
+        extra["steps"] = arguments.iterations
     # The strength is no part of the compiled program, so one set of parameters and one compilation serve them all.
     runs = [
         jnst.load_preset(arguments.preset, weights=arguments.weights, size=arguments.size, strength=strength, **extra)

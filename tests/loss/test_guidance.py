@@ -62,9 +62,11 @@ def oracle_style(image: np.ndarray, config) -> float:
             oracles.random_params("vgg19", WIDTH, 0), x, "vgg19", layers=LAYERS, rounding=rounding
         )
 
-    def gram(maps, mask, layer):
+    def compared(maps, mask, layer):
         carried = oracles.carry_mask(mask, "vgg19", layer, rounding=rounding)
-        return oracles.guided_gram(maps[layer], carried, divisor=loss.gram_divisor)
+        if loss.style_statistics == "covariance":
+            return oracles.channel_moments(maps[layer], carried)
+        return (oracles.guided_gram(maps[layer], carried, divisor=loss.gram_divisor),)
 
     ours, total = features(image), 0.0
     for index, (style, weight) in enumerate(zip(STYLES, (1.0, 2.5), strict=True)):
@@ -72,11 +74,10 @@ def oracle_style(image: np.ndarray, config) -> float:
         seen = STYLE_MASK[..., 0] if index == 0 else np.ones(style.shape[:2])
         mask, value = MASKS[..., index], 0.0
         for layer, share in loss.style_layers:
-            wanted = gram(painted, seen, layer)
-            size = oracles.style_loss(wanted, 0 * wanted, reduction=loss.style_reduction)
-            scale = 1 / size if loss.style_normalization == "target_norm" else 1
-            distance = oracles.style_loss(gram(ours, mask, layer), wanted, reduction=loss.style_reduction)
-            value += share * scale * distance
+            for one, wanted in zip(compared(ours, mask, layer), compared(painted, seen, layer), strict=True):
+                size = oracles.style_loss(wanted, 0 * wanted, reduction=loss.style_reduction)
+                scale = 1 / size if loss.style_normalization == "target_norm" else 1
+                value += share * scale * oracles.style_loss(one, wanted, reduction=loss.style_reduction)
         total += weight * float(mask.mean()) * value
     return total
 
@@ -95,6 +96,16 @@ def test_the_style_term_is_the_oracles(divisor, rounding):
     loss = replace(LOSS, gram_divisor=divisor, style_normalization=normalization)
     config = shallow(loss=loss)
     config = replace(config, network=replace(config.network, pool_rounding=rounding))
+    (_, terms), _ = evaluated(IMAGE, config)
+    space = config.network_input
+    expected = oracle_style(space.scale * np.asarray(IMAGE, np.float64) - space.mean, config)
+    assert float(terms["style"]) == pytest.approx(expected, rel=2e-5)
+
+
+@pytest.mark.parametrize("normalization", get_args(settings.StyleNormalization))
+def test_covariance_matrices_and_means_are_the_oracles(normalization):
+    loss = replace(LOSS, style_statistics="covariance", style_normalization=normalization)
+    config = shallow(loss=loss)
     (_, terms), _ = evaluated(IMAGE, config)
     space = config.network_input
     expected = oracle_style(space.scale * np.asarray(IMAGE, np.float64) - space.mean, config)

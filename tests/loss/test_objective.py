@@ -70,10 +70,13 @@ def oracle_terms(image, config, content=CONTENT, style=STYLE):
         distance = oracles.content_loss(now[layer], wanted[layer], reduction=loss.content_reduction)
         content_term += weight * scale * distance
     for layer, weight in style_layers.items():
-        gram, target = (oracles.gram_matrix(maps[layer], divisor=loss.gram_divisor) for maps in (now, painted))
-        size = oracles.style_loss(target, 0 * target, reduction=loss.style_reduction)
-        scale = 1 / size if loss.style_normalization == "target_norm" else 1
-        style_value += weight * scale * oracles.style_loss(gram, target, reduction=loss.style_reduction)
+        compared = [(oracles.gram_matrix(maps[layer], divisor=loss.gram_divisor),) for maps in (now, painted)]
+        if loss.style_statistics == "covariance":
+            compared = [oracles.channel_moments(maps[layer]) for maps in (now, painted)]
+        for ours, target in zip(*compared, strict=True):
+            size = oracles.style_loss(target, 0 * target, reduction=loss.style_reduction)
+            scale = 1 / size if loss.style_normalization == "target_norm" else 1
+            style_value += weight * scale * oracles.style_loss(ours, target, reduction=loss.style_reduction)
     variation = oracles.total_variation(image, norm=loss.tv_norm, reduction=loss.tv_reduction)
     return {"content": content_term, "style": style_value, "total_variation": variation}
 
@@ -91,6 +94,8 @@ OPTIONS = [
     *({"gram_divisor": value} for value in get_args(settings.GramDivisor)),
     *({"style_reduction": value} for value in get_args(settings.StyleReduction)),
     {"content_normalization": "target_variance", "style_normalization": "target_norm"},
+    {"style_statistics": "covariance", "style_reduction": "sum"},
+    {"style_statistics": "covariance", "style_normalization": "target_norm"},
     *(
         {"tv_norm": norm, "tv_reduction": reduction}
         for norm, reduction in itertools.product(

@@ -96,9 +96,10 @@ SHALLOW = LossConfig(
 )
 
 
-@pytest.mark.parametrize("content", ["keep", "recompute"])
-def test_targets_made_in_tiles_are_the_whole_images(content):
-    config = narrow(Config(loss=SHALLOW, tile=32, tiled_content=content))
+@pytest.mark.parametrize(("content", "statistics"), [("keep", "gram"), ("recompute", "gram"), ("keep", "covariance")])
+def test_targets_made_in_tiles_are_the_whole_images(content, statistics):
+    loss = dataclasses.replace(SHALLOW, style_statistics=statistics)
+    config = narrow(Config(loss=loss, tile=32, tiled_content=content))
     params, (picture, style, noisy) = params_of("vgg19"), pictures((67, 50))
     whole, tiled = (
         make_targets(params, picture, [style, picture], one, style_weights=[2, 1])
@@ -121,8 +122,11 @@ def test_targets_made_in_tiles_are_the_whole_images(content):
     (tiled_value, _), tiled_gradient = jax.jit(evaluate_tiled, static_argnames="config")(
         params, noisy, tiled, config=config
     )
-    assert float(tiled_value) == pytest.approx(float(value), rel=1e-6)
-    assert np.abs(tiled_gradient - gradient).max() <= 1e-5 * np.abs(gradient).max()
+    # G − μ μᵀ is a difference of numbers up to eleven times as large here, and rounding grows by as much: G and μ agree
+    # to 6e-7, the covariance matrix of relu1_1 to 1.1e-5.
+    grown = 20 if statistics == "covariance" else 1
+    assert float(tiled_value) == pytest.approx(float(value), rel=grown * 1e-6)
+    assert np.abs(tiled_gradient - gradient).max() <= grown * 1e-5 * np.abs(gradient).max()
 
 
 def test_twenty_adam_steps_lead_to_the_same_picture_within_one_grey_level():

@@ -93,6 +93,14 @@ def gram_matrix(features: np.ndarray, *, divisor: str) -> np.ndarray:
     return flat.T @ flat / {"none": 1, "pixels": height * width, "pixels_channels": height * width * channels}[divisor]
 
 
+def channel_moments(features: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance matrix and mean of the channels, each position counting by the mask."""
+    positions = features.astype(np.float64).reshape(-1, features.shape[2])
+    weights = np.ones(len(positions)) if mask is None else mask.ravel()
+    mean = np.average(positions, 0, weights)
+    return np.cov(positions.T, aweights=weights, ddof=0).reshape(len(mean), len(mean)), mean
+
+
 def carry_mask(mask: np.ndarray, architecture: str, layer: str, *, rounding: str) -> np.ndarray:
     """A mask, height × width, at the size of a layer's map: the mean of each pooling window, pool after pool."""
     carried = mask.astype(np.float64)[..., None]
