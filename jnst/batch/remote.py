@@ -47,7 +47,7 @@ def _web_options(path: str) -> dict[str, Any]:
     """How long to wait for a web server: not five minutes, as aiohttp does, and not only so long for a large file."""
     if not path.startswith(("http://", "https://")):
         return {}
-    import aiohttp
+    import aiohttp  # pyright: ignore[reportMissingImports]
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
     return {"client_kwargs": {"timeout": timeout}}
