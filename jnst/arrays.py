@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jnst.devices import check_platform
-from jnst.errors import ArrayError, JnstError
+from jnst.errors import MASKED, ArrayError, JnstError
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "height width 3"]
@@ -26,9 +26,6 @@ LossTerms: TypeAlias = Mapping[str, jax.Array]
 """The unweighted terms of the loss by name, each a scalar (or one value per step where terms are stacked)."""
 LossWeights: TypeAlias = Mapping[str, float | jax.Array]
 """One factor per term. Arrays, so that a sweep over weights is a batch axis and never a recompilation."""
-
-# Whatever is made of such an array, its mask would be lost without a word.
-MASKED = "is a masked array; expected a plain one, such as array.filled(0)"
 
 
 def to_jax(value: Any, kind: str, axes: str, error: type[JnstError] = ArrayError) -> jax.Array:

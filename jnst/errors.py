@@ -8,6 +8,9 @@ from collections.abc import Iterable
 # Foreign text is shown up to this many letters, a whole message up to that many.
 _LONGEST_QUOTE, _LONGEST_WORD, _LONGEST_MESSAGE = 80, 400, 2000
 
+# Whatever is made of such an array, its mask would be lost without a word.
+MASKED = "is a masked array; expected a plain one, such as array.filled(0)"
+
 
 class JnstError(Exception):
     """Base of every error that jnst raises on purpose.

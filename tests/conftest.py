@@ -90,7 +90,7 @@ def few_compiled_programs() -> Iterator[None]:
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 15_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 25_000:
         import jax
 
         jax.clear_caches()
@@ -102,13 +102,3 @@ def unchecked_shapes() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """Compiles in half the time to slower programs, for tests that compare numbers and run them once."""
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

@@ -26,7 +26,7 @@ from jnst.config import Config, LossConfig, OptimizerConfig
 from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.store import write_weights
 
-pytestmark = pytest.mark.usefixtures("unchecked_shapes", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
 ALL: dict[str, Any] = {
     "jax_enable_x64": True,

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jnst.errors import ImageError
+from jnst.images.numpy_array import to_array
 from jnst.images.resizing import LUMINANCE, to_unit
-from jnst.images.validate import to_array, validate_image
+from jnst.images.validate import validate_image
 
 Picture = npt.NDArray[np.float32]
 Moments = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 from PIL import ImageColor
 
 from jnst.errors import ConfigError, ImageError, quote
+from jnst.images.numpy_array import to_array
 from jnst.images.reading import Picture
 from jnst.images.resizing import resize, to_unit
-from jnst.images.validate import to_array
 
 Mask = npt.NDArray[np.float32]
 

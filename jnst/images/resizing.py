@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from jnst.config import ResizeKernel
 from jnst.errors import ImageError, describe_unknown
-from jnst.images.validate import to_array
+from jnst.images.numpy_array import to_array
 
 Array: TypeAlias = npt.NDArray[np.generic]
 _ROWS_AT_ONCE = 16

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jnst.arrays import MASKED
 from jnst.errors import ImageError
+from jnst.images.numpy_array import to_array
 
 # Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
 LOWEST, HIGHEST = -1.0, 2.0
@@ -16,20 +16,6 @@ LOWEST, HIGHEST = -1.0, 2.0
 def is_floating(dtype: Any) -> bool:
     """Whether numbers of that type are floating point, bfloat16 and the other small formats included."""
     return jnp.issubdtype(dtype, np.floating)
-
-
-def to_array(value: Any, name: str) -> np.ndarray:
-    """NumPy's array of a value that others have made: whatever goes wrong in that is said of the value.
-
-    Raises:
-        ImageError: it cannot be had (of PyTorch: on another device, or with a gradient), or is a masked array.
-    """
-    if isinstance(value, np.ma.MaskedArray):
-        raise ImageError(f"{name} {MASKED}")
-    try:
-        return np.asarray(value)
-    except Exception as error:
-        raise ImageError(f"{name} is no array ({str(error).partition(chr(10))[0]})") from error
 
 
 def validate_image(image: Any, kind: str) -> None:

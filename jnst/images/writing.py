@@ -21,12 +21,12 @@ from jnst.files import check_writable_file, write_atomically
 from jnst.images.encoding import check_encoder, encode
 from jnst.images.formats import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES
 from jnst.images.inputs import as_picture
+from jnst.images.numpy_array import to_array
 from jnst.images.opening import decoding, open_picture, read_bytes
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import Picture
 from jnst.images.samples import Pixels
 from jnst.images.tiff import write_tiff
-from jnst.images.validate import to_array
 
 Bits = Literal[8, 16]
 

@@ -28,6 +28,8 @@ def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def max_pool(x: FeatureMap, rounding: PoolRounding) -> FeatureMap:
     """Maximum of 2×2 windows with stride 2. The gradient goes to the first maximum in row order, as in PyTorch."""
+    if min(x.shape[:2]) < 2:  # one form for all that may leave nothing
+        return _largest_of_slices(x, rounding)
     return by_platform(
         x, cpu=lambda x: _largest_of_slices(x, rounding), other=lambda x: _largest_of_windows(x, rounding)
     )
@@ -107,6 +109,8 @@ class _Spread:
     rounding: PoolRounding
 
     def __call__(self, gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:
+        if min(pooled.shape[:2]) < 2:
+            return _spread_by_place(gradient, first, pooled)
         return by_platform(gradient, first, pooled, cpu=_spread_by_place, other=self._spread_by_windows)
 
     def _spread_by_windows(self, gradient: FeatureMap, first: jax.Array, pooled: FeatureMap) -> FeatureMap:

@@ -20,8 +20,6 @@ from jnst.jobs.region_files import RegionFiles
 from jnst.presets.settings import replace_settings, setting_names
 from jnst.transfer.driver import stylize
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # One that fills its bucket, and two that are padded to theirs.
 CONTENTS = [np.asarray(picture(*one)) for one in (("shapes", 32, 48), ("hills", 27, 37), ("weave", 30, 33))]
 MARBLE, HILLS = np.asarray(picture("marble", 27, 36, 3)), np.asarray(picture("hills", 30, 31))

@@ -47,7 +47,7 @@ def pixels(path: str) -> np.ndarray:
         return np.asarray(image)
 
 
-@pytest.mark.usefixtures("folder", "quick_compilation")
+@pytest.mark.usefixtures("folder")
 class TestRegions:
     def test_they_are_painted_recorded_and_repeated(self) -> None:
         masks = [*TWO, "--style-mask", "part.png", "--style-mask", "all", "--region-weights", "1,0.5"]

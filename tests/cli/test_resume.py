@@ -41,7 +41,7 @@ def record() -> dict:
     return json.loads(Path("out.json").read_text())
 
 
-@pytest.mark.usefixtures("folder", "quick_compilation")
+@pytest.mark.usefixtures("folder")
 class TestResume:
     def test_after_the_time_is_over_the_same_command_goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert stylize("--steps", "6", "--max-time", "1e-9", "--plot", "--sheet") == 0

@@ -14,8 +14,6 @@ from jnst.cli.main import main
 from jnst.cli.texture import parse_size
 from jnst.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LAYERS = ["--style-layers", "relu1_1,relu2_1"]
 QUICK = ["--weights", tiny_weights(), "--steps", "3"]
 

@@ -213,7 +213,6 @@ def _check_install(words: list[str]) -> None:
             assert set(extra.split(",")) <= set(project["optional-dependencies"]), f"there is no extra {extra}"
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("page", _pages_with("sh"), ids=name_of)
 def test_every_command_line_runs(
     page: Path,
@@ -243,7 +242,6 @@ def test_every_command_line_runs(
     assert not failed, "\n".join([name_of(page), *failed])
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("page", _pages_with("python"), ids=name_of)
 def test_every_python_block_runs(
     page: Path,

@@ -142,7 +142,6 @@ def test_three_pictures_that_look_the_same_make_the_same_result(role, init, tmp_
             assert result.alpha is None
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_the_visible_part_of_a_style_is_a_style_mask_however_it_is_painted():
     """Alone, in a batch, in tiles, its colours matched first; in a region times its mask; saved; inspected."""
     pixels, alpha = make(36, 48)

@@ -12,7 +12,7 @@ import pytest
 import jnst
 from jnst import config
 
-pytestmark = pytest.mark.usefixtures("unchecked_shapes", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
 RNG = np.random.default_rng(0)
 SPACE = config.PixelSpace(scale=255.0, mean=(120.0, 115.0, 105.0), order="bgr")

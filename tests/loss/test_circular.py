@@ -25,8 +25,6 @@ from jnst.vgg.convolution import frozen_convolution, prepare_params
 from jnst.vgg.features import extract_features
 from jnst.vgg.valid_region import Extent
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RNG = np.random.default_rng(3)
 TORUS = NetworkConfig("vgg16", WIDTH, padding="circular")
 LOSS = LossConfig(

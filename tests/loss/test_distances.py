@@ -20,8 +20,6 @@ from jnst.loss.distances import (
     total_variation,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RNG = np.random.default_rng(0)
 MAP = RNG.normal(size=(5, 7, 3)).astype(np.float32)
 OTHER = RNG.normal(size=(5, 7, 3)).astype(np.float32)

@@ -18,8 +18,6 @@ from jnst.loss.objective import evaluate
 from jnst.loss.tiled import evaluate_tiled
 from jnst.transfer import loop
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONTENT, STYLE, IMAGE = picture("shapes", 21, 31), picture("marble", 27, 18, 3), picture("weave", 21, 31)
 
 

@@ -24,8 +24,6 @@ from jnst.loss.targets import content_targets, make_targets, style_grams
 from jnst.loss.tiled import evaluate_tiled
 from jnst.vgg.valid_region import Extent
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HEIGHT, WIDE = 21, 31
 CONTENT, IMAGE = picture("shapes", HEIGHT, WIDE), picture("weave", HEIGHT, WIDE)
 STYLES = picture("marble", 27, 18, 3), picture("hills", 19, 30)

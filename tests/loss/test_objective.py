@@ -23,8 +23,6 @@ from jnst.loss.targets import content_targets, loss_weights, make_targets, style
 from jnst.presets.presets import PRESETS
 from jnst.vgg.valid_region import Extent
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONTENT, STYLE, IMAGE = picture("shapes", 21, 31), picture("marble", 27, 18, 3), picture("weave", 21, 31)
 # Two content layers and three style layers of unequal weight, an odd size, a variable that is not the network's input.
 TWO_LAYERS = LossConfig(

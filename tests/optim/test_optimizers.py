@@ -16,8 +16,6 @@ from jnst.optim.from_optax import optax_optimizer
 from jnst.optim.optimizer import Evaluation
 from jnst.optim.registry import make_optimizer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RNG = np.random.default_rng(0)
 SHAPE = (4, 5, 3)
 CURVATURE = (10 ** RNG.uniform(-1.5, 1.5, SHAPE)).astype(np.float32)

@@ -10,8 +10,6 @@ from scipy.fft import dctn, idctn
 
 from jnst.optim.preconditioner import analyze, make_basis, synthesize
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RNG = np.random.default_rng(0)
 SHAPES = [(32, 48), (33, 47), (1, 7), (7, 1), (1, 1), (2, 2), (2, 5), (48, 1)]
 PADDED = [(21, 30), (20, 31), (32, 47), (31, 48), (15, 16), (2, 1), (1, 2), (1, 1), (3, 2)]

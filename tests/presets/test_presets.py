@@ -47,7 +47,6 @@ def test_notes_are_of_presets():
     assert set(NOTES) == set(PRESETS)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", PRESETS)
 def test_two_steps(name):
     config = narrow(name, steps=2)

@@ -156,8 +156,6 @@ def main() -> None:
         name: probe(dataclasses.replace(base, optimizer=optimizer), (250, 200))
         for name, optimizer in optimizers.items()
     }
-    # Memory is no longer looked at: halves the time to compile.
-    jax.config.update("jax_disable_most_optimizations", True)
     for pooling, content in (("max", "keep"), ("average", "recompute")):
         network = dataclasses.replace(base.network, pooling=pooling)
         config = dataclasses.replace(

@@ -49,7 +49,6 @@ def with_loss(loss: LossConfig, **fields: Any) -> Config:
 def main() -> None:
     """Whole and in tiles."""
     assert len(jax.devices()) == 4
-    jax.config.update("jax_disable_most_optimizations", True)
     json.dump({"whole": paint(with_loss(LOSS)), "tiles": paint(with_loss(LOSS, tile=16))}, sys.stdout)
 
 

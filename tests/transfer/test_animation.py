@@ -16,8 +16,6 @@ from jnst.transfer import animation as module
 from jnst.transfer.animation import CAPACITY
 from jnst.transfer.driver import stylize
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def flat(level, size=(8, 12)):
     return np.full((*size, 3), level / 255, np.float32)

@@ -10,12 +10,11 @@ from jnst import Region
 from jnst.batch.api import stylize_batch
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.colors import color_moments, to_grey
+from jnst.images.inputs import StylePicture
 from jnst.transfer.colors import canvas_of, prepare_styles
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
 from jnst.transfer.style_targets import prepare_style
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CONTENT, STYLE = np.asarray(picture("shapes", 32, 40)), np.asarray(picture("marble", 27, 36, 3))
 PARAMS = small_params()
@@ -27,14 +26,14 @@ def config(colors, **run):
 
 def test_styles_are_changed_where_the_way_with_colours_says_so():
     for colors in ("style", "content"):
-        (same,) = prepare_styles([STYLE], CONTENT, colors)
-        assert same is STYLE
+        (same,) = prepare_styles([StylePicture(STYLE)], CONTENT, colors)
+        assert same.pixels is STYLE
         assert canvas_of(CONTENT, colors) is CONTENT
-    (matched,) = prepare_styles([STYLE], CONTENT, "match")
-    mean, _ = color_moments(matched)
+    (matched,) = prepare_styles([StylePicture(STYLE)], CONTENT, "match")
+    mean, _ = color_moments(matched.pixels)
     np.testing.assert_allclose(mean, color_moments(CONTENT)[0], atol=0.02)  # but for what is clipped
-    (grey,) = prepare_styles([STYLE], CONTENT, "luminance")
-    for image in (grey, canvas_of(CONTENT, "luminance")):
+    (grey,) = prepare_styles([StylePicture(STYLE)], CONTENT, "luminance")
+    for image in (grey.pixels, canvas_of(CONTENT, "luminance")):
         assert np.ptp(image, axis=2).max() == 0
         assert 0 <= image.min() <= image.max() <= 1
 
@@ -44,9 +43,9 @@ def test_a_region_gives_its_colours_to_its_own_style():
     mask[:16] = 1
     regions = [Region(mask, STYLE), Region("rest", STYLE)]
     masks = prepare_regions(CONTENT, [STYLE, STYLE], regions, None)
-    matched = prepare_styles([STYLE, STYLE], CONTENT, "match", masks)
+    matched = prepare_styles([StylePicture(STYLE)] * 2, CONTENT, "match", masks)
     for style, part in zip(matched, (mask, 1 - mask), strict=True):
-        np.testing.assert_allclose(color_moments(style)[0], color_moments(CONTENT, part)[0], atol=0.03)
+        np.testing.assert_allclose(color_moments(style.pixels)[0], color_moments(CONTENT, part)[0], atol=0.03)
 
 
 def test_luminance_moves_no_colour():
@@ -60,8 +59,8 @@ def test_luminance_moves_no_colour():
 
 
 def test_match_runs_on_the_matched_style():
-    (matched,) = prepare_styles([STYLE], CONTENT, "match")
-    expected = stylize(PARAMS, CONTENT, matched, config("style"))
+    (matched,) = prepare_styles([StylePicture(STYLE)], CONTENT, "match")
+    expected = stylize(PARAMS, CONTENT, matched.pixels, config("style"))
     result = stylize(PARAMS, CONTENT, STYLE, config("match"))
     assert result.trace == expected.trace
     np.testing.assert_array_equal(result.image, expected.image)

@@ -11,8 +11,6 @@ from jnst.images.pixel_space import encode
 from jnst.presets.presets import PRESETS
 from jnst.transfer.initial import initial_image, recolor
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONTENT, STYLE = picture("hills", 20, 30), picture("marble", 20, 30, 3)
 UNIT = PixelSpace()
 

@@ -10,8 +10,6 @@ import jnst
 from jnst.errors import ConfigError, ImageError
 from jnst.transfer.inspection import Inspection, LayerView, check_place, describe_statistics
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def view(channels, name="relu1_1"):
     """A view of constant or given channels, 2 × 3 pixels each."""

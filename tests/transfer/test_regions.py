@@ -16,8 +16,6 @@ from jnst.progress.callbacks import Silent
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 HEIGHT, WIDE = 40, 48
 CONTENT, MARBLE, HILLS = (
     np.asarray(picture(*one)) for one in (("shapes", HEIGHT, WIDE), ("marble", 27, 36, 3), ("hills", 30, 30))

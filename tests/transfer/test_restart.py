@@ -12,8 +12,6 @@ from jnst.transfer.loop import advance
 from jnst.transfer.restart import restart
 from jnst.transfer.state import init_state, to_image
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 METHODS = {
     "lbfgs": OptimizerConfig(),
     "line search": OptimizerConfig(line_search="zoom"),

@@ -13,8 +13,6 @@ from jnst.errors import ConfigError, TargetsError
 from jnst.loss.circular import border_reach, borderless_grams
 from jnst.transfer.style_targets import check_style_targets, pick_grams
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 GRAM = shallow(steps=1)
 COVARIANCE = replace(GRAM, loss=replace(GRAM.loss, style_statistics="covariance"))
 STYLE = picture("marble", 27, 18, 3)

@@ -17,8 +17,6 @@ from jnst.loss.targets import style_grams
 from jnst.transfer.scales import enlarge, prepare_content
 from jnst.transfer.texture import blank, check_canvas, reconstruction_config, texture_config
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STYLE = np.asarray(picture("weave", 40, 36))
 CONFIG = shallow(steps=25)
 

@@ -26,8 +26,6 @@ from jnst.vgg.layers import channel_counts, convolutions
 from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.store import read_info, read_weights, write_weights
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CHANNELS = (3, 5, 7, 4, 9, 6, 11, 8, 13, 10, 12)  # to conv5_1
 NETWORK = NetworkConfig("vgg16", channels=CHANNELS)
 INFO = describe_weights("pruned", "vgg16", 1.0, "caffe", channels=CHANNELS)

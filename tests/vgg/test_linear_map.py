@@ -16,7 +16,7 @@ from jnst.vgg.convolution import frozen_convolution
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.pooling import max_pool
 
-pytestmark = pytest.mark.usefixtures("unchecked_shapes", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
 RNG = np.random.default_rng(3)
 X = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
