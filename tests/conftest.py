@@ -102,3 +102,13 @@ def unchecked_shapes() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def optimized_compilation() -> Iterator[None]:
+    """Compiles with LLVM's optimisations, as users do: vectorised sums round less than sums one by one."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)

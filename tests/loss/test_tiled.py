@@ -22,6 +22,8 @@ from jnst.transfer.state import current_picture, init_state
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.features import extract_features
 
+pytestmark = pytest.mark.usefixtures("optimized_compilation")
+
 WIDTH = 1 / 16
 
 
