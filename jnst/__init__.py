@@ -4,6 +4,7 @@ Names are imported when they are first used, so that `import jnst` is instant an
 """
 
 import ast
+import contextlib
 import importlib
 import importlib.metadata
 import os
@@ -98,7 +99,18 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take every missp
             # XLA reports harmless differences of machine names in long lines whenever it loads a cached program. It
             # reads this when it is imported.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        with _saying_that_jax_starts():
+            return getattr(importlib.import_module(_MODULES[name]), name)
+
+    def _saying_that_jax_starts() -> contextlib.AbstractContextManager[object]:
+        """On a terminal a spinner says why the first name takes a second or two; it is gone afterwards."""
+        if "jax" in sys.modules or not getattr(sys.stderr, "isatty", bool)():
+            return contextlib.nullcontext()
+        from jnst.progress.bar import ProgressBar
+
+        printer = ProgressBar(sys.stderr)
+        printer.doing("starting JAX")
+        return printer
 
 
 def __dir__() -> list[str]:

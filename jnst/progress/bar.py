@@ -18,7 +18,9 @@ from jnst.progress.waiting import SPINNER, Waiting
 
 _REDRAW = 0.1  # seconds between two drawings of the bar
 _LINE_EVERY = 10.0  # seconds, or a tenth of the work, between two plain lines
-_PATIENCE = 1.0  # seconds without a word, until what is being done is named
+_PATIENCE = (
+    1.0  # seconds without a word, until what is being done is named; the first word on a terminal waits for none
+)
 _PLAIN = {"×": "x", "·": "|", "…": "..."}
 
 
@@ -51,13 +53,14 @@ class ProgressBar(Silent):
         self._pending: Progress | None = None  # newest record that has not been shown
         self._shown: Progress | None = None
         self._shown_at = -math.inf
-        self._written_at = time.monotonic()
+        # Imports may hold the interpreter for a second each, so that a terminal hears of what comes first beforehand.
+        self._written_at = -math.inf if self._live else time.monotonic()
         self._waiting: Waiting | None = None
         self._doing = ""
 
     def doing(self, text: str) -> None:
-        """Names what is being done, as soon as nothing has been said for a second: with a spinner on a terminal, else
-        on one line."""
+        """Names what is being done, as soon as nothing has been said for a second: with a spinner on a terminal, which
+        hears the first word at once, else on one line."""
         with self._lock:
             self._end_waiting()
             if self._live and self._shown is not None and self._shown.step >= self._shown.steps and not self._spinning:

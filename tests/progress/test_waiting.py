@@ -1,8 +1,13 @@
 """What is said while something takes long."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -73,3 +78,42 @@ def test_elsewhere_it_is_one_line(impatient: None) -> None:
     bar.note("a note")
     bar.close()
     assert stream.getvalue() == "compiling 512×384 (once per size) …\na note\n"
+
+
+def test_a_terminal_hears_the_first_word_at_once_and_the_next_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    def wait(say: Callable[[float], None], first: float, every: float, lock: Any) -> Waiting:
+        pauses.append(first)
+        if first == 0:
+            say(0.0)
+        return Waiting(say, first=30, every=every, lock=lock)
+
+    monkeypatch.setattr(module, "Waiting", wait)
+    for stream, first in ((Terminal(), 0.0), (io.StringIO(), 1.0)):
+        pauses.clear()
+        with ProgressBar(stream) as bar:
+            bar.doing("starting JAX")
+            bar.doing("reading the weights")
+        assert pauses == pytest.approx([first, 1.0], abs=0.5)
+
+
+def test_python_says_in_a_terminal_alone_that_jax_starts_and_leaves_nothing_of_it() -> None:
+    command = [sys.executable, "-c", "import jnst; jnst.stylize; print('ready')"]
+    quiet = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert (quiet.stdout, quiet.stderr) == ("ready\n", "")
+    mine, theirs = os.openpty()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while data := os.read(mine, 65_536):
+            said += data
+    except OSError:  # Linux: the other end is closed
+        pass
+    os.close(mine)
+    assert process.communicate(timeout=120)[0] == b"ready\n"
+    lines = said.decode().split("\r")
+    assert re.fullmatch(r"[|/\\-] starting JAX … 0:00 *", lines[1])
+    assert lines[-1] == ""
+    assert lines[-2].strip() == ""
