@@ -105,10 +105,11 @@ def unchecked_shapes() -> Iterator[None]:
 
 
 @pytest.fixture
-def optimized_compilation() -> Iterator[None]:
-    """Compiles with LLVM's optimisations, as users do: vectorised sums round less than sums one by one."""
+def double_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """float32 means float64 here, so that rounding hides nothing and no bound depends on the machine's kernels."""
     import jax
+    import jax.numpy as jnp
 
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.enable_x64(True):
+        monkeypatch.setattr(jnp, "float32", jnp.float64)
+        yield

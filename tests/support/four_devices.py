@@ -72,8 +72,14 @@ def two_turns(params: Any, targets: Any, state: Any, key: Config) -> Any:
 
 
 def paint(folder: Path) -> dict[str, Any]:
-    """A picture painted in tiles on four devices, stopped and resumed, against the whole one on one device."""
-    config, params, path = shallow(steps=4, run={"chunk": 2}), small_params(), folder / "run.state"
+    """A picture painted in tiles on four devices, stopped and resumed, against the whole one on one device.
+
+    In double precision: where the largest of four numbers changes, or a difference its sign, steps amplify rounding.
+    """
+    jax.config.update("jax_enable_x64", True)
+    jnp.float32 = jnp.float64
+    config, path = shallow(steps=4, run={"chunk": 2}), folder / "run.state"
+    params = jax.tree.map(lambda array: array.astype(jnp.float64), small_params())
     tiled = dataclasses.replace(config, tile=16)
     content, style = material.paint("shapes", 150, 40), material.paint("marble", 50, 64)
     expected = stylize(params, content, style, config).image
