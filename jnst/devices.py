@@ -1,7 +1,9 @@
 """Devices: the axes of a mesh, and what is computed on each of its devices."""
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ from jnst.errors import JnstError, quote
 ROWS = "rows"
 # Mesh axis over which the images of a batch are divided.
 AXIS = "images"
-
+_LOWERED_FOR: ContextVar[str | None] = ContextVar("platform that a program is lowered for", default=None)
 
 # What JAX_PLATFORMS may name, the modules that make it available, and what to install for it.
 _PLATFORMS = {
@@ -70,14 +72,28 @@ def default_platform() -> str:
 def by_platform(*arguments: Any, other: Callable[..., Any], **forms: Callable[..., Any]) -> Any:
     """One form of a computation, chosen when a program is compiled, by the platform that it is compiled for.
 
-    Not when it is traced: a program may be compiled for a device that is not the default, or not even there.
+    Not when it is traced: a program may be compiled for a device that is not the default, or not even there. What is
+    traced only when it is lowered (`lowering_for`) is traced in one form.
 
     Args:
         arguments: of the forms.
         other: where there is none for the platform.
         forms: by platform: cpu, tpu, cuda or rocm.
     """
+    platform = _LOWERED_FOR.get()
+    if platform is not None:
+        return forms.get(platform, other)(*arguments)
     return lax.platform_dependent(*arguments, default=other, **forms)
+
+
+@contextlib.contextmanager
+def lowering_for(platform: str | None) -> Iterator[None]:
+    """Where the platform that a program is lowered for is known: cpu, tpu, cuda or rocm; None for several at once."""
+    token = _LOWERED_FOR.set(platform)
+    try:
+        yield
+    finally:
+        _LOWERED_FOR.reset(token)
 
 
 def row_parts() -> int:

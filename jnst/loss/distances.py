@@ -40,7 +40,8 @@ def channel_products(features: FeatureMap) -> Gram:
 @channel_products.defjvp
 def _products_tangent(primals: Any, tangents: Any) -> Any:
     pixels, change = (part[0].reshape(-1, part[0].shape[2]) for part in (primals, tangents))
-    return channel_products(primals[0]), linear_map(_change_of_products, _products_gradient, change, pixels)
+    products = channel_products(primals[0])
+    return products, linear_map(_change_of_products, _products_gradient, change, pixels, like=products)
 
 
 def _change_of_products(change: Any, pixels: Any) -> Gram:

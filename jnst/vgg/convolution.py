@@ -1,7 +1,6 @@
 """Convolutions of a frozen network: kernels prepared once, an input gradient of their own, none for the parameters."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,7 +110,7 @@ def cast_kernels(params: Params, precision: Precision) -> Params:
     )
 
 
-def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precision: Precision) -> FeatureMap:
+def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precision: Precision, parts: int) -> FeatureMap:
     """The convolution in the form that is fastest on the device that it is compiled for.
 
     Args:
@@ -120,6 +119,7 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
         fast: the same kernel in a CPU's form, where there is one; else the kernel again.
         padding: zeros on all four sides.
         precision: of the products.
+        parts: among how many devices the rows are divided.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     product_precision = lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT
@@ -150,9 +150,9 @@ def _convolve(x: Any, kernel: jax.Array, fast: jax.Array, padding: int, precisio
     forms: dict[str, Callable[[Any, jax.Array, jax.Array], FeatureMap]] = {}
     if fast.ndim == 3 or fast.shape[1] > 3:
         forms["cpu"] = blocks
-    elif dtype == jnp.bfloat16 and row_parts() == 1 and products_pay(*kernel.shape[2:]):
+    elif dtype == jnp.bfloat16 and parts == 1 and products_pay(*kernel.shape[2:]):
         forms["cpu"] = products
-    if row_parts() == 1:  # elsewhere the compiler divides the rows of a plain convolution among devices
+    if parts == 1:  # elsewhere the compiler divides the rows of a plain convolution among devices
         forms["tpu"] = row_batch
     return by_platform(x, kernel, fast, other=plain, **forms) if forms else plain(x, kernel, fast)
 
@@ -185,16 +185,13 @@ def frozen_convolution(x: FeatureMap, layer: Mapping[str, jax.Array], padding: i
     if precision == "float32":
         form = next((form for form in ("winograd", "columns") if form in frozen), "kernel")
         fast = frozen[form], frozen.get(f"{form}_flipped", frozen["kernel_flipped"])
-    return _frozen_convolution(x, (*kernels, *fast), frozen["bias"], padding, precision)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def _frozen_convolution(
-    x: FeatureMap, kernels: tuple[jax.Array, ...], bias: jax.Array, padding: int, precision: Precision
-) -> FeatureMap:
-    kernel, _, fast, _ = kernels
-    y = _convolve(x, kernel, fast, padding, precision)
-    return y + bias.astype(y.dtype)[None, None]
+    dtype, parts = jnp.bfloat16 if precision == "bfloat16" else jnp.float32, row_parts()
+    size = (side + 2 * padding - 2 for side in x.shape[:2])
+    y = jax.ShapeDtypeStruct((*size, kernels[0].shape[3]), dtype)
+    forward = _Convolution(padding, precision, y.dtype, parts)
+    transpose = _InputGradient(padding, precision, x.dtype, parts)
+    # The parameters have no tangents (`_freeze`), so that of the input is all there is.
+    return linear_map(forward, transpose, x, *kernels, *fast, like=y) + frozen["bias"].astype(dtype)[None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,10 +201,11 @@ class _Convolution:
     padding: int
     precision: Precision
     dtype: Any
+    parts: int
 
     def __call__(self, x: Any, kernel: Any, flipped: Any, fast: Any, fast_flipped: Any) -> jax.Array:
         del flipped, fast_flipped
-        return _convolve(x, kernel, fast, self.padding, self.precision).astype(self.dtype)
+        return _convolve(x, kernel, fast, self.padding, self.precision, self.parts).astype(self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,13 +214,4 @@ class _InputGradient(_Convolution):
 
     def __call__(self, x: Any, kernel: Any, flipped: Any, fast: Any, fast_flipped: Any) -> jax.Array:
         del kernel, fast
-        return _convolve(x, flipped, fast_flipped, 2 - self.padding, self.precision).astype(self.dtype)
-
-
-@functools.partial(_frozen_convolution.defjvp, symbolic_zeros=True)
-def _convolution_tangent(padding: int, precision: Precision, primals: Any, tangents: Any) -> Any:
-    x, kernels, bias = primals
-    y = _frozen_convolution(x, kernels, bias, padding, precision)
-    # The parameters have no tangents (`_freeze`), so that of the input is all there is.
-    forward, transpose = _Convolution(padding, precision, y.dtype), _InputGradient(padding, precision, x.dtype)
-    return y, linear_map(forward, transpose, tangents[0], *kernels)
+        return _convolve(x, flipped, fast_flipped, 2 - self.padding, self.precision, self.parts).astype(self.dtype)

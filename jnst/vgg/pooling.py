@@ -85,7 +85,7 @@ def _max_pool_tangent(rounding: PoolRounding, primals: Any, tangents: Any) -> An
     first = jnp.where(windows[:, 1, :, 0] == y, jnp.uint8(2), jnp.uint8(3))
     first = jnp.where(windows[:, 0, :, 1] == y, jnp.uint8(1), first)
     first = jnp.where(windows[:, 0, :, 0] == y, jnp.uint8(0), first)
-    return y, linear_map(_Pick(rounding), _Spread(rounding), tangent, first, x)
+    return y, linear_map(_Pick(rounding), _Spread(rounding), tangent, first, x, like=y)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python scripts/golden/make_vgg16.py            (torch, numpy, h5py; two minutes on two cores)
 
 Nothing here imports jnst: the file is read by h5py, the losses are in `recipes.py`. Features, terms and gradients are
-computed in float64, and so are twenty steps of Adam and the search of L-BFGS: steps amplify rounding, so that in float32
-the values depend on the machine.
+computed in float64, and so are twenty steps of Adam and the search of L-BFGS: steps amplify rounding, so that in
+float32 the values depend on the machine.
 """
 
 from dataclasses import asdict, replace

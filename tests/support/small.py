@@ -14,6 +14,7 @@ import numpy as np
 from oracles import paint, random_params
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
+from jnst.devices import lowering_for
 from jnst.presets.presets import PRESETS
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import describe_weights, random_weights
@@ -94,6 +95,10 @@ def equations(jaxpr: Any, platform: str = "cpu") -> Iterator[Any]:
     for equation in jaxpr.eqns:
         yield equation
         values = equation.params
+        if equation.primitive.name == "linear_map":  # traced when it is lowered
+            given = [jax.ShapeDtypeStruct(variable.aval.shape, variable.aval.dtype) for variable in equation.invars]
+            with lowering_for(platform):
+                yield from equations(jax.make_jaxpr(values["forward"])(*given).jaxpr, platform)
         if platforms := values.get("branches_platforms"):
             chosen = next(index for index, names in enumerate(platforms) if names is None or platform in names)
             values = {"branches": values["branches"][chosen]}
