@@ -28,6 +28,7 @@ from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
 from jnst.runtime import limit_mappings
+from jnst.vgg.convolution import plain_params
 from jnst.vgg.valid_region import Extent
 
 StyleForm: TypeAlias = StyleImage | np.ndarray | PictureForm | StylePicture
@@ -129,6 +130,7 @@ def style_grams(
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
+    params = plain_params(params)  # computed once, where a program that compiles four times as soon is worth more
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     masks = None if mask is None else carry_masks(mask, layers, config.network, extent)
@@ -167,6 +169,7 @@ def content_targets(
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
+    params = plain_params(params)  # as for `style_grams`
     terms, loss, image = (*TERMS, *extra_terms), config.loss, encode(content, config.variable)
     layers = layers_seen(terms, config, "maps")
     if config.tile:
