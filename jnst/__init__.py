@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # The public list, once: type checkers read these imports, and `_read_modules` reads them at run time.
-    from jnst.arrays import LossTerms as LossTerms
-    from jnst.arrays import LossWeights as LossWeights
+    from jnst.array_types import LossTerms as LossTerms
+    from jnst.array_types import LossWeights as LossWeights
     from jnst.batch.api import stylize_batch as stylize_batch
     from jnst.config import Config as Config
     from jnst.config import NetworkConfig as NetworkConfig

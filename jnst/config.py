@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from jnst.config_fields import check_fields, check_weight, require, setting
 from jnst.errors import quote
-from jnst.fields import check_fields, check_weight, require, setting
 
 Architecture = Literal["vgg16", "vgg19"]
 Pooling = Literal["max", "average"]

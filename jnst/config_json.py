@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any, get_args, get_origin
 
 from jnst.config import Config
+from jnst.config_fields import field_types, plain_value, require
 from jnst.errors import ConfigError, describe_unknown, quote
-from jnst.fields import field_types, plain_value, require
 
 # More than any list of layers has.
 _MOST_ITEMS = 1000

@@ -10,7 +10,7 @@ import hostile
 import numpy as np
 import pytest
 
-from jnst.arguments import check_seed
+from jnst.argument_checks import check_seed
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, PixelSpace, RunConfig, SizeConfig
 from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, quote

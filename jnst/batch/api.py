@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.arguments import check_callback, check_config, check_mapping, check_seed
-from jnst.arrays import Params
+from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
+from jnst.array_types import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
 from jnst.config import ColorProfile, Config

@@ -16,7 +16,7 @@ from jnst.loss.targets import loss_weights
 from jnst.loss.term import Term
 from jnst.progress.callbacks import Progress
 from jnst.runtime import limit_mappings
-from jnst.transfer.colors import show_colors
+from jnst.transfer.color_mode import show_colors
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale

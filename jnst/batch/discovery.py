@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jnst.batch.remote import exists, is_remote, open_filesystem, storage_errors
+from jnst.batch.folders import exists, is_remote, open_filesystem, storage_errors
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.images.formats import readable_suffixes
 

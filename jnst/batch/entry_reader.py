@@ -4,8 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jnst.batch import remote
-from jnst.batch.inputs import describe_inputs, hash_bytes
+from jnst.batch import folders
+from jnst.batch.input_changes import describe_inputs, hash_bytes
 from jnst.batch.options import Options
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.worklist import Entry
@@ -66,7 +66,7 @@ class EntryReader:
             raise ImageError("a prepared style cannot be given a mask; give the style picture instead")
 
         def read_mask(path: str) -> Picture:
-            mask, hashes[path] = remote.read_picture(path, allow_large=self._options.allow_large)
+            mask, hashes[path] = folders.read_picture(path, allow_large=self._options.allow_large)
             return mask
 
         regions, keep = read_regions(entry.regions, chosen, read_mask)
@@ -97,7 +97,7 @@ class EntryReader:
             raise ImageError(f"style: {error}") from error
 
     def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, str]:
-        return remote.read_picture(
+        return folders.read_picture(
             path,
             allow_large=self._options.allow_large,
             allow_damaged=self._options.allow_damaged,

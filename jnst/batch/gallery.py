@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.errors import one_line
 
 NAME = "index.html"
@@ -86,7 +86,7 @@ def write_contact_sheet(
         rows = "\n".join(f"<tr><td>{_text(what)}</td><td>{_text(reason)}</td></tr>" for what, reason in failed)
         lines.append(f"<h2>{len(failed)} failed</h2>\n<table>\n{rows}\n</table>")
     # Names of files need not be text; what is not is escaped.
-    remote.write_bytes(remote.join(folder, NAME), "\n".join(lines).encode("utf-8", "backslashreplace"))
+    folders.write_bytes(folders.join(folder, NAME), "\n".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def _figure(record: dict[str, Any], folder: str) -> str:
@@ -105,7 +105,7 @@ def _figure(record: dict[str, Any], folder: str) -> str:
 
 def _input(path: str) -> str:
     name = _text(os.path.basename(path))
-    if not path.lower().endswith(_SHOWN) or (remote.is_remote(path) and not path.startswith(("http://", "https://"))):
+    if not path.lower().endswith(_SHOWN) or (folders.is_remote(path) and not path.startswith(("http://", "https://"))):
         return f"<span>{name}</span>"
     return f'<img loading="lazy" src="{_link(path)}" alt="{name}">'
 
@@ -118,11 +118,11 @@ def _losses(record: dict[str, Any]) -> str:
 
 def _beside(path: str, folder: str) -> str:
     """The path of an input as the page in the output folder names it."""
-    return path if remote.is_remote(path) or remote.is_remote(folder) else os.path.relpath(path, folder)
+    return path if folders.is_remote(path) or folders.is_remote(folder) else os.path.relpath(path, folder)
 
 
 def _link(path: str) -> str:
-    if remote.is_remote(path):
+    if folders.is_remote(path):
         return html.escape(quote(path, safe="/:?&=%#", errors="replace"))
     return html.escape(quote(os.fsencode(path.replace(os.sep, "/"))))
 

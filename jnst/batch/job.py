@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.gallery import write_contact_sheet
-from jnst.batch.inputs import Comparison
+from jnst.batch.input_changes import Comparison
 from jnst.batch.job_progress import Interrupted, JobProgress, now
 from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.options import Options
@@ -68,7 +68,7 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
     """
     begin = time.monotonic()
     output = job.options.output
-    remote.make_folder(output)
+    folders.make_folder(output)
     check_inputs_stay(job)
     mine = [entry for entry in job.entries if job.share.owns(entry.name)]
     bad_rows = [row for row in job.bad_rows if job.share.owns(row)]
@@ -119,8 +119,8 @@ def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
 def check_inputs_stay(job: FolderJob) -> None:
     """Raises ImageError where a picture of the job would replace one that it reads."""
     inputs = {path for entry in job.entries for path in entry.inputs}
-    outputs = [remote.join(job.options.output, entry.name) for entry in job.entries]
-    if remote.is_remote(job.options.output):
+    outputs = [folders.join(job.options.output, entry.name) for entry in job.entries]
+    if folders.is_remote(job.options.output):
         check_keeps_inputs([path for path in outputs if path in inputs], inputs)
     else:
         # Only what is there can be replaced.
@@ -173,8 +173,8 @@ def _left_over(
     taken = next((entry for entry, state, _ in states if state == "taken"), None)
     if taken is not None:
         raise ConfigError(
-            f"{remote.join(job.options.output, taken.name)} is there already, and was made with other settings, styles "
-            "or weights; choose another folder, or pass --overwrite to make it again"
+            f"{folders.join(job.options.output, taken.name)} is there already, and was made with other settings, "
+            "styles or weights; choose another folder, or pass --overwrite to make it again"
         )
     for _, _, recovered in states:
         if recovered is not None:
@@ -199,7 +199,7 @@ def find_state(
     Also the record of a picture that was finished by a run which was killed before it could tell.
     """
     output = job.options.output
-    record, there = before.get(entry.name, {}), remote.exists(remote.join(output, entry.name))
+    record, there = before.get(entry.name, {}), folders.exists(folders.join(output, entry.name))
     if job.resume:
         if record.get("status") == "failed" and not job.retry_failed:
             return "failed", None

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jnst.arrays import Gram, Image, LossWeights, Params, Scalar
+from jnst.array_types import Gram, Image, LossWeights, Params, Scalar
 from jnst.config import Config
 from jnst.devices import map_over_images
 from jnst.loss.guidance import Guidance

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.shards import Share
 from jnst.errors import ConfigError, ImageError
 
@@ -38,7 +38,7 @@ def read_records(folder: str) -> list[dict[str, Any]]:
     """
     records = []
     for path in _books(folder):
-        for line in remote.read_bytes(path).decode("utf-8", "replace").splitlines():
+        for line in folders.read_bytes(path).decode("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 if isinstance(record, dict):
@@ -47,9 +47,9 @@ def read_records(folder: str) -> list[dict[str, Any]]:
 
 
 def _books(folder: str) -> list[str]:
-    if remote.is_remote(folder):
-        filesystem, inner = remote.open_filesystem(folder)
-        with remote.storage_errors(folder):
+    if folders.is_remote(folder):
+        filesystem, inner = folders.open_filesystem(folder)
+        with folders.storage_errors(folder):
             if not filesystem.exists(inner):
                 return []
             return sorted(filesystem.unstrip_protocol(path) for path in filesystem.glob(f"{inner}/{_PREFIX}*.jsonl"))
@@ -90,13 +90,13 @@ class Manifest:
     """
 
     def __init__(self, folder: str, share: Share) -> None:
-        self.path = remote.join(folder, manifest_name(share))
+        self.path = folders.join(folder, manifest_name(share))
         self._lock = threading.Lock()
         self._part: list[str] = []
         self._number = 0
-        self._descriptor = None if remote.is_remote(folder) else self._open()
+        self._descriptor = None if folders.is_remote(folder) else self._open()
         if self._descriptor is None:
-            while remote.exists(self._part_path()):
+            while folders.exists(self._part_path()):
                 self._number += 1
 
     def _open(self) -> int:
@@ -132,7 +132,7 @@ class Manifest:
         with self._lock:
             if self._descriptor is None:
                 self._part.append(line)
-                remote.write_bytes(self._part_path(), "".join(self._part).encode())
+                folders.write_bytes(self._part_path(), "".join(self._part).encode())
                 if len(self._part) >= _LINES_PER_PART:
                     self._part, self._number = [], self._number + 1
                 return

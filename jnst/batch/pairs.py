@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jnst.arguments import check_seed
-from jnst.batch import remote
+from jnst.argument_checks import check_seed
+from jnst.batch import folders
 from jnst.batch.discovery import check_path
 from jnst.batch.worklist import Entry, check_names, clean_name, fill_template
 from jnst.config import Config
@@ -70,7 +70,7 @@ def read_pairs(path: str, reading: Reading) -> Rows:
         ConfigError: the file is no such list, or none of its rows is right; or two rows would become one file.
     """
     try:
-        text = remote.read_bytes(path, pipes=True).decode("utf-8-sig")
+        text = folders.read_bytes(path, pipes=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
     except ImageError as error:
@@ -239,7 +239,7 @@ def _row_weights(given: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _resolve(path: str, base: str) -> str:
-    absolute = remote.is_remote(path) or path.startswith("/") or path[1:3] in (":\\", ":/")
+    absolute = folders.is_remote(path) or path.startswith("/") or path[1:3] in (":\\", ":/")
     whole = path if absolute or not base else f"{base}/{path}"
     check_path(whole)
     return whole

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.entry_reader import EntryReader, ReadyEntry
-from jnst.batch.inputs import without_stamps
+from jnst.batch.input_changes import without_stamps
 from jnst.batch.options import Options
 from jnst.batch.records import Record, make_failure, make_success
 from jnst.batch.remaining_work import RemainingWork
@@ -152,8 +152,8 @@ class Pipeline:
             entry, result, seconds, weights_sha256=self.sha256, notes=ready.notes, inputs=ready.inputs
         )
         try:
-            remote.write_picture(
-                remote.join(self.options.output, entry.name),
+            folders.write_picture(
+                folders.join(self.options.output, entry.name),
                 result.image,
                 overwrite=self.options.overwrite or entry.replace,
                 alpha=result.alpha,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.worklist import Entry
 from jnst.errors import ImageError, JnstError, one_line
 from jnst.transfer.result import Result
@@ -17,11 +17,11 @@ Record = dict[str, Any]
 def recover(entry: Entry, output: str, weights_sha256: str) -> Record | None:
     """The record inside a picture that was finished by a run which was killed before it could tell; None if there is
     no such picture."""
-    path = remote.join(output, entry.name)
-    if entry.replace or not remote.exists(path):
+    path = folders.join(output, entry.name)
+    if entry.replace or not folders.exists(path):
         return None
     try:
-        record = remote.read_picture_metadata(path)
+        record = folders.read_picture_metadata(path)
     except ImageError:
         return None
     if not record or record.get("key") != entry.key(weights_sha256):
@@ -48,7 +48,7 @@ def make_success(
         seconds: that the picture took, as its share of its batch.
         weights_sha256: hash of the network's weights.
         notes: on the inputs and on what was done to them.
-        inputs: from `jnst.batch.inputs.describe_inputs`.
+        inputs: from `jnst.batch.input_changes.describe_inputs`.
     """
     totals = result.trace["total"]
     return {

@@ -12,7 +12,7 @@ from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.padding import bucket_size
 from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
-from jnst.transfer.colors import PREPARED, canvas_of, prepare_styles
+from jnst.transfer.color_mode import PREPARED, canvas_of, prepare_styles
 from jnst.transfer.regions import Region, RegionMasks, mask_styles, prepare_regions
 from jnst.transfer.regions_at_scale import check_regions
 from jnst.transfer.scales import content_at_scale, first_image, prepare_content

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
 from jnst.batch.requests import Item, first_picture, padded_size
 from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
-from jnst.loss.builtin import TERMS
+from jnst.loss.registry import TERMS
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
 from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Snapshot

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.batch.requests import Item
 from jnst.config import compile_key
 from jnst.loss.region_targets import region_grams

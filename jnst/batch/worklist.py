@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, describe_unknown, quote
@@ -114,8 +114,8 @@ def fill_template(
         ConfigError: for a field that does not exist, or a name outside the output folder.
     """
     _check_template(template)
-    stem, suffix = remote.name_parts(content)
-    style = "+".join(remote.name_parts(one)[0] for one in styles)
+    stem, suffix = folders.name_parts(content)
+    style = "+".join(folders.name_parts(one)[0] for one in styles)
     parent = content.replace("\\", "/").rstrip("/").rpartition("/")[0].rpartition("/")[2]
     fields = {"folder": folder, "parent": parent, "content": stem, "style": style, "suffix": suffix.lstrip(".")}
     try:
@@ -157,7 +157,7 @@ def clean_name(name: str) -> str:
             f"the result's name {quote(name)} is too long: a file's name has {_LONGEST_NAME} bytes at most; give a "
             "shorter one with --name, such as '{index:06d}.png'"
         )
-    suffix = remote.name_parts(parts[-1])[1].lower()
+    suffix = folders.name_parts(parts[-1])[1].lower()
     if suffix not in SUFFIXES:
         raise ConfigError(f"cannot tell the format of {quote(name)}: {describe_unknown('suffix', suffix, SUFFIXES)}")
     return "/".join(parts)

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any, get_args
 
-from jnst.arguments import check_seed
+from jnst.argument_checks import check_seed
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.terminal import open_printer, reporting
 from jnst.config import Init, Method
@@ -160,10 +160,10 @@ def _report(arguments: argparse.Namespace, summary: Any, share: Any) -> None:
 
 def _show_plan(job: Any, sha256: str, *, as_json: bool) -> int:
     """Prints what would be done, and makes nothing. Returns 1 where something could not be."""
-    from jnst.batch.inputs import Comparison
+    from jnst.batch.folders import exists, join
+    from jnst.batch.input_changes import Comparison
     from jnst.batch.job import find_state
     from jnst.batch.manifest import latest, read_records
-    from jnst.batch.remote import exists, join
 
     output = job.options.output
     before = latest(read_records(output)) if exists(output) else {}

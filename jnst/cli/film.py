@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jnst.cli.flags import parse_whole
 from jnst.errors import ConfigError
-from jnst.transfer.film import Film
+from jnst.transfer.film_options import Film
 
 
 def add_film_flags(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.batch.discovery import check_path
-from jnst.batch.remote import is_remote
+from jnst.batch.folders import is_remote
 from jnst.cli.streams import Streams
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile

@@ -85,7 +85,7 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     import jax
 
     from jnst.batch.discovery import check_path
-    from jnst.batch.remote import read_picture
+    from jnst.batch.folders import read_picture
     from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip
@@ -125,7 +125,7 @@ def _read_masks(
 ) -> "RegionMasks | None":
     """The masks on the content picture, checked as the run checks them; there is a style for each."""
     from jnst.batch.discovery import check_path
-    from jnst.batch.remote import read_picture
+    from jnst.batch.folders import read_picture
     from jnst.cli.inputs import choose_regions
     from jnst.jobs.region_files import RegionFiles, check_region_files, read_regions
     from jnst.transfer.regions import prepare_regions

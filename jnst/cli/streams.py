@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.discovery import check_path
 from jnst.errors import ConfigError, ImageError, JnstError
 from jnst.files import NamedFile
@@ -26,7 +26,7 @@ _KEPT = ".state"  # of no use once the run is over
 
 def is_elsewhere(name: str) -> bool:
     """Whether a name is that of a stream or of a URL, and not of a file here."""
-    return name == STREAM or remote.is_remote(name)
+    return name == STREAM or folders.is_remote(name)
 
 
 def stem_of(name: str) -> str:
@@ -37,7 +37,7 @@ def stem_of(name: str) -> str:
     """
     if name in (STREAM, _STANDARD_INPUT):
         return "stdin"
-    return remote.name_parts(re.split("[?#]", name)[0])[0] if remote.is_remote(name) else Path(name).stem
+    return folders.name_parts(re.split("[?#]", name)[0])[0] if folders.is_remote(name) else Path(name).stem
 
 
 class Streams:
@@ -94,7 +94,7 @@ class Streams:
             check_path(name)
             return Path(name)
         if name not in self._inputs:
-            data = _read_stream() if name == STREAM else remote.read_bytes(name)
+            data = _read_stream() if name == STREAM else folders.read_bytes(name)
             path = Path(self._folder.name) / f"input{len(self._inputs)}"
             path.write_bytes(data)
             self._inputs[name] = NamedFile(path, _STANDARD_INPUT if name == STREAM else name)
@@ -124,8 +124,8 @@ class Streams:
         folder.mkdir()
         if self.standard_output:
             return folder / f"standard-output.{self.form}"
-        remote.check_writable_url(given, overwrite=overwrite)
-        stem, suffix = remote.name_parts(given)
+        folders.check_writable_url(given, overwrite=overwrite)
+        stem, suffix = folders.name_parts(given)
         return folder / (stem + suffix)
 
     def deliver(self, path: Path) -> None:
@@ -146,7 +146,7 @@ class Streams:
             for file in sorted(path.parent.iterdir()):
                 if file.suffix != _KEPT:
                     # Not `join`: of memory://a.png, what is before the last slash is no URL.
-                    remote.write_bytes(f"{str(self._given).rpartition('/')[0]}/{file.name}", file.read_bytes())
+                    folders.write_bytes(f"{str(self._given).rpartition('/')[0]}/{file.name}", file.read_bytes())
         except (OSError, ValueError, ImageError, KeyboardInterrupt) as error:
             kept = Path(tempfile.mkdtemp(prefix="jnst-rescued-")) / path.name
             shutil.copyfile(path, kept)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.cli.flags import add_config_flags, read_settings
-from jnst.cli.page import add_page_flags, check_port, import_server, show_link
+from jnst.cli.live_page import add_page_flags, check_port, import_server, show_link
 from jnst.cli.terminal import open_printer
 from jnst.progress.bar import ProgressBar
 from jnst.progress.callbacks import Silent

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.arguments import check_seed
+from jnst.argument_checks import check_seed
 from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
-from jnst.cli.page import add_live_flags, check_port, make_painter
+from jnst.cli.live_page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
 from jnst.cli.regions import add_region_flags
 from jnst.cli.report import report, report_elsewhere

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Path, printer: Silent) -> str:
     """Writes the file; returns what to say of it."""
     from jnst.batch.discovery import check_path
-    from jnst.batch.remote import read_picture
+    from jnst.batch.folders import read_picture
     from jnst.cli.inputs import parse_blend
     from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jnst.batch.discovery import check_path, check_there, find_pictures
+from jnst.batch.folders import read_picture
 from jnst.batch.pairs import Reading, read_pairs
-from jnst.batch.remote import read_picture
 from jnst.batch.worklist import Entry, check_names, combine
 from jnst.cli.flags import parse_named
 from jnst.config import Config

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnst.arguments import check_space
-from jnst.arrays import Image, check_array, to_jax
+from jnst.argument_checks import check_space
+from jnst.array_types import Image, check_array, to_jax
 from jnst.config import PixelSpace
 from jnst.errors import ArrayError, ImageError
 

@@ -7,7 +7,7 @@ from jnst.config import Config
 from jnst.files import NamedFile
 from jnst.images.writing import Bits
 from jnst.jobs.region_files import RegionFiles
-from jnst.transfer.film import Film
+from jnst.transfer.film_options import Film
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.arguments import check_seed
+from jnst.argument_checks import check_seed
 from jnst.config import Config
 from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote

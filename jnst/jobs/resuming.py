@@ -15,7 +15,7 @@ from jnst.jobs.record import describe_file, read_record, record_path
 from jnst.jobs.region_files import describe_regions
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
-from jnst.transfer.colors import PREPARED
+from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.state_file import read_about
 from jnst.weights.network import Weights
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Moment
+from jnst.array_types import FeatureMap, Moment
 from jnst.config import Config, NetworkConfig
 from jnst.loss.distances import as_divisor, gram_matrix
 from jnst.loss.guidance import layers_with_means, mean_of

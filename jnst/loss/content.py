@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Scalar
+from jnst.array_types import FeatureMap, Scalar
 from jnst.loss.distances import content_loss
 from jnst.loss.term import Context, Term
 

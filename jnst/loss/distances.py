@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Gram, Moment, Scalar, check_array
+from jnst.array_types import FeatureMap, Gram, Moment, Scalar, check_array
 from jnst.config import ContentReduction, GramDivisor, StyleReduction, VariationNorm, VariationReduction
 from jnst.errors import ArrayError, check_choice
 from jnst.vgg.linear_map import linear_map

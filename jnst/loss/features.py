@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jnst.arguments import check_config
-from jnst.arrays import FeatureMap, Image, Params
+from jnst.argument_checks import check_config
+from jnst.array_types import FeatureMap, Image, Params
 from jnst.config import Config
 from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate

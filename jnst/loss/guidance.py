@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jnst.arrays import FeatureMap, Image, Moment, Scalar
+from jnst.array_types import FeatureMap, Image, Moment, Scalar
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.loss.distances import as_divisor, channel_products, divide_products
 from jnst.loss.term import Kept

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jnst.arrays import Image
+from jnst.array_types import Image
 from jnst.devices import ROWS, row_parts
 
 

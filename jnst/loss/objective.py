@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnst.arguments import check_config, check_kind
-from jnst.arrays import Image, LossTerms, LossWeights, Moment, Params, Scalar, check_array
+from jnst.argument_checks import check_config, check_kind
+from jnst.array_types import Image, LossTerms, LossWeights, Moment, Params, Scalar, check_array
 from jnst.config import Config
 from jnst.errors import ConfigError
-from jnst.loss.builtin import TERMS
 from jnst.loss.features import feature_maps
 from jnst.loss.guidance import layers_with_means, region_products, to_grams
+from jnst.loss.registry import TERMS
 from jnst.loss.term import Context, Sees, Targets, Term, layers_seen
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jnst.arrays import Image, Moment, Scalar
+from jnst.array_types import Image, Moment, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
-from jnst.loss.builtin import TERMS
 from jnst.loss.distances import covariance_matrix, reduce_squares
 from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, mean_of, shares
+from jnst.loss.registry import TERMS
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
 
 

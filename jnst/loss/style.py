@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jnst.arrays import Moment, Scalar
+from jnst.array_types import Moment, Scalar
 from jnst.loss.distances import covariance_matrix, reduce_squares, style_loss
 from jnst.loss.guidance import mean_of
 from jnst.loss.term import Context, Term

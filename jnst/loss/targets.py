@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.arguments import check_config, check_mapping
-from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
+from jnst.argument_checks import check_config, check_mapping
+from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, row_shardings
 from jnst.images.inputs import PictureForm, StylePicture, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
-from jnst.loss.builtin import TERMS
 from jnst.loss.circular import borderless_grams
 from jnst.loss.distances import as_divisor
 from jnst.loss.features import count_pixels, feature_maps
 from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, region_products, to_grams
 from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
+from jnst.loss.registry import TERMS
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jnst.arrays import FeatureMap, Image, LossWeights, Moment, Scalar
+from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Scalar
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.vgg.layers import deepest, layer_names, layer_shape
@@ -39,7 +39,7 @@ class Context(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One term of the loss. Those of the package are `jnst.loss.builtin.TERMS`; others are handed in.
+    """One term of the loss. Those of the package are `jnst.loss.registry.TERMS`; others are handed in.
 
     Make a term once, not at every call: the compiled program is remembered under its functions.
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Image, Moment, Params, Scalar
+from jnst.array_types import FeatureMap, Image, Moment, Params, Scalar
 from jnst.config import Config
 from jnst.loss.distances import as_divisor
 from jnst.loss.features import feature_maps

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Image
+from jnst.array_types import FeatureMap, Image
 from jnst.config import Config, NetworkConfig
 from jnst.loss.halo_exchange import Band
 from jnst.vgg.layers import deepest, layer_names

@@ -1,6 +1,6 @@
 """The total variation term: differences between neighbouring pixels, on the optimised variable's own pixel scale."""
 
-from jnst.arrays import Image, Scalar
+from jnst.array_types import Image, Scalar
 from jnst.loss.distances import total_variation
 from jnst.loss.term import Context, Term
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jnst.arrays import Image, Scalar
+from jnst.array_types import Image, Scalar
 from jnst.config import OptimizerConfig
 from jnst.optim.optimizer import PATIENCE, Evaluate, Evaluation, Move, Optimizer, standard_promotion
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import Image, Scalar
+from jnst.array_types import Image, Scalar
 from jnst.config import OptimizerConfig
 from jnst.optim.optimizer import PATIENCE, Evaluate, Evaluation, Move, Optimizer, standard_promotion
 

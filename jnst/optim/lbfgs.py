@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jnst.arrays import Image, Scalar
+from jnst.array_types import Image, Scalar
 from jnst.config import OptimizerConfig
 from jnst.optim.lbfgs_history import Pairs, accept_pairs, add_pair, apply_inverse, no_pairs
 from jnst.optim.optimizer import PATIENCE, Evaluate, Evaluation, Move, Optimizer

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 
-from jnst.arrays import Image, Scalar
+from jnst.array_types import Image, Scalar
 from jnst.config import HistoryPrecision
 from jnst.devices import by_platform
 

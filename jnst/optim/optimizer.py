@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jnst.arrays import Image, LossTerms, Scalar
+from jnst.array_types import Image, LossTerms, Scalar
 
 
 class Evaluation(NamedTuple):

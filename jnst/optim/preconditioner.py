@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jnst.arrays import Image
+from jnst.array_types import Image
 from jnst.devices import ROWS, row_parts
 
 # Cycles per pixel below which all waves are weighed alike. Were longer ones amplified more, wide smooth areas would

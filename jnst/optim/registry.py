@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from jnst.arrays import Image
+from jnst.array_types import Image
 from jnst.config import OptimizerConfig
 from jnst.optim.adam import scale_by_adam
 from jnst.optim.from_optax import optax_lbfgs, optax_optimizer

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.config import Config, Init, Method
 from jnst.errors import WeightsError
 from jnst.presets.select import adapt_preset, find_preset

@@ -15,7 +15,7 @@ from jnst.studio.files import describe_steering
 from jnst.studio.painter import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
-from jnst.transfer.colors import PREPARED
+from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 

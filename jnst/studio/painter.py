@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arrays import Gram, Params
+from jnst.array_types import Gram, Params
 from jnst.config import Colors, Config, compile_key
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.inputs import PictureForm, StylePicture, as_styles

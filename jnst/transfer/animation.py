@@ -12,7 +12,7 @@ import numpy as np
 
 from jnst.errors import JnstError
 from jnst.images.film import Frame, as_frame, check_film, film_format, load_frame, store_frame, write_film
-from jnst.transfer.film import Film
+from jnst.transfer.film_options import Film
 
 # Frames put aside: enough to choose from, and a limit to the disk that a long run takes.
 CAPACITY = 512

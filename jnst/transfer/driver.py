@@ -8,8 +8,8 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from jnst.arguments import check_callback, check_config, check_mapping, check_seed
-from jnst.arrays import Params
+from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
+from jnst.array_types import Params
 from jnst.config import Config
 from jnst.errors import ConfigError, JnstError
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
@@ -20,7 +20,7 @@ from jnst.progress.indicator import make_indicator
 from jnst.runtime import cache_compiled
 from jnst.transfer.animation import Animation, make_animation
 from jnst.transfer.checkpoint import Checkpoint
-from jnst.transfer.colors import canvas_of, prepare_styles
+from jnst.transfer.color_mode import canvas_of, prepare_styles
 from jnst.transfer.image_run import Callback, ImageRun, run_scales
 from jnst.transfer.regions import Region, choose_styles, mask_styles, prepare_regions
 from jnst.transfer.regions_at_scale import check_regions

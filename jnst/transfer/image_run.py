@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.config import Config, RunConfig
 from jnst.errors import JnstError
 from jnst.images.inputs import StylePicture
@@ -22,7 +22,7 @@ from jnst.progress.callbacks import DeferredImage, Snapshot
 from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
 from jnst.transfer.checkpoint import Checkpoint, restore_state
-from jnst.transfer.colors import PUT_ON_AT_END, show_colors
+from jnst.transfer.color_mode import PUT_ON_AT_END, show_colors
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions import RegionMasks
 from jnst.transfer.regions_at_scale import guide

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arrays import Image, StyleImage
+from jnst.array_types import Image, StyleImage
 from jnst.config import Init, PixelSpace
 from jnst.images.colors import match_colors
 from jnst.images.pixel_space import decode, translate

@@ -10,8 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arguments import check_config, check_names
-from jnst.arrays import FeatureMap, Gram, Params
+from jnst.argument_checks import check_config, check_names
+from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ImageError
 from jnst.images.inputs import as_style

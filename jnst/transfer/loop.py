@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jnst.arguments import check_config, check_kind, check_mapping, check_whole
-from jnst.arrays import Image, Params, Scalar
+from jnst.argument_checks import check_config, check_kind, check_mapping, check_whole
+from jnst.array_types import Image, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, compile_key
-from jnst.fields import require
+from jnst.config_fields import require
 from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.config import Config, compile_key
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets

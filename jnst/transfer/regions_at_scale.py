@@ -7,8 +7,8 @@ import numpy as np
 from jnst.config import Config, NetworkConfig
 from jnst.errors import ConfigError
 from jnst.images.inputs import StylePicture
-from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import Guidance
+from jnst.loss.registry import TERMS
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.regions import RegionMasks
 from jnst.vgg.layers import deepest, layer_names

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.arrays import Params
+from jnst.array_types import Params
 from jnst.config import Config, compile_key
 from jnst.devices import ROWS, check_platform, row_shardings
 from jnst.loss.targets import divide_rows

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jnst.arguments import check_config
-from jnst.arrays import Image, LossTerms, Scalar
+from jnst.argument_checks import check_config
+from jnst.array_types import Image, LossTerms, Scalar
 from jnst.config import Config, PixelSpace, compile_key
 from jnst.images.pixel_space import as_unit, decode, encode
-from jnst.loss.builtin import TERMS
+from jnst.loss.registry import TERMS
 from jnst.loss.term import Term
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError, quote
-from jnst.loss.builtin import TERMS
+from jnst.loss.registry import TERMS
 from jnst.loss.term import RESERVED
 
 FORMAT = 2

@@ -13,8 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.arguments import check_config, check_mapping
-from jnst.arrays import Moment, Params
+from jnst.argument_checks import check_config, check_mapping
+from jnst.array_types import Moment, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
@@ -23,12 +23,12 @@ from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import bucket_size, pad_image
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
-from jnst.loss.builtin import TERMS
 from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams, check_style_weights
+from jnst.loss.registry import TERMS
 from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
-from jnst.transfer.colors import PREPARED
+from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.notebook_card import card
 from jnst.vgg.layers import minimum_size
 from jnst.vgg.valid_region import Extent

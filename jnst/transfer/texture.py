@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jnst.arguments import check_config, check_names
-from jnst.arrays import Params
+from jnst.argument_checks import check_config, check_names
+from jnst.array_types import Params
 from jnst.config import Config, SizeConfig
+from jnst.config_fields import require
 from jnst.errors import ConfigError, quote
-from jnst.fields import require
 from jnst.transfer.driver import stylize
 from jnst.transfer.result import Result
 from jnst.transfer.scales import check_tileable

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnst.arrays import FeatureMap, Params
+from jnst.array_types import FeatureMap, Params
 from jnst.config import Precision
 from jnst.devices import by_platform, check_platform, default_platform, row_parts
 from jnst.errors import JnstError

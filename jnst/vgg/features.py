@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jnst.arguments import check_mapping, check_names
-from jnst.arrays import FeatureMap, Features, Image, Params, check_array
+from jnst.argument_checks import check_mapping, check_names
+from jnst.array_types import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
 from jnst.errors import ConfigError, WeightsError, check_choice, quote

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnst.arrays import FeatureMap
+from jnst.array_types import FeatureMap
 
 
 def columns_at_once(inputs: int, outputs: int) -> int:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap
+from jnst.array_types import FeatureMap
 from jnst.config import PoolRounding
 from jnst.devices import by_platform
 from jnst.vgg.layers import halve

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap
+from jnst.array_types import FeatureMap
 
 
 def convolve_rows(x: FeatureMap, kernel: Any, padding: int, precision: lax.Precision) -> FeatureMap:

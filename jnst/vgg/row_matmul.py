@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap
+from jnst.array_types import FeatureMap
 
 # Of a map, taken at once: measured on CPU. Smaller strips keep fewer cores busy, larger ones leave the caches.
 _STRIP_PIXELS = 2**15

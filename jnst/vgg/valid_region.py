@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jnst.arrays import FeatureMap, Image
+from jnst.array_types import FeatureMap, Image
 from jnst.config import FirstPadding
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jnst.arrays import FeatureMap
+from jnst.array_types import FeatureMap
 
 # Of the interpolation points 0, ±1, ±2 and infinity: Bᵀ (input), G (kernel) and Aᵀ (result) of section 4.
 _INPUT = (

@@ -19,7 +19,7 @@ from material import paint
 from PIL import Image
 from small import tiny_weights
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
@@ -291,7 +291,7 @@ def test_a_full_disk_ends_the_job_unless_told_to_keep_going(folder, monkeypatch)
     def full(path, *_, **__):
         raise ImageError(f"cannot write {path}: No space left on device") from OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(remote, "write_picture", full)
+    monkeypatch.setattr(folders, "write_picture", full)
     with pytest.raises(ImageError, match="No space left on device; 0 of 5 pictures are in out and in its manifest; "):
         run()
     assert run("elsewhere", keep_going=True).failed == 5
@@ -331,7 +331,7 @@ def test_a_page_on_a_full_disk_is_left_out_with_a_sentence(folder, monkeypatch):
     def full(path, data):
         raise ImageError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr("jnst.batch.gallery.remote.write_bytes", full)
+    monkeypatch.setattr("jnst.batch.gallery.folders.write_bytes", full)
     said = []
 
     class Listening(Silent):
@@ -364,7 +364,7 @@ def test_sigterm_gives_up_the_batch_at_hand_and_keeps_what_is_finished(folder):
 @pytest.mark.parametrize("number", ending_signals())
 @pytest.mark.parametrize(
     "place",
-    ["batch.pipeline.remote.write_picture", "batch.manifest._write_whole", "batch.job.write_contact_sheet"],
+    ["batch.pipeline.folders.write_picture", "batch.manifest._write_whole", "batch.job.write_contact_sheet"],
 )
 def test_a_signal_while_something_is_written_leaves_whole_files(folder, monkeypatch, place, number):
     def write(*arguments, **options):
@@ -401,7 +401,7 @@ def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypa
     found = [*find_pictures("in/[a-b].png").pictures, *find_pictures("in/deep").pictures]
     entries = combine(found, ["style.png"], run.config)
     read, wrote = threading.Event(), threading.Event()
-    real_read, waited = remote.read_picture, []
+    real_read, waited = folders.read_picture, []
 
     def read_picture(path, **options):
         if path.endswith("d.png"):
@@ -413,8 +413,8 @@ def test_pictures_are_read_and_written_while_a_batch_is_painted(folder, monkeypa
         trace = {"total": [1.0]}
         return [Result(item.full, trace, 0, "steps", {}) for item in items]
 
-    monkeypatch.setattr(remote, "read_picture", read_picture)
-    monkeypatch.setattr(remote, "write_picture", lambda *_, **__: wrote.set())
+    monkeypatch.setattr(folders, "read_picture", read_picture)
+    monkeypatch.setattr(folders, "write_picture", lambda *_, **__: wrote.set())
     monkeypatch.setattr(pipeline.scheduler, "run", fake_paint)
     records = []
     pipeline.work(entries, records.append)

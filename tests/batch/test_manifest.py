@@ -8,9 +8,9 @@ import fsspec
 import pytest
 
 from jnst.batch.discovery import find_pictures
+from jnst.batch.folders import join
 from jnst.batch.manifest import Manifest, latest, manifest_name, read_records
 from jnst.batch.pairs import Reading, read_pairs
-from jnst.batch.remote import join
 from jnst.batch.shards import Share
 from jnst.batch.worklist import combine, fill_template
 from jnst.cli.flags import parse_named

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.cli.main import main
 from jnst.cli.streams import Streams, stem_of
 from jnst.errors import ConfigError, ImageError
@@ -202,7 +202,7 @@ class Troubled(http.server.BaseHTTPRequestHandler):
 
 def test_what_a_web_server_does_wrong_is_said_in_a_sentence(capsys, monkeypatch):
     pytest.importorskip("aiohttp")
-    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(folders, "SILENT_SECONDS", 0.5)
     said = {
         "404": "does not exist",
         "500": "the server answered 500 Internal Server Error",
@@ -227,7 +227,7 @@ def test_what_a_web_server_does_wrong_is_said_in_a_sentence(capsys, monkeypatch)
 def test_a_certificate_that_is_not_trusted_is_named():
     reason = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
     message = r"https://a/b.png: its certificate is not trusted .*SSL_CERT_FILE"
-    with pytest.raises(ImageError, match=message), remote.storage_errors("https://a/b.png"):
+    with pytest.raises(ImageError, match=message), folders.storage_errors("https://a/b.png"):
         raise reason
 
 
@@ -296,7 +296,7 @@ def test_ctrl_c_while_a_picture_is_sent_keeps_it(tmp_path, monkeypatch):
     def interrupt(path, data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jnst.batch.remote.write_bytes", interrupt)
+    monkeypatch.setattr("jnst.batch.folders.write_bytes", interrupt)
     (tmp_path / "a.png").write_text("picture")
     with Streams("memory://o/a.png", None) as streams, pytest.raises(ImageError, match="interrupted; the pic") as error:
         streams.deliver(tmp_path / "a.png")
@@ -309,10 +309,10 @@ def test_a_picture_that_cannot_be_delivered_is_kept(capsys, monkeypatch, expecte
             raise OSError(28, "No space left on device")
         real(path, data)
 
-    from jnst.batch import remote
+    from jnst.batch import folders
 
-    real = remote._upload
-    monkeypatch.setattr("jnst.batch.remote._upload", fail)
+    real = folders._upload
+    monkeypatch.setattr("jnst.batch.folders._upload", fail)
     line = refused(capsys, "content.png", "style.png", "-o", "memory://o/a.png")
     assert "memory://o/a.png cannot be written: No space left on device; the picture was saved as " in line
     kept = line.partition("saved as ")[2].removesuffix(" instead")

@@ -24,7 +24,7 @@ from jnst.studio.live import check_job, paint_live
 from jnst.studio.painter import Painter
 from jnst.studio.server import listen, serving
 from jnst.studio.session import Studio
-from jnst.transfer.film import Film
+from jnst.transfer.film_options import Film
 
 
 class Listener(Silent):

@@ -11,7 +11,7 @@ from jnst.batch.api import stylize_batch
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.colors import color_moments, to_grey
 from jnst.images.inputs import StylePicture
-from jnst.transfer.colors import canvas_of, prepare_styles
+from jnst.transfer.color_mode import canvas_of, prepare_styles
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
 from jnst.transfer.style_targets import prepare_style

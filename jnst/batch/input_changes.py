@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jnst.batch import remote
+from jnst.batch import folders
 from jnst.errors import ImageError
 
 
@@ -46,9 +46,9 @@ def stamp(path: str) -> str | None:
     That it differs does not mean that the content does: a copy of a folder has other times.
     """
     try:
-        if remote.is_remote(path):
-            filesystem, inner = remote.open_filesystem(path)
-            with remote.storage_errors(path):
+        if folders.is_remote(path):
+            filesystem, inner = folders.open_filesystem(path)
+            with folders.storage_errors(path):
                 return str(filesystem.ukey(inner))
         status = os.stat(path)
     except (OSError, ValueError, ImageError, NotImplementedError):
@@ -91,8 +91,8 @@ class Comparison:
 
 def _hash_file(path: str) -> str | None:
     try:
-        if remote.is_remote(path):
-            return hash_bytes(remote.read_bytes(path))
+        if folders.is_remote(path):
+            return hash_bytes(folders.read_bytes(path))
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError, ImageError):

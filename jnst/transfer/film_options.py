@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jnst.fields import require
+from jnst.config_fields import require
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from jnst.arguments import check_seed
+from jnst.argument_checks import check_seed
 from jnst.cli.film import add_film_flags, read_film
 from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
