@@ -33,7 +33,7 @@ _SUBJECTS = {
     "loss": "Losses and targets",
     "vgg": "Feature extraction",
     "images": "Pictures and pixel spaces",
-    "arrays": "Types",
+    "array_types": "Types",
     "devices": "Devices",
     "errors": "Errors",
 }
