@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from jnst.config_fields import check_fields, check_weight, require, setting
+from jnst.config_fields import LARGEST, check_fields, check_positive, check_weight, require, setting
 from jnst.errors import quote
 
 Architecture = Literal["vgg16", "vgg19"]
@@ -204,30 +204,23 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            f"learning rate is {self.learning_rate}; expected a number above zero",
-        )
+        check_positive("learning rate", self.learning_rate)
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; expected 0 or more and below 1")
-        require(
-            math.isfinite(self.epsilon) and self.epsilon > 0,
-            f"epsilon is {self.epsilon}; expected a number above zero",
-        )
+        check_positive("epsilon", self.epsilon)
         require(1 <= self.history <= 1000, f"history is {self.history}; expected 1 to 1000 pairs")
-        require(0 < self.first_step <= 1, f"first step is {self.first_step}; expected above 0 and at most 1")
+        require(
+            1e-30 <= self.first_step <= 1, f"first step is {self.first_step}; expected above 0 (1e-30) and at most 1"
+        )
         require(
             0 <= self.frequency_exponent <= 2,
             f"frequency exponent is {self.frequency_exponent}; expected 0 to 2",
         )
         require(
-            math.isfinite(self.content_lead) and self.content_lead >= 1,
+            1 <= self.content_lead <= LARGEST,
             f"content lead is {self.content_lead}; expected a finite number of one or more",
         )
-        require(
-            math.isfinite(self.inverse_scale) and self.inverse_scale > 0,
-            f"inverse scale is {self.inverse_scale}; expected a finite number above zero",
-        )
+        check_positive("inverse scale", self.inverse_scale, "a finite number above zero")
         require(
             self.inverse_scale == 1 or (self.method == "lbfgs" and self.line_search == "none"),
             f"an inverse scale goes with optimizer lbfgs and line search none, not with {self.method} and line search "

@@ -1,7 +1,6 @@
 """Fields of the settings: how one is declared, and how its value is checked."""
 
 import functools
-import math
 import numbers
 from dataclasses import field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -61,6 +60,24 @@ def plain_value(hint: type, value: Any, path: str) -> Any:
         raise ConfigError(f"{path} is {quote(value)}; expected a number below 1e308") from None
 
 
+# Runs compute in 32 bits: a larger number is infinite there, and a smaller one that is not zero nearly none.
+LARGEST, SMALLEST = 3.4e38, 1.2e-38
+
+
+def is_weight(value: float) -> bool:
+    """Whether a weight is finite in 32 bits, and zero or more.
+
+    >>> is_weight(0), is_weight(1e38), is_weight(1e39), is_weight(-1), is_weight(float("nan"))
+    (True, True, False, False, False)
+    """
+    return 0 <= value <= LARGEST
+
+
 def check_weight(name: str, value: float) -> None:
-    """Raises ConfigError unless the value is finite and not below zero."""
-    require(math.isfinite(value) and value >= 0, f"{name} is {value}; expected a finite number that is zero or more")
+    """Raises ConfigError unless the value is a weight."""
+    require(is_weight(value), f"{name} is {value}; expected a finite number that is zero or more, at most {LARGEST:g}")
+
+
+def check_positive(name: str, value: float, expected: str = "a number above zero") -> None:
+    """Raises ConfigError unless the value is above zero and finite, in 32 bits too."""
+    require(SMALLEST <= value <= LARGEST, f"{name} is {value}; expected {expected}, from {SMALLEST:g} to {LARGEST:g}")

@@ -62,13 +62,22 @@ def quote(value: object, longest: int = _LONGEST_QUOTE) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
+def escape(text: str) -> str:
+    """The text with what no terminal shows as it is written: line ends, control characters, halves of letters.
+
+    >>> escape("a\\nb\\x1b[31m")
+    'a\\\\nb\\\\x1b[31m'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def one_line(text: object) -> str:
     """A message as one line that any terminal can show: control characters are escaped, what is too long is cut.
 
     >>> one_line("no picture at a\\nb")
     'no picture at a\\\\nb'
     """
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text)[:100_000])
+    shown = escape(str(text)[:100_000])
     shown = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:60]}…{word[0][-20:]}", shown)
     return shown if len(shown) <= _LONGEST_MESSAGE else shown[: _LONGEST_MESSAGE - 1] + "…"
 

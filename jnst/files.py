@@ -16,6 +16,9 @@ from typing import BinaryIO
 
 from jnst.errors import ImageError, WeightsError
 
+# Bytes of a list of work or a record.
+LONGEST_TEXT = 1 << 30
+
 
 class NamedFile(os.PathLike[str]):
     """A file that messages call by the name that the user knows it by."""
@@ -94,6 +97,32 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def describe_missing(path: str | os.PathLike[str]) -> str:
+    """What a path that leads to no file is: nothing, or a link.
+
+    >>> describe_missing("no/such/file")
+    'not there'
+    """
+    if not os.path.islink(path):
+        return "not there"
+    try:
+        target = os.readlink(path)
+        os.stat(path)
+    except OSError as error:
+        return f"a link to {target}, which {'leads back to itself' if error.errno == errno.ELOOP else 'is not there'}"
+    return "not there"
+
+
+def check_length(path: str | os.PathLike[str], what: str) -> None:
+    """Raises ImageError for a file that is far longer than text of that kind, before memory is taken for it."""
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        return  # whoever reads it says why it cannot be read
+    if size > LONGEST_TEXT:
+        raise ImageError(f"{path} has {size:,} bytes; expected {what} of at most {LONGEST_TEXT:,}")
+
+
 def check_regular(path: str | os.PathLike[str], *, pipes: bool = False) -> None:
     """Raises ImageError for a device, which need not end, and unless `pipes` for a pipe, which is read only once."""
     try:
@@ -164,8 +193,12 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def check_readable(path: Path) -> None:
     """Raises WeightsError unless there is a file that can be opened."""
+    try:
+        check_regular(path)
+    except ImageError as error:
+        raise WeightsError(f"weights file {error}") from error
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is {'a directory' if path.is_dir() else 'not there'}")
+        raise WeightsError(f"weights file {path} is {'a directory' if path.is_dir() else describe_missing(path)}")
     try:
         path.open("rb").close()
     except OSError as error:

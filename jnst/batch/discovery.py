@@ -4,12 +4,14 @@ import collections
 import difflib
 import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from jnst.batch.folders import exists, is_remote, open_filesystem, storage_errors
 from jnst.errors import ConfigError, JnstError, quote
+from jnst.files import describe_missing
 from jnst.images.formats import readable_suffixes
 
 _SHOWN_SUFFIXES = 5
@@ -106,6 +108,8 @@ def check_there(patterns: list[str]) -> None:
         names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
         close = difflib.get_close_matches(name[:200], names, n=1)
         hint = f"; did you mean {os.path.join(folder, close[0])}?" if close else ""
+        if os.path.islink(path):
+            raise ConfigError(f"{path} is {describe_missing(path)}")
         raise ConfigError(f"there is no file or folder {path}{hint}")
 
 
@@ -140,7 +144,7 @@ def _list_remote(pattern: str) -> tuple[list[tuple[str, str]], str, str, collect
 def _list_local(pattern: str) -> tuple[list[tuple[str, str]], str, str, collections.Counter[str]]:
     left_out: collections.Counter[str] = collections.Counter()
     if glob.has_magic(pattern) and not Path(pattern).exists():
-        paths, root, kind = glob.glob(pattern, recursive=True), _fixed_part(pattern), "pattern"
+        paths, root, kind = _glob(pattern, left_out), _fixed_part(pattern), "pattern"
     elif Path(pattern).is_dir():
         paths, root, kind = list(_walk(pattern, left_out)), pattern, "folder"
     else:
@@ -150,6 +154,32 @@ def _list_local(pattern: str) -> tuple[list[tuple[str, str]], str, str, collecti
     if special:
         left_out["not plain files"] += special
     return [(path, path) for path in files], root, kind, left_out
+
+
+def _glob(pattern: str, left_out: collections.Counter[str]) -> list[str]:
+    """What matches; ** enters no links to folders, as a search of a folder does not: they may go round in circles."""
+    parts = re.split(r"(?<![^/])\*\*(?:/+|$)", pattern, maxsplit=1)
+    if len(parts) == 1:
+        return glob.glob(pattern)
+    before, after = parts
+    bases = glob.glob(before) if glob.has_magic(before) else [before]
+    found: dict[str, None] = {}
+    for base in bases:
+        folders = [base]
+        for inner, names, _ in os.walk(base or "."):
+            names[:] = [name for name in names if not name.startswith(".")]
+            linked = [name for name in names if os.path.islink(os.path.join(inner, name))]
+            if linked:
+                left_out["links to folders"] += len(linked)
+            folders += [
+                os.path.join(base, os.path.relpath(os.path.join(inner, name), base or "."))
+                for name in names
+                if name not in linked
+            ]
+        for folder in folders:
+            start = glob.escape(folder if not folder or folder.endswith("/") else f"{folder}/")
+            found |= dict.fromkeys(_glob(start + (after or "*"), left_out))
+    return list(found)
 
 
 def _walk(folder: str, left_out: collections.Counter[str]) -> Iterator[str]:

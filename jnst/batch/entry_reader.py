@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.batch import folders
-from jnst.batch.input_changes import describe_inputs, hash_bytes
+from jnst.batch.input_changes import Told, describe_inputs, hash_bytes, stamp
 from jnst.batch.options import Options
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.worklist import Entry
@@ -21,11 +21,11 @@ _REMEMBERED_STYLES = 64
 
 
 class _Style(NamedTuple):
-    """A style as read, notes on its file, and the hash of that."""
+    """A style as read, notes on its file, and what is known of that."""
 
     image: StylePicture | StyleTargets
     notes: tuple[str, ...]
-    sha256: str
+    told: Told
 
 
 class ReadyEntry(NamedTuple):
@@ -56,8 +56,8 @@ class EntryReader:
         """
         profile = entry.config.color_profile
         styles = [self._style(path, profile) for path in entry.styles]
-        hashes = {path: style.sha256 for path, style in zip(entry.styles, styles, strict=True)}
-        picture, hashes[entry.content] = self._read_picture(entry.content, profile)
+        told = {path: style.told for path, style in zip(entry.styles, styles, strict=True)}
+        picture, told[entry.content] = self._read_picture(entry.content, profile)
         chosen = tuple(style.image for style in styles if isinstance(style.image, StylePicture))
         prepared = [style.image for style in styles if isinstance(style.image, StyleTargets)]
         if prepared and len(styles) > 1:
@@ -66,18 +66,22 @@ class EntryReader:
             raise ImageError("a prepared style cannot be given a mask; give the style picture instead")
 
         def read_mask(path: str) -> Picture:
-            mask, hashes[path] = folders.read_picture(path, allow_large=self._options.allow_large)
+            before = stamp(path)
+            mask, sha256 = folders.read_picture(path, allow_large=self._options.allow_large)
+            if told.setdefault(path, Told(sha256, before)).sha256 != sha256:
+                raise ImageError(f"{path} was replaced while it was being read; try again")
             return mask
 
         regions, keep = read_regions(entry.regions, chosen, read_mask)
-        inputs = describe_inputs(entry.content, entry.styles, hashes, entry.masks)
+        inputs = describe_inputs(entry.content, entry.styles, told, entry.masks)
         task = Task(
             picture,
             prepared[0] if prepared else chosen,
             entry.config,
             entry.seed,
             entry.style_weights,
-            style_key=entry.styles if regions is None else None,
+            # By what is in the files, and how it is read: a file that is read again later may be another.
+            style_key=(profile, *(style.told.sha256 for style in styles)) if regions is None else None,
             regions=None if regions is None else tuple(regions),
             keep=keep,
         )
@@ -89,17 +93,20 @@ class EntryReader:
     def _read_style(self, path: str, color_profile: ColorProfile) -> _Style:
         """What a picture hides is filled here once, and not for every content."""
         if is_style_file(path):
-            return _Style(read_style(path), (), hash_bytes(Path(path).read_bytes()))
+            before = stamp(path)
+            return _Style(read_style(path), (), Told(hash_bytes(Path(path).read_bytes()), before))
         try:
-            picture, sha256 = self._read_picture(path, color_profile)
-            return _Style(as_style(picture), picture.notes, sha256)
+            picture, told = self._read_picture(path, color_profile)
+            return _Style(as_style(picture), picture.notes, told)
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
 
-    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, str]:
-        return folders.read_picture(
+    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, Told]:
+        before = stamp(path)
+        picture, sha256 = folders.read_picture(
             path,
             allow_large=self._options.allow_large,
             allow_damaged=self._options.allow_damaged,
             color_profile=color_profile,
         )
+        return picture, Told(sha256, before)

@@ -129,6 +129,8 @@ def read_bytes(path: str, *, pipes: bool = False) -> bytes:
         check_regular(path, pipes=pipes)
         try:
             return Path(path).read_bytes()
+        except MemoryError as error:
+            raise ImageError(f"{path} does not fit into memory ({os.path.getsize(path):,} bytes)") from error
         except OSError as error:
             raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
     filesystem, inner = open_filesystem(path)

@@ -4,27 +4,39 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jnst.batch import folders
 from jnst.errors import ImageError
 
 
+class Told(NamedTuple):
+    """What is known of a file that was read.
+
+    sha256: of the bytes that were read.
+    stamp: what the system said of it before: of a file that is replaced meanwhile, a later stamp would belong to bytes
+        that were never read.
+    """
+
+    sha256: str
+    stamp: str | None
+
+
 def describe_inputs(
-    content: str, styles: Sequence[str], sha256: Mapping[str, str], masks: Sequence[str] = ()
+    content: str, styles: Sequence[str], told: Mapping[str, "Told"], masks: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What the manifest keeps of a picture's inputs.
 
     Args:
         content, styles, masks: paths.
-        sha256: of the bytes that were read, by path.
+        told: of each file, by path.
     """
 
     def describe(path: str) -> dict[str, Any]:
-        return {"sha256": sha256[path], "stamp": stamp(path)}
+        return told[path]._asdict()
 
-    told = {"content": describe(content), "styles": [describe(style) for style in styles]}
-    return told | ({"masks": [describe(mask) for mask in masks]} if masks else {})
+    inputs = {"content": describe(content), "styles": [describe(style) for style in styles]}
+    return inputs | ({"masks": [describe(mask) for mask in masks]} if masks else {})
 
 
 def without_stamps(inputs: Mapping[str, Any]) -> dict[str, Any]:

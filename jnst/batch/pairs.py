@@ -4,7 +4,6 @@ import csv
 import difflib
 import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,9 @@ from jnst.batch import folders
 from jnst.batch.discovery import check_path
 from jnst.batch.worklist import Entry, check_names, clean_name, fill_template
 from jnst.config import Config
+from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, ImageError, describe_unknown, quote
+from jnst.files import check_length
 from jnst.jobs.region_files import RegionFiles, check_region_files
 from jnst.transfer.regions import WORDS
 
@@ -70,6 +71,7 @@ def read_pairs(path: str, reading: Reading) -> Rows:
         ConfigError: the file is no such list, or none of its rows is right; or two rows would become one file.
     """
     try:
+        check_length(path, "a list of work")
         text = folders.read_bytes(path, pipes=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
@@ -101,7 +103,8 @@ def _csv_rows(path: str, text: str, reading: Reading) -> list[tuple[int, dict[st
     limit = csv.field_size_limit(max(len(text) + 1, 131_072))
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        next(reader)
+        while not any(value.strip() for value in next(reader)):
+            pass  # empty lines above the head
         rows: list[tuple[int, dict[str, Any] | str]] = []
         for values in reader:
             cells = [value.strip() for value in values]
@@ -122,7 +125,8 @@ def _csv_rows(path: str, text: str, reading: Reading) -> list[tuple[int, dict[st
 
 def _read_head(path: str, text: str, reading: Reading) -> tuple[str, list[str]]:
     """The separator and the names of the columns."""
-    first = next(line for line in text.splitlines() if line.strip())
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = next((line for line in lines if line.strip(" \t,;")), lines[0])
     heads = {sign: [name.strip().strip('"').strip() for name in first.split(sign)] for sign in _SEPARATORS}
     separator = max(heads, key=lambda sign: ("content" in map(str.lower, heads[sign]), len(heads[sign])))
     known = {name.lower(): name for name in (*COLUMNS, *reading.known)}
@@ -233,7 +237,7 @@ def _row_weights(given: Any, count: int) -> tuple[float, ...] | None:
         raise ConfigError(f"style weights are {quote(given)}; expected numbers, such as 2|1") from None
     if len(weights) != count:
         raise ConfigError(f"{len(weights)} style weights for {count} styles; expected one each")
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights) > 0:
+    if not all(map(is_weight, weights)) or not sum(weights) > 0:
         raise ConfigError(f"style weights are {quote(given)}; expected zero or more, and one of them above zero")
     return weights
 

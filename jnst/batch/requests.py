@@ -27,7 +27,8 @@ class Task:
         `jnst.images.inputs.as_picture` takes.
     styles: the same, several of them blended; or a prepared style.
     config, seed, style_weights, initial: as in `jnst.stylize`.
-    style_key: what the styles are remembered under from batch to batch, such as their path; None to forget them.
+    style_key: what the styles are remembered under from batch to batch, such as the hash of their files; None to
+        forget them.
     regions, keep: as in `jnst.stylize`; the styles are those of the regions.
     """
 

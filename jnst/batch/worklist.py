@@ -151,7 +151,10 @@ def clean_name(name: str) -> str:
     if not parts or outside or plain.startswith(("/", "~")):
         raise ConfigError(f"the result's name {quote(name)} does not lie inside the output folder")
     if any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise ConfigError(f"the result's name {quote(name)} holds a control character")
+        raise ConfigError(
+            f"the result's name {quote(name)} holds a control character; rename the picture, or give names with "
+            "--name, such as '{index:06d}.png'"
+        )
     if max(len(os.fsencode(part)) for part in parts) > _LONGEST_NAME:
         raise ConfigError(
             f"the result's name {quote(name)} is too long: a file's name has {_LONGEST_NAME} bytes at most; give a "

@@ -94,14 +94,18 @@ def parse_setting(path: str, text: str) -> Any:
     if hint is float:
         return _parse_number(path, text)
     if hint is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ConfigError(f"{path} is {quote(text)}; expected a whole number") from None
+        return _parse_whole(path, text)
     if get_origin(hint) is tuple:
         number = get_args(hint)[0]
-        return [int(part) if number is int else _parse_number(path, part) for part in text.split(",")]
+        return [_parse_whole(path, part) if number is int else _parse_number(path, part) for part in text.split(",")]
     return text
+
+
+def _parse_whole(path: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{path} is {quote(text)}; expected a whole number") from None
 
 
 def _parse_number(path: str, text: str) -> float:

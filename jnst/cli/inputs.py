@@ -1,13 +1,13 @@
 """Content, styles and initial picture of `jnst stylize`: as given, or else from the record of an earlier run."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.batch.discovery import check_path
 from jnst.batch.folders import is_remote
 from jnst.cli.streams import Streams
+from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile
 from jnst.jobs.record import find_input
@@ -110,6 +110,6 @@ def parse_blend(text: str) -> list[float]:
     [2.0, 1.0]
     """
     blend = parse_numbers("style blend", text)
-    if not all(math.isfinite(weight) and weight >= 0 for weight in blend) or not sum(blend) > 0:
+    if not all(map(is_weight, blend)) or not sum(blend) > 0:
         raise ConfigError(f"style blend is {quote(text)}; expected zero or more, and one of them above zero")
     return blend

@@ -57,6 +57,8 @@ class _Parser(argparse.ArgumentParser):
     preset = "default"
 
     def error(self, message: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if message.endswith("expected one argument"):
+            message += " (a value that begins with a dash is written --FLAG=VALUE, a file also ./-NAME)"
         raise JnstError(f"{message}; `{self.prog} --help` shows what is expected")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jnst.errors import escape
+
 
 def report(output: Path, record: dict[str, Any], beside: Path, *, resumable: bool = True) -> None:
     """Prints in a line what came of a run, and how to go on with one that ended early."""
     onward = "--resume goes on" if resumable else f"--init {output} goes on from it"
-    print(f"{_outcome(record, onward)}: {output} ({_size_and_time(record)}), record in {beside}")
+    print(escape(f"{_outcome(record, onward)}: {output} ({_size_and_time(record)}), record in {beside}"))
 
 
 def report_elsewhere(output: str, record: dict[str, Any], streams: Any) -> None:

@@ -50,17 +50,17 @@ def as_mask(mask: Any, kind: str) -> Mask:
     given = array = to_array(mask, f"the {kind}")
     if array.dtype == bool:
         array = array.astype(np.float32)
+    if array.dtype in (np.uint8, np.uint16) and array.size and array.max() == 1:
+        raise ImageError(
+            f"the {kind} holds {array.dtype} and nothing above 1, where white is {np.iinfo(array.dtype).max}; give it "
+            "as bool, or multiplied"
+        )
     if array.ndim == 3 and array.shape[2] == 3 and array.size:
         array = _grey(to_unit(array), kind)
     elif array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 or array.size == 0:
         raise ImageError(f"the {kind} has shape {given.shape}; expected height × width, white where it holds")
-    if array.dtype in (np.uint8, np.uint16) and array.max() == 1:
-        raise ImageError(
-            f"the {kind} holds {array.dtype} and nothing above 1, where white is {np.iinfo(array.dtype).max}; give it "
-            "as bool, or multiplied"
-        )
     unit = to_unit(array)
     if not (float(unit.min()) >= 0 and float(unit.max()) <= 1):  # false for NaN as well
         raise ImageError(

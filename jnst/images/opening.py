@@ -11,11 +11,12 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from jnst.errors import ImageError, quote
-from jnst.files import check_regular
+from jnst.files import check_regular, describe_missing
 from jnst.images.formats import BEGINNINGS, HEIC, READABLE, is_heic, pillow_formats
 
 _SAMPLE_FORMAT = 339
 _lock = threading.Lock()
+_LARGE = 1 << 28  # bytes of a file
 
 
 class DamagedError(ImageError):
@@ -32,14 +33,42 @@ def read_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")
         check_regular(path)
-        data = Path(path).read_bytes()
+        data = _read_picture_file(path)
     except FileNotFoundError as error:
-        raise ImageError(f"there is no picture at {path}") from error
+        raise ImageError(f"there is no picture at {path}{_describe_link(path)}") from error
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory ({os.path.getsize(path):,} bytes)") from error
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
     if not data:
         raise ImageError(f"{path} is empty (0 bytes)")
     return data
+
+
+def _describe_link(path: str | os.PathLike[str]) -> str:
+    return f", which is {describe_missing(path)}" if os.path.islink(path) else ""
+
+
+def _read_picture_file(path: str | os.PathLike[str]) -> bytes:
+    """All of the file; of a large one its beginning first: memory is taken for what may be a picture alone."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > _LARGE:
+            beginning = file.read(64)
+            if not may_be_picture(beginning):
+                raise ImageError(f"{path} {_describe_unidentified(beginning)}")
+            file.seek(0)
+        return file.read()
+
+
+def may_be_picture(beginning: bytes) -> bool:
+    """Whether a file begins as one of a format that is read.
+
+    >>> may_be_picture(b"P6 3 2 255"), may_be_picture(bytes(64))
+    (True, False)
+    """
+    known = any(beginning[place : place + len(mark)] == mark for place, mark in BEGINNINGS.values())
+    plain = beginning[:2] in (b"BM", b"II", b"MM") or (beginning[:1] == b"P" and beginning[1:2] in b"1234567fFyY")
+    return known or plain or beginning[4:8] == b"ftyp"
 
 
 @contextlib.contextmanager

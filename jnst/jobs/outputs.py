@@ -73,10 +73,11 @@ def write_outputs(
     styles: list[Picture],
     animation: Animation | None,
 ) -> None:
-    """Writes the picture, then its record, curves, sheet and film.
+    """Writes the picture, then its record, curves, sheet and film, each whatever became of the others.
 
     Raises:
-        ImageError: the message says where a copy of the picture was saved, or that the picture itself was written.
+        ImageError: the message says where a copy of the picture was saved, or that the picture itself was written and
+            what could not be.
     """
     metadata = {name: value for name, value in record.items() if name != "trace"}
     write = functools.partial(
@@ -86,15 +87,20 @@ def write_outputs(
         write(job.output, overwrite=job.overwrite, quality=job.quality, bits=job.bits)
     except ImageError as error:
         raise ImageError(f"{error}; {_rescue(job.output, write)}") from error
-    try:
-        _write_companions(job, result, record, content, styles)
-        if animation is not None:
-            animation.write()
-    except (JnstError, OSError) as error:
-        reason = error if isinstance(error, JnstError) else error.strerror or error
+    companions = [functools.partial(_write_record, job, record)]
+    companions += [functools.partial(_write_plot, job, result)] * job.plot
+    companions += [functools.partial(_write_sheet, job, result, content, styles)] * job.sheet
+    companions += [] if animation is None else [animation.write]
+    problems = []
+    for write_companion in companions:
+        try:
+            write_companion()
+        except (JnstError, OSError) as error:
+            problems.append(str(error if isinstance(error, JnstError) else error.strerror or error))
+    if problems:
         raise ImageError(
-            f"the picture was written to {job.output}, but not all that belongs to it: {reason}"
-        ) from error
+            f"the picture was written to {job.output}, but not all that belongs to it: {'; '.join(problems)}"
+        )
 
 
 def _rescue(output: Path, write: Callable[..., None]) -> str:
@@ -116,15 +122,16 @@ def _rescue(output: Path, write: Callable[..., None]) -> str:
     return f"the picture was saved as {path} instead"
 
 
-def _write_companions(
-    job: Job, result: Result, record: dict[str, Any], content: Picture, styles: list[Picture]
-) -> None:
-    path = record_path(job.output)
-    write_file(path, json.dumps(record, indent=1).encode())
-    if job.plot:
-        plot_losses(result.trace, _companions(job)[1], overwrite=True)
-    if job.sheet:
-        pictures = [*(lay_on_white(one.pixels, one.alpha) for one in (content, *styles))]
-        pictures.append(lay_on_white(result.image, result.alpha))
-        labels = ["content", *["style"] * len(styles), "result"]
-        write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)
+def _write_record(job: Job, record: dict[str, Any]) -> None:
+    write_file(record_path(job.output), json.dumps(record, indent=1).encode())
+
+
+def _write_plot(job: Job, result: Result) -> None:
+    plot_losses(result.trace, _companions(job)[1], overwrite=True)
+
+
+def _write_sheet(job: Job, result: Result, content: Picture, styles: list[Picture]) -> None:
+    pictures = [*(lay_on_white(one.pixels, one.alpha) for one in (content, *styles))]
+    pictures.append(lay_on_white(result.image, result.alpha))
+    labels = ["content", *["style"] * len(styles), "result"]
+    write_image(_companions(job)[-1], montage(pictures, labels=labels), overwrite=True)

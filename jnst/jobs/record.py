@@ -1,9 +1,9 @@
 """The record of a run: what was asked for and what came out, as JSON."""
 
 import datetime
-import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from jnst.argument_checks import check_seed
 from jnst.config import Config
 from jnst.config_json import from_dict, to_dict
 from jnst.errors import ConfigError, JnstError, quote
-from jnst.files import NamedFile, check_regular
+from jnst.files import check_length, check_regular
+from jnst.jobs.input_files import describe_file
 from jnst.jobs.job import Job
 from jnst.jobs.region_files import checked_regions, describe_regions
 from jnst.runtime import versions
@@ -40,6 +41,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
     check_regular(path)
     if path.suffix.lower() == ".json":
+        check_length(path, "the record of a run")
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -128,17 +130,32 @@ def _text(value: Any, name: str) -> str | None:
     return value
 
 
-def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool) -> dict[str, Any]:
-    """What is needed to repeat the run, and what came of it, as plain JSON types."""
+def make_record(
+    job: Job,
+    weights: Weights,
+    result: Result,
+    *,
+    interrupted: bool,
+    describe: Callable[[Any], dict[str, str]] = describe_file,
+) -> dict[str, Any]:
+    """What is needed to repeat the run, and what came of it, as plain JSON types.
+
+    Args:
+        job: what was asked for.
+        weights: of the network.
+        result: what came out.
+        interrupted: whether a signal ended the run.
+        describe: tells path and SHA-256 of an input file, as it was read: by now it may be another, or gone.
+    """
     device = jax.devices()[0]
     return {
         "config": to_dict(job.config),
         "inputs": {
-            "content": describe_file(job.content),
-            "styles": [describe_file(style) for style in job.styles],
+            "content": describe(job.content),
+            "styles": [describe(style) for style in job.styles],
             "style_weights": None if job.style_weights is None else list(job.style_weights),
-            "initial": None if job.initial is None else describe_file(job.initial),
-            "regions": describe_regions(job.regions, describe_file),
+            "initial": None if job.initial is None else describe(job.initial),
+            "regions": describe_regions(job.regions, describe),
         },
         "weights": {"name": weights.info.name, "source": job.weights_source, "sha256": weights.info.sha256},
         "seed": job.seed,
@@ -158,8 +175,3 @@ def make_record(job: Job, weights: Weights, result: Result, *, interrupted: bool
 def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
     """JSON has no NaN: what is not finite becomes null."""
     return {name: [value if np.isfinite(value) else None for value in values] for name, values in trace.items()}
-
-
-def describe_file(path: Path | NamedFile) -> dict[str, str]:
-    """Path and SHA-256 of an input; of one that is kept elsewhere its name."""
-    return {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}

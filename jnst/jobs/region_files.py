@@ -1,12 +1,12 @@
 """The files that the regions of a run come from: as on the command line, in a list of work, and in a record."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jnst.config_fields import LARGEST, is_weight
 from jnst.errors import ConfigError, ImageError, quote
 from jnst.images.masks import Mask, parse_color, picture_mask
 from jnst.images.reading import Picture
@@ -44,7 +44,10 @@ def split_mask(mask: str) -> tuple[str, str | None]:
     path, colon, color = mask.rpartition(":")
     if not colon or not path or "/" in color or "\\" in color or os.path.exists(mask):
         return mask, None
-    parse_color(color)
+    try:
+        parse_color(color)
+    except ConfigError as error:
+        raise ConfigError(f"there is no file {quote(mask)}, and as a map with a colour in it: {error}") from error
     return path, color
 
 
@@ -77,9 +80,9 @@ def check_region_files(files: RegionFiles, styles: Sequence[Any], *, blend: bool
         raise ConfigError(
             f"region weights: {len(files.weights)}, masks: {len(files.masks)}; expected one for each mask"
         )
-    wrong = next((weight for weight in files.weights or () if not (math.isfinite(weight) and weight >= 0)), None)
+    wrong = next((weight for weight in files.weights or () if not is_weight(weight)), None)
     if wrong is not None:
-        raise ConfigError(f"region weight is {wrong}; expected a finite number of zero or more")
+        raise ConfigError(f"region weight is {wrong}; expected a finite number of zero or more, at most {LARGEST:g}")
     if files.masks.count("rest") > 1:
         raise ConfigError("two masks are 'rest'; expected one at most")
     for mask in (*files.masks, *files.style_masks, *filter(None, [files.keep])):

@@ -1,6 +1,7 @@
 """What makes two runs the same one: then a state may be gone on from, and an interrupted picture replaced."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from jnst.config import Config
 from jnst.config_json import to_dict
 from jnst.errors import JnstError
 from jnst.images.writing import read_metadata
+from jnst.jobs.input_files import describe_file
 from jnst.jobs.job import Job
-from jnst.jobs.record import describe_file, read_record, record_path
+from jnst.jobs.record import read_record, record_path
 from jnst.jobs.region_files import describe_regions
 from jnst.runtime import versions
 from jnst.transfer.checkpoint import Checkpoint
@@ -30,10 +32,19 @@ def state_path(output: Path) -> Path:
     return output.with_suffix(".state")
 
 
-def make_checkpoint(job: Job, weights: Weights, report: Any) -> Checkpoint:
-    """The place of the job's state, with all that its result depends on."""
+def make_checkpoint(
+    job: Job, weights: Weights, report: Any, describe: Callable[[Any], dict[str, str]] = describe_file
+) -> Checkpoint:
+    """The place of the job's state, with all that its result depends on.
+
+    Args:
+        job: what was asked for.
+        weights: of the network.
+        report: called with the reason where a state could not be written.
+        describe: tells path and SHA-256 of an input file, as it was read.
+    """
     identity = {
-        **_identity(job, weights),
+        **_identity(job, weights, describe),
         **({} if job.canvas is None else {"canvas": list(job.canvas)}),
         "device": jax.devices()[0].device_kind,
         "devices": jax.local_device_count() if job.split_rows else 1,
@@ -42,14 +53,14 @@ def make_checkpoint(job: Job, weights: Weights, report: Any) -> Checkpoint:
     return Checkpoint(state_path(job.output), job.checkpoint_every, identity, job.resume, report)
 
 
-def _identity(job: Job, weights: Weights) -> dict[str, Any]:
+def _identity(job: Job, weights: Weights, describe: Callable[[Any], dict[str, str]] = describe_file) -> dict[str, Any]:
     return {
         "config": _lasting_settings(to_dict(job.config)),
-        "content": describe_file(job.content)["sha256"],
-        "styles": [describe_file(style)["sha256"] for style in job.styles],
+        "content": describe(job.content)["sha256"],
+        "styles": [describe(style)["sha256"] for style in job.styles],
         "style_weights": None if job.style_weights is None else list(job.style_weights),
-        "initial": None if job.initial is None else describe_file(job.initial)["sha256"],
-        "regions": _without_paths(describe_regions(job.regions, describe_file)),
+        "initial": None if job.initial is None else describe(job.initial)["sha256"],
+        "regions": _without_paths(describe_regions(job.regions, describe)),
         "weights": weights.info.sha256,
         "seed": job.seed,
     }

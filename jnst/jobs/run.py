@@ -9,11 +9,12 @@ import jax
 
 from jnst.errors import ConfigError
 from jnst.images.inputs import visible_pixels
-from jnst.images.reading import Picture, read_image
+from jnst.images.reading import Picture
 from jnst.images.sizing import fit_size
 from jnst.images.transparency import fit_alpha
 from jnst.images.writing import check_writable
 from jnst.jobs.frames import FrameWriter, make_film
+from jnst.jobs.input_files import InputFiles
 from jnst.jobs.job import Job
 from jnst.jobs.outputs import write_outputs
 from jnst.jobs.record import make_record
@@ -54,15 +55,16 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         ConfigError: for pictures too small for the layers.
     """
     printer.doing("reading the pictures")
+    files = InputFiles()
     read = functools.partial(
-        read_image,
+        files.read,
         allow_large=job.allow_large,
         allow_damaged=job.allow_damaged,
         color_profile=job.config.color_profile,
     )
     content, styles = read_content(job, read), [read(style) for style in job.styles]
     initial = None if job.initial is None else read(job.initial)
-    read_mask = functools.partial(read_image, allow_large=job.allow_large)
+    read_mask = functools.partial(files.read, allow_large=job.allow_large)
     regions, keep = read_regions(job.regions, styles, read_mask)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
@@ -72,7 +74,7 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
         job = dataclasses.replace(job, config=with_stored_tiles(job))
     elif job.choose_tile:
         job = choose_tile(job, content.pixels.shape, printer)
-    checkpoint = make_checkpoint(job, weights, printer.problem)
+    checkpoint = make_checkpoint(job, weights, printer.problem, files.describe)
     frames = FrameWriter(job, content, printer)
     animation = make_film(job)
     if animation is not None and job.resume and state_path(job.output).exists():
@@ -108,7 +110,8 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
             )
         printer.close()
         printer.doing(f"writing {job.output.name}")
-        record = make_record(job, weights, result, interrupted=bool(interruptions.signal)) | more
+        record = make_record(job, weights, result, interrupted=bool(interruptions.signal), describe=files.describe)
+        record |= more
         if result.stopped == "stuck":
             printer.note("the loss was not finite or could not be lowered any further; the best picture so far is kept")
         write_outputs(job, result, record, content, styles, animation)

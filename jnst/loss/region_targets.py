@@ -1,6 +1,5 @@
 """Gram matrices as targets: of styles that are blended, of the regions of an image, and how distances are scaled."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from jnst.array_types import Image, Moment, Scalar
 from jnst.config import Config
+from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, quote
 from jnst.loss.distances import covariance_matrix, reduce_squares
 from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, mean_of, shares
@@ -29,7 +29,7 @@ def check_style_weights(weights: Any, styles: int) -> list[float]:
         values = None
     if values is None or isinstance(weights, bytes):
         raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
-    usable = all(math.isfinite(value) and value >= 0 for value in values) and sum(values) > 0
+    usable = all(map(is_weight, values)) and sum(values) > 0
     if not styles or len(values) != styles or not usable:
         raise ConfigError(
             f"{styles} styles with weights {quote(values)}; expected one finite weight of zero or more per "

@@ -10,6 +10,7 @@ import numpy as np
 
 from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Scalar
 from jnst.config import Config
+from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, quote
 from jnst.vgg.layers import deepest, layer_names, layer_shape
 from jnst.vgg.valid_region import Extent
@@ -188,7 +189,7 @@ def check_extra_terms(extra: Sequence[Term], known: Sequence[Term], config: Conf
             )
         names.append(term.name)
         weight = term.weight_in(config)
-        if not (math.isfinite(weight) and weight >= 0):
+        if not is_weight(weight):
             raise ConfigError(f"weight of term {term.name} is {weight}; expected a finite number that is zero or more")
         layers = layers_seen([term], config)
         architecture = config.network.architecture

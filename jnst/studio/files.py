@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ImageError, quote
+from jnst.files import write_atomically
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
 from jnst.images.transparency import fit_alpha, lay_on_white
@@ -43,11 +44,9 @@ def describe_painting(painting: Painting, run: Run) -> dict[str, Any]:
         stopped="steps" if painting.status == "done" else painting.reason or "callback",
         seconds=painting.seconds,
     )
-    record = make_record(job, run.weights, result, interrupted=False)
     # The files lie in a folder that is gone tomorrow; their names and hashes say which they were.
-    record["inputs"]["content"]["path"] = painting.content.name
-    for described, style in zip(record["inputs"]["styles"], painting.styles, strict=True):
-        described["path"] = style.name
+    told = {one.path: {"path": one.name, "sha256": one.sha256} for one in (painting.content, *painting.styles)}
+    record = make_record(job, run.weights, result, interrupted=False, describe=lambda path: dict(told[path]))
     record["studio"] = describe_steering(painting)
     return record
 
@@ -81,6 +80,15 @@ def file_name(painting: Painting) -> str:
     return f"{plain}-{painting.step:04d}.png"
 
 
+def _fill(path: Path, data: bytes) -> None:
+    """Writes a file that was just made and is empty; one that cannot be written whole goes."""
+    try:
+        write_atomically(path, data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 class Kept:
     """The folder of pictures to keep; it is made when the first one is."""
 
@@ -99,9 +107,9 @@ class Kept:
             self.folder.mkdir(parents=True, exist_ok=True)
             for attempt in range(1000):
                 path = self.folder / (name if attempt == 0 else f"{Path(name).stem}-{attempt}.png")
-                if not path.exists():
-                    with path.open("xb") as file:
-                        file.write(data)
+                with contextlib.suppress(FileExistsError):
+                    path.open("xb").close()  # the name is taken now, whoever else writes here
+                    _fill(path, data)
                     return path.name
         except OSError as error:
             raise ImageError(f"cannot write to {self.folder}: {error.strerror or error}") from error

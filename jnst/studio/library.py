@@ -1,5 +1,6 @@
 """The pictures that the studio works with: bundled ones, and those that were handed in, kept in a temporary folder."""
 
+import hashlib
 import importlib.resources
 import tempfile
 import threading
@@ -12,7 +13,7 @@ from jnst.config import ColorProfile
 from jnst.errors import ImageError, quote
 from jnst.files import NamedFile as NamedFile
 from jnst.images.display import jpeg_bytes
-from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_image
+from jnst.images.reading import Picture, decoding, open_picture, read_bytes, read_picture_bytes
 from jnst.images.resizing import resize
 from jnst.images.transparency import lay_on_white
 
@@ -24,7 +25,10 @@ _BUNDLED = ("night_road.jpg", "woodcut_hills.jpg")
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture: `id` is its name in addresses, `name` the user's, height and width those of its pixels."""
+    """One picture: `id` is its name in addresses, `name` the user's, height and width those of its pixels.
+
+    sha256: of the file as it was taken in.
+    """
 
     id: str
     name: str
@@ -34,10 +38,19 @@ class Entry:
     bundled: bool
     notes: tuple[str, ...]
     thumbnail: bytes
+    sha256: str
 
     def read(self, color_profile: ColorProfile = "apply") -> Picture:
-        """The picture decoded from its file, again each time: large pictures do not stay in memory."""
-        return read_image(NamedFile(self.path, self.name), color_profile=color_profile)
+        """The picture decoded from its file, again each time: large pictures do not stay in memory.
+
+        Raises:
+            ImageError: the file is not there any more, or is another one.
+        """
+        file = NamedFile(self.path, self.name)
+        data = read_bytes(file)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ImageError(f"{file} has changed since the studio took it in; open it again")
+        return read_picture_bytes(file, data, color_profile=color_profile)
 
 
 class Library:
@@ -98,12 +111,13 @@ class Library:
 
     def _enter(self, path: Path, name: str, *, bundled: bool) -> Entry:
         file = NamedFile(path, name)
-        check_pixels(file)
-        picture = read_image(file)
+        data = read_bytes(file)
+        check_pixels(file, data)
+        picture = read_picture_bytes(file, data)
         height, width = picture.pixels.shape[:2]
         shown = lay_on_white(picture.pixels, picture.alpha)
-        id = f"p{len(self._entries)}"
-        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(shown)))
+        id, sha256 = f"p{len(self._entries)}", hashlib.sha256(data).hexdigest()
+        entry = Entry(id, name, path, height, width, bundled, picture.notes, jpeg_bytes(shrink(shown)), sha256)
         self._entries[id] = entry
         return entry
 
@@ -124,9 +138,8 @@ def tidy_name(name: str) -> str:
     return kept or "picture"
 
 
-def check_pixels(file: NamedFile) -> None:
+def check_pixels(file: NamedFile, data: bytes) -> None:
     """Raises ImageError where the header promises more pixels than the studio takes; nothing is decoded."""
-    data = read_bytes(file)
     with decoding(file, data), open_picture(data) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(

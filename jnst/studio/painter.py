@@ -11,6 +11,7 @@ import numpy as np
 
 from jnst.array_types import Gram, Params
 from jnst.config import Colors, Config, compile_key
+from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.inputs import PictureForm, StylePicture, as_styles
 from jnst.images.resizing import to_unit
@@ -54,7 +55,7 @@ class Knobs:
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= most):
                 raise ConfigError(f"{name} is {value}; expected a number from 0 to {most:g}")
-        if not all(math.isfinite(weight) and weight >= 0 for weight in self.blend) or not sum(self.blend) > 0:
+        if not all(map(is_weight, self.blend)) or not sum(self.blend) > 0:
             raise ConfigError(f"blend is {list(self.blend)}; expected weights of zero or more, not all zero")
         if self.colors not in _COLORS:  # the other ways with colours prepare the style before the first step
             raise ConfigError(describe_unknown("colors of the studio", str(self.colors), _COLORS))

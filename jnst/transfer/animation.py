@@ -36,7 +36,8 @@ class Animation:
     first steps, which change most, take as much of the film as the many last ones, which change little.
 
     Frames are put aside on disk, in a folder for temporary files that goes with this object: at most 512, however long
-    the run. Where there would be more, every other one is dropped.
+    the run. Where there would be more, every other one is dropped. Where that disk is full, the run goes on, and there
+    is no film: `write` says why.
 
     Args:
         path: film to be written at the end of the run, .mp4, .gif or .webp; None to call `write` oneself.
@@ -80,17 +81,21 @@ class Animation:
             kept.path.unlink(missing_ok=True)
         self._kept: list[_Kept] = []
         self._last: Frame | None = None
+        self._problem = ""
         self._way, self._spacing, self._number = 0.0, 0.0, 0
         self.steps_ahead = 1
 
     def add(self, picture: np.ndarray) -> None:
         """Records the picture where it differs enough from the frame before.
 
-        Afterwards `steps_ahead` says after how many steps the next picture is wanted.
+        Afterwards `steps_ahead` says after how many steps the next picture is wanted. A frame that cannot be put aside
+        does not end the run: `write` says why there is no film.
 
         Args:
             picture: RGB in [0, 1], height × width × 3, of any size.
         """
+        if self._problem:
+            return
         frame = as_frame(picture, self._size)
         if self._last is not None:
             change = float(np.sqrt(np.mean(np.square(np.subtract(frame, self._last, dtype=np.float32)))))
@@ -102,7 +107,23 @@ class Animation:
                 self.steps_ahead = max(1, self.steps_ahead // 2)
         self._last = frame
         if not self._kept or self._way > self._kept[-1].place + self._spacing:
-            self._keep(frame)
+            try:
+                self._keep(frame)
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """What was recorded goes: a full disk is better left to the picture itself."""
+        folder = self._folder or "the folder for temporary files"
+        self._problem = (
+            f"frames of the film cannot be put aside in {folder}: {error.strerror or error}; set TMPDIR to a folder "
+            "with more room"
+        )
+        for kept in self._kept:
+            kept.path.unlink(missing_ok=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._kept, self._folder, self.steps_ahead = [], None, _MOST_STEPS
 
     def _keep(self, frame: Frame) -> None:
         path = self._make_folder() / f"{self._number}.png"
@@ -138,8 +159,10 @@ class Animation:
             Frames of uint8, height × width × 3, made one at a time.
 
         Raises:
-            JnstError: nothing was recorded.
+            JnstError: nothing was recorded, or could not be.
         """
+        if self._problem:
+            raise JnstError(self._problem)
         if self._last is None:
             raise JnstError("there is no frame for a film; pass the animation to a run first")
         looks = [*self._kept, _Kept(self._way, Path())]  # the last look may not have been put aside
@@ -158,7 +181,12 @@ class Animation:
             yield np.rint(before + share * (after - before)).astype(np.uint8)
 
     def _load(self, kept: _Kept) -> np.ndarray:
-        frame: Any = self._last if kept.path == Path() else load_frame(kept.path)
+        try:
+            frame: Any = self._last if kept.path == Path() else load_frame(kept.path)
+        except OSError as error:
+            raise JnstError(
+                f"a frame of the film that was put aside in {self._folder} cannot be read: {error.strerror or error}"
+            ) from error
         return frame.astype(np.float32)
 
     def write(self, path: str | os.PathLike[str] | None = None, *, overwrite: bool | None = None) -> None:
@@ -170,7 +198,7 @@ class Animation:
 
         Raises:
             ImageError: for a suffix that names no format of films, or a place that is not writable.
-            JnstError: nothing was recorded, there is no path, or what writes MP4 is not installed.
+            JnstError: nothing was recorded or could not be, there is no path, or what writes MP4 is not installed.
         """
         target = path or self.path
         if target is None:

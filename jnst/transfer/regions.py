@@ -1,12 +1,12 @@
 """Regions of the content image with a style each, and what stays as it is: masks from as given to those of a scale."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jnst.config_fields import LARGEST, is_weight
 from jnst.errors import ConfigError, quote
 from jnst.images.inputs import StylePicture, as_list
 from jnst.images.masks import Mask, as_mask, fit_mask, same_aspect
@@ -192,5 +192,7 @@ def _word(mask: Any, name: str) -> str:
 
 def _check_weight(weight: Any, name: str) -> None:
     number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-    if not (number and math.isfinite(weight) and weight >= 0):
-        raise ConfigError(f"the weight of {name} is {quote(weight)}; expected a finite number of zero or more")
+    if not (number and is_weight(float(weight))):
+        raise ConfigError(
+            f"the weight of {name} is {quote(weight)}; expected a finite number of zero or more, at most {LARGEST:g}"
+        )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError, quote
+from jnst.files import check_regular
 from jnst.loss.registry import TERMS
 from jnst.loss.term import RESERVED
 
@@ -35,6 +36,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not os.path.exists(path):
         raise JnstError(f"there is no state at {path} to resume from; leave out --resume to start again")
+    check_regular(path)
     with _reading(path) as parts:
         size = parts.getinfo("about.json").file_size
         if size > min(_LONGEST_ABOUT, Path(path).stat().st_size):

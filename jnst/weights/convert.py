@@ -114,7 +114,7 @@ def _read_tensors(path: Path) -> dict[str, StoredTensor]:
 
 def _describe(beginning: bytes) -> str:
     if not beginning.strip(b"\0"):
-        return "it is empty"
+        return "it begins with zeros" if beginning else "it is empty"
     if beginning.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer; fetch the file itself with `git lfs pull`"
     if beginning.lstrip().lower().startswith((b"<!doctype html", b"<html")):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from jnst.config import Architecture, Lineage, PixelSpace
-from jnst.errors import WeightsError, describe_unknown
-from jnst.files import cache_directory
+from jnst.errors import WeightsError, describe_unknown, quote
+from jnst.files import cache_directory, describe_missing
 
 WeightsLineage = Literal["torchvision", "caffe"]
 
@@ -164,11 +164,14 @@ def resolve_weights(
         if not path.exists():
             raise WeightsError(f"the weights {name} are not on this machine; `jnst weights fetch {name}` brings them")
         return Resolved(name, path)
-    path = Path(name_or_path).expanduser()
+    try:
+        path = Path(name_or_path).expanduser()
+    except RuntimeError as error:  # of ~somebody who is not known here
+        raise WeightsError(f"weights file {quote(name)} is in a home directory that is not known here") from error
     if not path.exists():
         if isinstance(name_or_path, str) and not path.suffix and len(path.parts) == 1:
             find_entry(name)
-        raise WeightsError(f"weights file {path} is not there")
+        raise WeightsError(f"weights file {path} is {describe_missing(path)}")
     return Resolved(path.stem, path)
 
 

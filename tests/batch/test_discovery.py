@@ -1,5 +1,6 @@
 """Which files of a folder are pictures, and what is said of the others."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -80,3 +81,42 @@ def test_every_readable_suffix_is_read(tmp_path: Path) -> None:
     for suffix in (".jfif", ".pgm", ".pnm", ".bmp"):
         Image.new("RGB", (3, 2)).save(tmp_path / f"a{suffix}")
         assert read_image(tmp_path / f"a{suffix}").pixels.shape == (2, 3, 3)
+
+
+def test_links_that_go_round_in_circles_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them in one folder are 2⁴⁰ paths to whoever follows them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("in/a.png", "in/deep/b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("one", "two"):
+        (tmp_path / "in/deep" / name).symlink_to("..")
+    for pattern in ("in/**", "in/**/*.png", "**", "*/**/*.png", "in/"):
+        found = find_pictures(pattern)
+        assert [path for path, _ in found.pictures] == ["in/a.png", "in/deep/b.png"], pattern
+        assert found.left_out["links to folders"] == 2
+
+
+def test_patterns_match_what_they_match_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "x/a.png", "x/y/b.png", "x/y/z/a.png", "x/.h/c.png", "w[1]/y/a.png", "w[1]/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for pattern in (
+        "**",
+        "*.png",
+        "*/*.png",
+        "**/*.png",
+        "**/a.png",
+        "x/**",
+        "x/**/**/a.png",
+        "**/y/**/a.png",
+        "w*/**/*.jpg",
+        "w[[]1]/**",
+        "x/.h/**",
+        "x/y**/b.png",
+        "./**/b.png",
+        f"{tmp_path}/**/*.png",
+    ):
+        expected = sorted({path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)})
+        assert sorted(path for path, _ in find_pictures(pattern).pictures) == expected, pattern

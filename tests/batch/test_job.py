@@ -1,6 +1,7 @@
 """Folders of pictures: every picture once, damaged ones by name, restartable, in shards, here and on other storage."""
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -19,7 +20,7 @@ from material import paint
 from PIL import Image
 from small import tiny_weights
 
-from jnst.batch import folders
+from jnst.batch import entry_reader, folders
 from jnst.batch.discovery import find_pictures
 from jnst.batch.job import FolderJob, run_folder
 from jnst.batch.manifest import latest, read_records
@@ -272,6 +273,43 @@ def test_a_resumed_job_paints_again_what_is_made_of_files_that_have_changed(fold
     assert resume() == {"a.png", "b.png", "c.png", "d.png"}
     (folder / "in" / "a.png").unlink()
     assert resume() == set()
+
+
+@pytest.mark.parametrize("which", ["in/a.png", "style.png"])
+def test_a_file_that_is_replaced_right_after_it_was_read_is_noticed(folder, monkeypatch, which):
+    """The manifest tells of the bytes that were read, not of the file that lies there by then."""
+    (folder / "in" / "bad.png").unlink()
+    read = folders.read_picture
+
+    def read_and_replace(path, **options):
+        found = read(path, **options)
+        if path == which:
+            save(folder / which, "marble", seed=9, height=32, width=32)
+        return found
+
+    known = hashlib.sha256((folder / which).read_bytes()).hexdigest()
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "read_picture", read_and_replace)
+        run()
+    inputs = latest(read_records("out"))["a.png"]["inputs"]
+    assert known in (inputs["content"]["sha256"], inputs["styles"][0]["sha256"])
+    times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
+    run(resume=True)
+    again = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert again == ({"a.png"} if which == "in/a.png" else {"a.png", "b.png", "c.png", "d.png"})
+
+
+def test_gram_matrices_are_kept_by_what_is_in_a_file_and_how_it_is_read(folder):
+    """Two rows of a list may read one style with and without its colour profile; a file may be replaced."""
+    config = resolved().config
+    plain = combine(find_pictures("in/a.png").pictures, ["style.png"], config)[0]
+    ignoring = dataclasses.replace(plain, config=dataclasses.replace(config, color_profile="ignore"))
+    reader = entry_reader.EntryReader(Options("out"))
+    first, second = (reader.read(entry).item.task.style_key for entry in (plain, ignoring))
+    save(folder / "style.png", "marble", height=24, width=40)
+    third = entry_reader.EntryReader(Options("out")).read(plain).item.task.style_key
+    assert len({first, second, third}) == 3
+    assert reader.read(plain).item.task.style_key == first
 
 
 @pytest.mark.parametrize("inputs", [None, 1, [], {}, {"content": {"sha256": 1}}, {"styles": [{"sha256": "a"}] * 3}])

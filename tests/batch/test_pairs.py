@@ -145,3 +145,10 @@ def test_the_suggested_template_works(contents: list, styles: list, suggested: s
     assert f"--name '{suggested}' tells them apart" in str(error.value)
     names = [entry.name for entry in combine(contents, styles, Config(), template=suggested)]
     assert len(set(names)) == len(contents) * len(styles)
+
+
+@pytest.mark.parametrize("above", ["\n", "\n \n\r\n", ",,,\n", "\ufeff\n"])
+def test_empty_lines_above_the_head_are_no_rows(tmp_path: Path, above: str) -> None:
+    rows = read(tmp_path / "list.csv", f"{above}content,style\na.jpg,t.png\nb.jpg,t.png,1\n")
+    assert [entry.name for entry in rows.entries] == ["a-t.png"]
+    assert [row.line for row in rows.bad] == [above.count("\n") + 3]

@@ -61,6 +61,8 @@ def test_three_ways_to_give_a_size(words: list[str], expected: dict[str, object]
         (["--set", "optimizer.clip=perhaps"], "expected true or false"),
         (["--set", "steps"], "expected PATH=VALUE"),
         (["--set", "variable.mean=a,b,c"], "variable.mean"),
+        (["--set", "network.channels=4,x"], "network.channels is 'x'; expected a whole number"),
+        (["--set", f"network.channels={'9' * 5000}"], "network.channels is '9+…'?; expected a whole number"),
         (["--style-layers", "relu1_1:x"], "is not a number"),
     ],
 )

@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pictures["half"], pictures["part"] = pictures["half"][::2, ::2], pictures["part"][:, :24]
     for name, image in pictures.items():
         Image.fromarray((image * 255).astype(np.uint8)).save(f"{name}.png")
+    Image.fromarray(np.uint8(pictures["map"][..., 0])).save("labels.png")
     return tmp_path
 
 
@@ -98,7 +99,17 @@ REFUSED = [
     (["a.png", "--mask", "part.png"], "part.png) is 24 × 24 pixels and the content image 32 × 24"),
     (["a.png", "--mask", "map.png"], "the mask has colours (#ff0000, #0000ff, #000000)"),
     (["a.png", "--mask", "map.png:green"], "no pixel of colour 'green'; its colours are"),
-    (["a.png", "--mask", "map.png:greenish"], "'greenish' is no colour"),
+    (
+        ["a.png", "--mask", "map.png:greenish"],
+        "no file 'map.png:greenish', and as a map with a colour in it: 'greenish' is",
+    ),
+    (["a.png", "--mask", "map.png:"], "no file 'map.png:', and as a map with a colour in it: '' is no colour"),
+    (["a.png", "--keep", "labels.png"], "holds uint8 and nothing above 1, where white is 255"),
+    (
+        ["a.png", "--mask", "all", "--region-weights", "1e39"],
+        "region weight is 1e+39; expected a finite number of zero",
+    ),
+    (["a.png", "b.png", "--style-blend", "1e308,1e308"], "style blend is '1e308,1e308'; expected zero or more"),
     (["a.png", "--mask", "lost.png"], "there is no picture at lost.png"),
     (["a.png", "--style-mask", "half.png"], "and the style image 24 × 24; expected the same aspect ratio"),
     (

@@ -14,6 +14,7 @@ import jnst.files
 from jnst.cli.main import main
 from jnst.errors import ImageError
 from jnst.files import check_keeps_inputs
+from jnst.jobs import run
 from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.store import write_weights
 
@@ -165,3 +166,25 @@ def test_where_the_rescue_fails_too_the_path_asked_for_is_named(missing, folder,
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("jnst: error: cannot write out.png: No space left on device; nor could it be saved ")
     assert missing or not list(shared.iterdir())
+
+
+def test_what_can_be_written_is_written_whatever_becomes_of_the_rest(monkeypatch, capsys):
+    """A folder takes the place of one file after another while the run paints."""
+    paint = run.stylize
+    every = {"out.json", "out-losses.png", "out-sheet.png", "film.gif"}
+
+    for taken in sorted(every):
+
+        def paint_late(*arguments, taken=taken, **options):
+            Path(taken).mkdir()
+            return paint(*arguments, **options)
+
+        monkeypatch.setattr(run, "stylize", paint_late)
+        assert stylize("--plot", "--sheet", "--animate", "film.gif") == 2
+        said = capsys.readouterr().err
+        assert "the picture was written to out.png, but not all that belongs to it: " in said
+        assert taken in said
+        for name in (every | {"out.png"}) - {taken}:
+            assert Path(name).is_file()
+            Path(name).unlink()
+        Path(taken).rmdir()

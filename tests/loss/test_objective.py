@@ -253,7 +253,8 @@ def test_several_styles_are_the_mean_of_their_gram_matrices():
 
 
 @pytest.mark.parametrize(
-    ("count", "weights"), [(2, [1.0]), (1, [1.0, 1.0]), (2, [0, 0]), (2, [-1, 2]), (0, None), (2, [1, math.nan])]
+    ("count", "weights"),
+    [(2, [1.0]), (1, [1.0, 1.0]), (2, [0, 0]), (2, [-1, 2]), (0, None), (2, [1, math.nan]), (2, [1e308, 1e308])],
 )
 def test_style_weights_that_do_not_fit_are_refused(count, weights):
     with pytest.raises(ConfigError, match=rf"{count} styles with weights .*; expected one finite weight of zero or"):

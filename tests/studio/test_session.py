@@ -1,7 +1,10 @@
 """The studio without its page: one painting at a time, steered, taken back, kept, and never lost."""
 
+import errno
+import hashlib
 import io
 import json
+import os
 import time
 
 import numpy as np
@@ -12,6 +15,7 @@ from studio_material import painting, small_run, small_studio, wait, wait_for
 from jnst.errors import ConfigError, ImageError
 from jnst.images.reading import read_image
 from jnst.images.writing import read_metadata
+from jnst.studio import files as files_module
 from jnst.studio import painting as painting_module
 from jnst.studio import worker as worker_module
 from jnst.studio.painter import Painter
@@ -236,6 +240,35 @@ def test_a_folder_that_cannot_be_written_is_named(studio, tmp_path):
         studio.keep(number)
 
 
+def test_a_full_disk_leaves_no_part_of_a_picture(studio, tmp_path, monkeypatch):
+    number = studio.paint()
+    wait_for(studio, number, "done")
+
+    def refuse(path, data):
+        path.write_bytes(data[:9])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files_module, "write_atomically", refuse)
+    with pytest.raises(ImageError, match=r"cannot write to .*kept: No space left on device"):
+        studio.keep(number)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_file_that_changed_since_it_was_taken_in_is_refused(studio, tmp_path):
+    """What a record says of a painting's inputs are the files that it was made of."""
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (32, 27), "red").save(path)
+    entry = studio.library.refer(path)
+    assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    entry.read()
+    Image.new("RGB", (32, 27), "blue").save(path)
+    with pytest.raises(ImageError, match=r"photo\.png has changed since the studio took it in; open it again"):
+        entry.read()
+    path.unlink()
+    with pytest.raises(ImageError, match=r"there is no picture at photo\.png"):
+        entry.read()
+
+
 def test_kept_names_lead_nowhere_else(studio, tmp_path):
     (tmp_path / "secret.png").write_bytes(b"x")
     for name in ("../secret.png", "..", "", "/etc/passwd"):
@@ -249,7 +282,7 @@ def test_one_that_fails_does_not_take_the_studio_with_it(studio):
     good = entry.path.read_bytes()
     entry.path.write_bytes(good[:200])
     number = studio.paint()
-    assert "photo.jpg is damaged or cut off" in wait_for(studio, number, "failed")["message"]
+    assert "photo.jpg has changed since the studio took it in" in wait_for(studio, number, "failed")["message"]
     entry.path.write_bytes(good)
     assert wait_for(studio, studio.paint(), "done")["step"] == 12
 

@@ -1,7 +1,9 @@
 """Films of a run: even steps of change, one size, bounded in number, and a run that is the same without one."""
 
+import errno
 import gc
 import itertools
+import os
 import warnings
 from dataclasses import replace
 
@@ -221,3 +223,43 @@ def test_a_film_of_regions_ends_with_the_result_and_keeps_what_is_kept():
     for frame in frames[1:]:
         # At a coarse scale what is kept is the photo at that size, enlarged.
         assert np.abs(frame / 255 - CONTENT)[inside].mean() < 0.05
+
+
+@pytest.mark.parametrize("broken", [0, 1, 5])
+def test_a_full_disk_costs_the_film_and_not_the_run(monkeypatch, broken):
+    """Frames lie in the folder for temporary files, which is often a small one."""
+    store, stored = module.store_frame, itertools.count()
+
+    def fill_up(path, frame):
+        if next(stored) >= broken:
+            path.write_bytes(b"half of")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        store(path, frame)
+
+    monkeypatch.setattr(module, "store_frame", fill_up)
+    animation = recorded(range(0, 200, 20))
+    assert animation._folder is None
+    with pytest.raises(JnstError, match=r"frames of the film cannot be put aside in .*: No space left .* set TMPDIR"):
+        animation.write("film.gif")
+    monkeypatch.setattr(module, "store_frame", store)
+    animation.begin((8, 12))
+    animation.add(flat(7))
+    assert levels_of(animation, 30) == [7]
+
+
+def test_no_folder_for_temporary_files_costs_the_film_and_not_the_run(monkeypatch):
+    def refuse(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(module.tempfile, "mkdtemp", refuse)
+    with pytest.raises(JnstError, match="No usable temporary directory found; set TMPDIR"):
+        recorded([0, 100]).write("film.gif")
+
+
+def test_frames_that_are_gone_are_said(tmp_path):
+    animation = recorded([0, 100, 200])
+    for path in animation._folder.iterdir():
+        path.unlink()
+    with pytest.raises(JnstError, match=r"a frame of the film that was put aside in .* cannot be read: No such file"):
+        animation.write(tmp_path / "film.gif")
+    assert not (tmp_path / "film.gif").exists()

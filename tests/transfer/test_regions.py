@@ -139,6 +139,8 @@ def test_a_mask_of_another_size_is_resized_with_a_note():
         ([Region(LEFT * np.nan, MARBLE)], None, "from nan to nan"),
         ([Region(LEFT[0], MARBLE)], None, r"has shape \(48,\); expected height × width"),
         ([Region(CONTENT, MARBLE)], None, r"has colours \(#"),
+        ([Region(np.repeat(LEFT.astype(np.uint8)[..., None], 3, 2), MARBLE)], None, "uint8 and nothing above 1, where"),
+        ([Region(LEFT, MARBLE, weight=1e39)], None, "weight of the region is 1e.39; expected a finite number"),
         ([Region(LEFT, MARBLE, weight=-1.0)], None, "weight of the region is -1.0"),
         ([Region(LEFT, MARBLE, weight=float("nan"))], None, "weight of the region is nan"),
         ([Region(LEFT, MARBLE[..., 0])], None, "style image has shape"),
