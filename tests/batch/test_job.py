@@ -288,9 +288,9 @@ def test_a_file_that_is_replaced_right_after_it_was_read_is_noticed(folder, monk
         return found
 
     known = hashlib.sha256((folder / which).read_bytes()).hexdigest()
-    monkeypatch.setattr(entry_reader.remote, "read_picture", read_and_replace)
-    run()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(entry_reader.remote, "read_picture", read_and_replace)
+        run()
     inputs = latest(read_records("out"))["a.png"]["inputs"]
     assert known in (inputs["content"]["sha256"], inputs["styles"][0]["sha256"])
     times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
