@@ -186,8 +186,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WeightsError(
-                f"no space left for {path}; make room, or choose a larger disk (JNST_CACHE says where the cache is), and "
-                "try again"
+                f"no space left for {path}; make room, or choose a larger disk (JNST_CACHE says where the cache is), "
+                "and try again"
             ) from error
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from error
 
