@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.batch import folders
-from jnst.batch.input_changes import Told, describe_inputs, hash_bytes, stamp
+from jnst.batch.input_changes import FileVersion, describe_inputs, hash_bytes, stamp
 from jnst.batch.options import Options
 from jnst.batch.requests import Item, Task, prepare
 from jnst.batch.worklist import Entry
@@ -25,7 +25,7 @@ class _Style(NamedTuple):
 
     image: StylePicture | StyleTargets
     notes: tuple[str, ...]
-    told: Told
+    version: FileVersion
 
 
 class ReadyEntry(NamedTuple):
@@ -56,8 +56,8 @@ class EntryReader:
         """
         profile = entry.config.color_profile
         styles = [self._style(path, profile) for path in entry.styles]
-        told = {path: style.told for path, style in zip(entry.styles, styles, strict=True)}
-        picture, told[entry.content] = self._read_picture(entry.content, profile)
+        versions = {path: style.version for path, style in zip(entry.styles, styles, strict=True)}
+        picture, versions[entry.content] = self._read_picture(entry.content, profile)
         chosen = tuple(style.image for style in styles if isinstance(style.image, StylePicture))
         prepared = [style.image for style in styles if isinstance(style.image, StyleTargets)]
         if prepared and len(styles) > 1:
@@ -68,12 +68,12 @@ class EntryReader:
         def read_mask(path: str) -> Picture:
             before = stamp(path)
             mask, sha256 = folders.read_picture(path, allow_large=self._options.allow_large)
-            if told.setdefault(path, Told(sha256, before)).sha256 != sha256:
+            if versions.setdefault(path, FileVersion(sha256, before)).sha256 != sha256:
                 raise ImageError(f"{path} was replaced while it was being read; try again")
             return mask
 
         regions, keep = read_regions(entry.regions, chosen, read_mask)
-        inputs = describe_inputs(entry.content, entry.styles, told, entry.masks)
+        inputs = describe_inputs(entry.content, entry.styles, versions, entry.masks)
         task = Task(
             picture,
             prepared[0] if prepared else chosen,
@@ -81,7 +81,7 @@ class EntryReader:
             entry.seed,
             entry.style_weights,
             # By what is in the files, and how it is read: a file that is read again later may be another.
-            style_key=(profile, *(style.told.sha256 for style in styles)) if regions is None else None,
+            style_key=(profile, *(style.version.sha256 for style in styles)) if regions is None else None,
             regions=None if regions is None else tuple(regions),
             keep=keep,
         )
@@ -94,14 +94,18 @@ class EntryReader:
         """What a picture hides is filled here once, and not for every content."""
         if is_style_file(path):
             before = stamp(path)
-            return _Style(read_style(path), (), Told(hash_bytes(Path(path).read_bytes()), before))
+            version = FileVersion(hash_bytes(Path(path).read_bytes()), before)
+            style = read_style(path)
+            if hash_bytes(Path(path).read_bytes()) != version.sha256:
+                raise ImageError(f"style: {path} was replaced while it was being read; try again")
+            return _Style(style, (), version)
         try:
-            picture, told = self._read_picture(path, color_profile)
-            return _Style(as_style(picture), picture.notes, told)
+            picture, version = self._read_picture(path, color_profile)
+            return _Style(as_style(picture), picture.notes, version)
         except ImageError as error:
             raise ImageError(f"style: {error}") from error
 
-    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, Told]:
+    def _read_picture(self, path: str, color_profile: ColorProfile) -> tuple[Picture, FileVersion]:
         before = stamp(path)
         picture, sha256 = folders.read_picture(
             path,
@@ -109,4 +113,4 @@ class EntryReader:
             allow_damaged=self._options.allow_damaged,
             color_profile=color_profile,
         )
-        return picture, Told(sha256, before)
+        return picture, FileVersion(sha256, before)

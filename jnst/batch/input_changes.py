@@ -10,7 +10,7 @@ from jnst.batch import folders
 from jnst.errors import ImageError
 
 
-class Told(NamedTuple):
+class FileVersion(NamedTuple):
     """What is known of a file that was read.
 
     sha256: of the bytes that were read.
@@ -23,17 +23,17 @@ class Told(NamedTuple):
 
 
 def describe_inputs(
-    content: str, styles: Sequence[str], told: Mapping[str, "Told"], masks: Sequence[str] = ()
+    content: str, styles: Sequence[str], versions: Mapping[str, FileVersion], masks: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What the manifest keeps of a picture's inputs.
 
     Args:
         content, styles, masks: paths.
-        told: of each file, by path.
+        versions: of each file, by path.
     """
 
     def describe(path: str) -> dict[str, Any]:
-        return told[path]._asdict()
+        return versions[path]._asdict()
 
     inputs = {"content": describe(content), "styles": [describe(style) for style in styles]}
     return inputs | ({"masks": [describe(mask) for mask in masks]} if masks else {})
@@ -42,8 +42,8 @@ def describe_inputs(
 def without_stamps(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a picture, which leaves this machine."""
     return {
-        name: {"sha256": told["sha256"]} if name == "content" else [{"sha256": one["sha256"]} for one in told]
-        for name, told in inputs.items()
+        name: {"sha256": kept["sha256"]} if name == "content" else [{"sha256": one["sha256"]} for one in kept]
+        for name, kept in inputs.items()
     }
 
 
@@ -86,9 +86,9 @@ class Comparison:
         if not isinstance(inputs, dict):
             return False
         pairs = [(content, inputs.get("content"))]
-        for paths, told in ((styles, inputs.get("styles")), (masks, inputs.get("masks"))):
-            if isinstance(told, list) and len(told) == len(paths):
-                pairs += zip(paths, told, strict=True)
+        for paths, kept in ((styles, inputs.get("styles")), (masks, inputs.get("masks"))):
+            if isinstance(kept, list) and len(kept) == len(paths):
+                pairs += zip(paths, kept, strict=True)
         return any(self._differs(path, known) for path, known in pairs)
 
     def _differs(self, path: str, known: Any) -> bool:

@@ -62,10 +62,10 @@ class Entry:
 
     def key(self, weights_sha256: str) -> str:
         """Hash of everything that the result depends on, but for the bytes of the pictures (`Comparison`)."""
-        told = [self.content, self.styles, to_dict(self.config), self.seed, self.style_weights, weights_sha256]
+        parts = [self.content, self.styles, to_dict(self.config), self.seed, self.style_weights, weights_sha256]
         if self.regions is not None:
-            told.append(dataclasses.asdict(self.regions))
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+            parts.append(dataclasses.asdict(self.regions))
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def combine(

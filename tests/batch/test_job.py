@@ -299,6 +299,17 @@ def test_a_file_that_is_replaced_right_after_it_was_read_is_noticed(folder, monk
     assert again == ({"a.png"} if which == "in/a.png" else {"a.png", "b.png", "c.png", "d.png"})
 
 
+def test_a_prepared_style_that_is_replaced_while_it_is_read_is_refused(folder, monkeypatch):
+    """Else its Gram matrices would be kept under the hash of another file."""
+    run, path = resolved(), Path("style.h5")
+    path.write_bytes(b"one")
+    entry = combine(find_pictures("in/a.png").pictures, [str(path)], run.config)[0]
+    monkeypatch.setattr(entry_reader, "is_style_file", lambda _: True)
+    monkeypatch.setattr(entry_reader, "read_style", lambda _: path.write_bytes(b"another"))
+    with pytest.raises(ImageError, match=r"style\.h5 was replaced while it was being read; try again"):
+        entry_reader.EntryReader(Options("out")).read(entry)
+
+
 def test_gram_matrices_are_kept_by_what_is_in_a_file_and_how_it_is_read(folder):
     """Two rows of a list may read one style with and without its colour profile; a file may be replaced."""
     config = resolved().config
