@@ -104,7 +104,7 @@ def test_twenty_steps_of_adam_are_pytorchs(name):
 
 @pytest.mark.parametrize("name", sorted(GOLDEN["about"]["adam"]))
 def test_the_first_steps_of_adam_are_pytorchs_in_single_precision(name, params):
-    """Later ones amplify rounding: in PyTorch, with the channels of its layers in another order, to some 1e-2."""
+    """Later ones amplify rounding: PyTorch's own float32 is up to 3e-3 off its float64 in these twenty steps."""
     ours, theirs = adam_totals(name, params), GOLDEN[f"{name}/adam"]
     np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-6)
     np.testing.assert_allclose(ours, theirs, rtol=1e-2)

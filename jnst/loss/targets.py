@@ -130,7 +130,7 @@ def style_grams(
         config: a `compile_key` where compiled programs are to be shared.
         extra_terms: from `compiled_terms`.
     """
-    params = plain_params(params)  # computed once, where a program that compiles four times as soon is worth more
+    params = plain_params(params)  # it runs once, so that compiling sooner is worth more than computing faster
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     masks = None if mask is None else carry_masks(mask, layers, config.network, extent)
