@@ -44,7 +44,8 @@ def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
         architecture = config.network.architecture
         name = layer_names(architecture)[deepest(config.loss.layers, architecture)]
         raise ConfigError(
-            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; {name} needs at least {smallest} a side"
+            f"the {kind} image is {size[1]} × {size[0]} pixels at working size; {name} needs at "
+            f"least {smallest} a side; choose a larger size, or earlier layers"
         )
 
 
