@@ -1,6 +1,7 @@
 """`jnst` and `python -m jnst`."""
 
 import contextlib
+import gc
 import os
 import sys
 
@@ -21,9 +22,12 @@ def use_large_pages() -> None:
 
 
 def enter() -> None:
-    """The command; when it paints, with large pages."""
+    """The command; when it paints, with large pages and fewer looks for garbage."""
     if {"stylize", "batch", "studio", "texture", "reconstruct"} & {*sys.argv[1:]}:
         use_large_pages()
+        # Tracing makes a million objects that stay. Looking through them at every 700 new ones, Python's default, took
+        # 1.3 s of a picture of 400 pixels; at every 10,000 it takes half a second.
+        gc.set_threshold(10_000, 10, 10)
     sys.exit(main())
 
 
