@@ -22,7 +22,7 @@ from jnst.transfer.scale_run import ScaleRun
 from jnst.transfer.scales import at_scale, content_at_scale
 from jnst.transfer.state import Trace
 from jnst.transfer.stopping import REASONS, RUNNING, stop_rule
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 
 class BatchScale:

@@ -29,7 +29,7 @@ from jnst.transfer.state import (
 )
 from jnst.transfer.stopping import RUNNING, UNUSED, StopRule, stop_reason
 from jnst.vgg.convolution import cast_kernels
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 
 class Element(NamedTuple):

@@ -5,13 +5,15 @@ import json
 from typing import Any, get_args
 
 from jnst.argument_checks import check_seed
-from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
+from jnst.cli.file_flags import add_picture_flags, add_quiet_flag, check_file_flags
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.terminal import open_printer, reporting
-from jnst.config import Init, Method
+from jnst.config import Init
 from jnst.errors import ConfigError, JnstError, one_line, quote
 from jnst.progress.callbacks import Silent
 
-_OPTIMIZERS, _INITS, _ENGINES = get_args(Method), get_args(Init), ("local", "ray")
+_INITS, _ENGINES = get_args(Init), ("local", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures, folders or globs, or styles prepared by `jnst targets`; each content is painted in each style",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="OUTDIR", required=True, help="folder or URL for the results")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
-    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
-    parser.add_argument("--optimizer", choices=_OPTIMIZERS, help="optimiser (the preset's)")
+    add_preset_flags(parser)
     parser.add_argument("--init", choices=_INITS, help="picture to begin with (the preset's)")
     parser.add_argument("--seed", type=parse_whole, default=0, metavar="N", help="of random initial pictures (0)")
     add_config_flags(parser)
@@ -52,14 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--engine", choices=_ENGINES, default="local", help="ray divides the work among hosts (local)")
     work.add_argument("--actors", metavar="N|N-M", default="1", help="ray: processes, or their least and most (1)")
     files = parser.add_argument_group("files")
-    files.add_argument("--overwrite", action="store_true", help="replace what is there")
-    files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument(
-        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
-    )
-    files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
-    files.add_argument("--quiet", action="store_true", help="print nothing but errors and failures")
+    add_picture_flags(files)
+    add_quiet_flag(files, but="errors and failures")
     files.add_argument("--animate", metavar="OUT", help=argparse.SUPPRESS)  # refused, with the place where it is
     files.add_argument("--json", action="store_true", help="print the summary, or the plan of --dry-run, as JSON")
     files.add_argument("--dry-run", action="store_true", help="say what would be made, and make nothing")

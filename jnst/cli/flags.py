@@ -207,14 +207,6 @@ def _default(preset: str, path: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def check_file_flags(arguments: argparse.Namespace) -> None:
-    """Raises ConfigError for a quality, or for minutes between two states, that cannot be."""
-    if not 1 <= arguments.quality <= 100:
-        raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
-    if not 0 <= getattr(arguments, "checkpoint_every", 0.0) < 1e6:
-        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
-
-
 def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the flags replace, by path.
 

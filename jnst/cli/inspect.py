@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli.file_flags import add_overwrite_flag, add_quiet_flag, add_reading_flags
 from jnst.cli.flags import parse_whole
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.config import Pooling
 from jnst.errors import ConfigError
 
@@ -28,16 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=parse_whole, metavar="N", help="longer side of the picture, in pixels (the preset's)"
     )
-    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
-    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    add_preset_flags(parser, optimizer=False)
     parser.add_argument("--pooling", choices=get_args(Pooling), help="how 2×2 windows are pooled (the preset's)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
+    add_overwrite_flag(parser)
+    add_reading_flags(parser)
     parser.add_argument("--json", action="store_true", help="print the statistics as JSON")
-    parser.add_argument(
-        "--quiet", action="store_true", help="print nothing but errors, and JSON where that is asked for"
-    )
+    add_quiet_flag(parser, but="errors, and JSON where that is asked for")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
     targets = check_place(output, layers or resolved.config.loss.layers, overwrite=arguments.overwrite)
     check_keeps_inputs(targets, [arguments.picture])
-    picture = read_image(arguments.picture, allow_large=arguments.allow_large)
+    picture = read_image(arguments.picture, allow_large=arguments.allow_large, allow_damaged=arguments.allow_damaged)
     seen = inspect(prepare_params(resolved.weights.params), picture, resolved.config, layers=layers)
     written = seen.save(output, channels=arguments.channels, overwrite=arguments.overwrite)
     statistics = seen.statistics()

@@ -3,20 +3,20 @@
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from jnst.cli.file_flags import add_reading_flags
 from jnst.cli.flags import add_config_flags, read_settings, take_keep_mask
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.regions import add_region_flags
 from jnst.cli.terminal import open_printer
-from jnst.config import Config, Method
-from jnst.errors import ConfigError, WeightsError, describe_unknown, quote
+from jnst.config import Config
+from jnst.errors import ConfigError, WeightsError, quote
 from jnst.progress.callbacks import Silent
 
 if TYPE_CHECKING:  # reading flags must not wait for NumPy
     from jnst.images.reading import Picture
     from jnst.transfer.regions import RegionMasks
-
-_OPTIMIZERS = get_args(Method)
 
 
 def add_memory_flags(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +54,8 @@ def read_memory(gigabytes: float | None) -> int | None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("content", metavar="CONTENT", help="picture to repaint")
-    parser.add_argument("--preset", metavar="NAME", help="named settings (default)")
-    parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; they need not be there yet (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
-    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
-    parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
+    add_preset_flags(parser, defaults=False, absent=True)
+    add_reading_flags(parser)
     parser.add_argument("--chip", metavar="NAME", help="plan for a TPU that is not here: v4, v5p, v5e or v6e")
     parser.add_argument("--no-probe", action="store_true", help="leave out the measurement of speed")
     add_region_flags(parser)
@@ -78,8 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[str]]:
     arguments.keep_mask = take_keep_mask(arguments)
     settings, tile, available = read_settings(arguments), read_tile(arguments.tile), read_memory(arguments.memory)
-    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
-        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     if arguments.chip is not None and arguments.split_rows:
         raise ConfigError("--split-rows divides rows among the devices that are here; leave it or --chip out")
     import jax

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jnst.cli.one_picture import add_run_flags, read_run, run_single
+from jnst.cli.one_input import add_run_flags, read_run, run_single
 from jnst.config import Config
 
 # There is no style, and the layers have a flag of their own.

@@ -7,6 +7,7 @@ from typing import Any
 
 from jnst.cli.flags import add_config_flags, read_settings
 from jnst.cli.live_page import add_page_flags, check_port, import_server, show_link
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.terminal import open_printer
 from jnst.progress.bar import ProgressBar
 from jnst.progress.callbacks import Silent
@@ -18,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="jnst-studio", help="for kept pictures (jnst-studio)"
     )
-    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
-    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    add_preset_flags(parser, optimizer=False)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random initial pictures (0)")
     add_page_flags(parser)
     add_config_flags(parser)

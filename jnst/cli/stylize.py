@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.argument_checks import check_seed
+from jnst.cli.file_flags import add_picture_flags, add_quiet_flag, add_state_flags, check_file_flags
 from jnst.cli.film import add_film_flags, read_film
-from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings, take_keep_mask
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings, take_keep_mask
 from jnst.cli.live_page import add_live_flags, check_port, make_painter
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.regions import add_region_flags
 from jnst.cli.report import report, report_elsewhere
 from jnst.cli.terminal import open_printer, reporting
-from jnst.config import Init, Method
+from jnst.config import Init
 from jnst.errors import ConfigError, describe_unknown
 from jnst.progress.callbacks import Silent
 
-_OPTIMIZERS, _INITS = get_args(Method), get_args(Init)
+_INITS = get_args(Init)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="result: a file, a URL, or - for standard output; its suffix is its format (CONTENT-STYLE.png)",
     )  # fmt: skip
     parser.add_argument("--format", metavar="{png,jpg,webp,avif,tif}", help="of standard output (png)")
-    parser.add_argument("--preset", metavar="NAME", help="named settings; `jnst presets` lists them (default)")
-    parser.add_argument("--weights", metavar="NAME|FILE", help="network weights; `jnst weights list` (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
-    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
+    add_preset_flags(parser, defaults=False)
     parser.add_argument(
         "--init", metavar="{" + ",".join(_INITS) + "}|FILE", help="picture to begin with (the preset's)"
     )
@@ -49,20 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_live_flags(parser)
     files = parser.add_argument_group("files")
     files.add_argument("--config", metavar="FILE", help="repeat the run of an OUT.json or of the picture beside it")
-    files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
-    files.add_argument(
-        "--checkpoint-every", type=float, default=10.0, metavar="MINUTES", help="write OUT.state so often; 0 never (10)"
-    )
-    files.add_argument("--overwrite", action="store_true", help="replace what is there")
-    files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
+    add_state_flags(files)
     files.add_argument("--sheet", action="store_true", help="write OUT-sheet.png: content, style, result side by side")
-    files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument(
-        "--quality", type=parse_whole, metavar="N", default=95, help="of JPEG, WebP, AVIF: 1 to 100 (95)"
-    )
-    files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    files.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
-    files.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_picture_flags(files)
+    add_quiet_flag(files)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -186,8 +175,6 @@ def _resolve(
     from jnst.jobs.record import record_config
     from jnst.presets.resolve import Run, adapt_to_weights, replace_settings, resolve_run
 
-    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
-        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     if record is None:
         return resolve_run(
             arguments.preset or "default",

@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from jnst.cli.file_flags import add_overwrite_flag, add_quiet_flag, add_reading_flags
 from jnst.cli.flags import add_config_flags, read_settings
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.terminal import open_printer
 from jnst.errors import ConfigError
 from jnst.progress.callbacks import Silent
@@ -14,15 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the command; nothing heavy is imported for them."""
     parser.add_argument("styles", nargs="+", metavar="STYLE", help="style picture; several are blended")
     parser.add_argument("-o", "--output", metavar="OUT.h5", help="file to write (STYLE.h5)")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
-    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
+    add_preset_flags(parser, optimizer=False)
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     add_config_flags(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    parser.add_argument("--allow-damaged", action="store_true", help="read what is there of damaged pictures")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_overwrite_flag(parser)
+    add_reading_flags(parser)
+    add_quiet_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

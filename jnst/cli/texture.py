@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from jnst.cli.flags import parse_whole
-from jnst.cli.one_picture import add_run_flags, read_run, run_single
+from jnst.cli.one_input import add_run_flags, read_run, run_single
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from jnst.cli.file_flags import add_overwrite_flag
 from jnst.errors import JnstError, WeightsError, describe_unknown, quote
 from jnst.progress.bar import ProgressBar
 from jnst.progress.callbacks import Silent
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--note", action="append", default=[], metavar="NAME=TEXT", help="a further fact of their origin"
     )
-    convert.add_argument("--overwrite", action="store_true", help="replace what is there")
+    add_overwrite_flag(convert)
     for action, text in (("verify", "read a weights file and check its hashes"), ("info", "what a weights file says")):
         one = actions.add_parser(action, help=text)
         one.add_argument("file", metavar="FILE|NAME", help="weights file, or a name from `jnst weights list`")

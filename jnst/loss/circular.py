@@ -9,8 +9,8 @@ from jnst.array_types import FeatureMap, Moment
 from jnst.config import Config, NetworkConfig
 from jnst.loss.distances import as_divisor, gram_matrix
 from jnst.loss.guidance import layers_with_means, mean_of
+from jnst.vgg.extent import Extent, inside
 from jnst.vgg.layers import deepest, layer_names, layer_shape
-from jnst.vgg.valid_region import Extent, inside
 
 
 def border_reach(layer: str, network: NetworkConfig) -> int:

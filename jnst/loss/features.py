@@ -11,9 +11,9 @@ from jnst.config import Config
 from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate
 from jnst.runtime import limit_mappings
+from jnst.vgg.extent import Extent
 from jnst.vgg.features import extract_features
 from jnst.vgg.layers import layer_shape
-from jnst.vgg.valid_region import Extent
 
 
 def features(

@@ -16,9 +16,9 @@ from jnst.array_types import FeatureMap, Image, Moment, Scalar
 from jnst.config import Config, LossConfig, NetworkConfig
 from jnst.loss.distances import as_divisor, channel_products, divide_products
 from jnst.loss.term import Kept
+from jnst.vgg.extent import Extent, inside
 from jnst.vgg.layers import deepest, halve, layer_names, layer_shape
 from jnst.vgg.pooling import average_pool
-from jnst.vgg.valid_region import Extent, inside
 
 
 class Guidance(NamedTuple):

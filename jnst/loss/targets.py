@@ -29,7 +29,7 @@ from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
 from jnst.runtime import limit_mappings
 from jnst.vgg.convolution import plain_params
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 StyleForm: TypeAlias = StyleImage | np.ndarray | PictureForm | StylePicture
 # Factor on the style weight from strength 0 to strength 1: 2 for every tenth.

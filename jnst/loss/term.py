@@ -12,8 +12,8 @@ from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Scalar
 from jnst.config import Config
 from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, quote
+from jnst.vgg.extent import Extent
 from jnst.vgg.layers import deepest, layer_names, layer_shape
-from jnst.vgg.valid_region import Extent
 
 Sees = Literal["maps", "grams", "image"]
 # Names that the trace uses beside those of the terms.

@@ -27,8 +27,8 @@ from jnst.loss.objective import compute_terms, gram_terms, terms_of, weigh
 from jnst.loss.term import Targets, layers_seen
 from jnst.loss.tiling import Grid, Tiles, collect, cut_tiles, layer_stride, map_reader
 from jnst.vgg.convolution import plain_params
+from jnst.vgg.extent import Extent, inside
 from jnst.vgg.layers import layer_shape
-from jnst.vgg.valid_region import Extent, inside
 
 
 def _true_size(image: Image, extent: Extent | None, band: Band) -> tuple[Any, Any]:

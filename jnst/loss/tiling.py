@@ -10,8 +10,8 @@ from jax import lax
 from jnst.array_types import FeatureMap, Image
 from jnst.config import Config, NetworkConfig
 from jnst.loss.halo_exchange import Band
+from jnst.vgg.extent import Extent
 from jnst.vgg.layers import deepest, layer_names
-from jnst.vgg.valid_region import Extent
 
 
 class Grid(NamedTuple):

@@ -20,7 +20,7 @@ from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import analyze, synthesize
 from jnst.transfer.state import Trace, TransferState, empty_trace, make_descent_optimizer, to_image, trace_entry
 from jnst.vgg.convolution import cast_kernels
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 # Steps that one call of the compiled loop can record; longer runs call it again.
 CAPACITY = 256

@@ -2,7 +2,7 @@
 
 The compiler exchanges the few rows that convolutions look at across a border, and sums Gram matrices and dot products
 over the devices. With tiles each device goes over those of its own band (`jnst.loss.halo_exchange`). Images of any
-height are padded with rows that count for nothing (see `jnst.vgg.valid_region.Extent`).
+height are padded with rows that count for nothing (see `jnst.vgg.extent.Extent`).
 """
 
 import functools

@@ -19,7 +19,7 @@ from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.optim.registry import make_optimizer
 from jnst.runtime import limit_mappings
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 
 class TransferState(NamedTuple):

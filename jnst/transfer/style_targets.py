@@ -30,8 +30,8 @@ from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.notebook_card import card
+from jnst.vgg.extent import Extent
 from jnst.vgg.layers import minimum_size
-from jnst.vgg.valid_region import Extent
 
 Grams = dict[str, np.ndarray]
 

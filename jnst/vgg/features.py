@@ -17,9 +17,9 @@ from jnst.config import NetworkConfig, Precision
 from jnst.devices import row_parts
 from jnst.errors import ConfigError, WeightsError, check_choice, quote
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
+from jnst.vgg.extent import Extent, beyond_the_border, border, inside
 from jnst.vgg.layers import deepest, describe_width, halve, layer_names, minimum_size, network_channels
 from jnst.vgg.pooling import average_pool, max_pool
-from jnst.vgg.valid_region import Extent, beyond_the_border, border, inside
 
 
 class VGG(nn.Module):

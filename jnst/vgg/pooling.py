@@ -11,9 +11,9 @@ from jax import lax
 from jnst.array_types import FeatureMap
 from jnst.config import PoolRounding
 from jnst.devices import by_platform
+from jnst.vgg.extent import Extent
 from jnst.vgg.layers import halve
 from jnst.vgg.linear_map import linear_map
-from jnst.vgg.valid_region import Extent
 
 
 def _windows(x: FeatureMap, rounding: PoolRounding, fill: float) -> jax.Array:

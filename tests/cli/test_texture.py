@@ -194,3 +194,21 @@ def test_help_shows_the_presets_defaults(capsys):
     assert "weight of the content term (10000)" in text
     assert main(["texture", "--preset=nonsense", "--help"]) == 0
     assert "in brackets what preset default has" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["texture", *LAYERS, "--size", "32", *QUICK],
+        ["reconstruct", "--layer", "relu2_1", "--set", "size.pixels=32", *QUICK],
+        ["inspect", "--layers", "relu1_1", "--size", "32", "--weights", tiny_weights()],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_damaged_picture_is_refused_or_read_as_far_as_it_goes(command, capsys):
+    whole = Path("content.png").read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    words = [command[0], "cut.png", *command[1:], "-o", "out.png", "--quiet"]
+    assert "--allow-damaged" in refused(capsys, *words)
+    assert main([*words, "--allow-damaged"]) == 0
+    assert Path("out.png").exists()

@@ -22,8 +22,8 @@ from jnst.transfer.loop import advance
 from jnst.transfer.state import init_state, to_picture
 from jnst.transfer.style_targets import style_settings
 from jnst.vgg.convolution import frozen_convolution, prepare_params
+from jnst.vgg.extent import Extent
 from jnst.vgg.features import extract_features
-from jnst.vgg.valid_region import Extent
 
 RNG = np.random.default_rng(3)
 TORUS = NetworkConfig("vgg16", WIDTH, padding="circular")

@@ -22,7 +22,7 @@ from jnst.loss.guidance import Guidance, carry_masks
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import content_targets, make_targets, style_grams
 from jnst.loss.tiled import evaluate_tiled
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 HEIGHT, WIDE = 21, 31
 CONTENT, IMAGE = picture("shapes", HEIGHT, WIDE), picture("weave", HEIGHT, WIDE)

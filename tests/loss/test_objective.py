@@ -21,7 +21,7 @@ from jnst.loss.objective import compute_terms, evaluate, loss_terms, weigh
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, make_targets, style_grams
 from jnst.presets.presets import PRESETS
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 CONTENT, STYLE, IMAGE = picture("shapes", 21, 31), picture("marble", 27, 18, 3), picture("weave", 21, 31)
 # Two content layers and three style layers of unequal weight, an odd size, a variable that is not the network's input.

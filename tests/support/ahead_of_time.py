@@ -24,8 +24,8 @@ from jnst.transfer.row_sharding import _state_shardings
 from jnst.transfer.state import init_state
 from jnst.transfer.stopping import stop_rule
 from jnst.vgg.convolution import prepare_params
+from jnst.vgg.extent import Extent
 from jnst.vgg.layers import deepest, layer_names
-from jnst.vgg.valid_region import Extent
 from jnst.weights.network import random_weights
 
 

@@ -19,7 +19,7 @@ from jnst.presets.presets import PRESETS
 from jnst.transfer import loop as descent
 from jnst.transfer.loop import advance, take_step
 from jnst.transfer.state import current_picture, init_state, make_descent_optimizer
-from jnst.vgg.valid_region import Extent
+from jnst.vgg.extent import Extent
 
 CONTENT, STYLE = picture("shapes", 20, 28), picture("marble", 24, 24, 3)
 NAMES = ("content", "style", "total_variation")

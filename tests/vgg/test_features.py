@@ -18,10 +18,10 @@ from jnst.config import NetworkConfig
 from jnst.errors import ArrayError, ConfigError, JnstError, WeightsError
 from jnst.loss.distances import gram_matrix
 from jnst.vgg.convolution import frozen_convolution, prepare_params
+from jnst.vgg.extent import Extent, beyond_the_border
 from jnst.vgg.features import VGG, extract_features
 from jnst.vgg.layers import convolutions, deepest, layer_names, layer_shape, minimum_size, scaled_channels
 from jnst.vgg.pooling import average_pool, max_pool
-from jnst.vgg.valid_region import Extent, beyond_the_border
 
 RNG = np.random.default_rng(0)
 # Before and after a pool, before and after a ReLU; 37 × 45 is odd again after a pool, whichever way it is rounded.

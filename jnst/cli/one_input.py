@@ -1,20 +1,19 @@
-"""What `jnst texture` and `jnst reconstruct` share: the flags of a run that makes one picture, and the run."""
+"""What `jnst texture` and `jnst reconstruct` share: the flags of a run with one kind of input, and the run."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from jnst.argument_checks import check_seed
+from jnst.cli.file_flags import add_picture_flags, add_quiet_flag, add_state_flags, check_file_flags
 from jnst.cli.film import add_film_flags, read_film
-from jnst.cli.flags import add_config_flags, check_file_flags, parse_whole, read_settings
+from jnst.cli.flags import add_config_flags, parse_whole, read_settings
 from jnst.cli.plan import add_memory_flags, read_memory, read_tile
+from jnst.cli.preset_flags import add_preset_flags
 from jnst.cli.terminal import open_printer, reporting
-from jnst.config import Config, Method
-from jnst.errors import ConfigError, describe_unknown
+from jnst.config import Config
 from jnst.progress.callbacks import Silent
-
-_OPTIMIZERS = get_args(Method)
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, sizes: bool, without: tuple[str, ...]) -> None:
@@ -25,25 +24,15 @@ def add_run_flags(parser: argparse.ArgumentParser, *, sizes: bool, without: tupl
         sizes: whether the flags of the content image's size are wanted.
         without: paths of settings that mean nothing here.
     """
-    parser.add_argument("--preset", default="default", metavar="NAME", help="named settings; `jnst presets` lists them")
-    parser.add_argument("--weights", default="auto", metavar="NAME|FILE", help="network weights (auto)")
-    parser.add_argument("--network", metavar="NAME", help="vgg19, vgg16, or gordic's vgg16-experimental")
-    parser.add_argument("--optimizer", metavar="{" + ",".join(_OPTIMIZERS) + "}", help="optimiser (the preset's)")
+    add_preset_flags(parser)
     parser.add_argument("--seed", type=parse_whole, default=0, metavar="N", help="of the noise to begin with (0)")
     add_memory_flags(parser)
     add_config_flags(parser, sizes=sizes, without=without)
     add_film_flags(parser)
     files = parser.add_argument_group("files")
-    files.add_argument("--resume", action="store_true", help="go on from OUT.state, which a run that was stopped left")
-    files.add_argument(
-        "--checkpoint-every", type=float, default=10.0, metavar="MINUTES", help="write OUT.state so often; 0 never (10)"
-    )
-    files.add_argument("--overwrite", action="store_true", help="replace what is there")
-    files.add_argument("--plot", action="store_true", help="write OUT-losses.png, the loss curves")
-    files.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per channel, 16 for PNG and TIFF (8)")
-    files.add_argument("--quality", type=parse_whole, metavar="N", default=95, help="of JPEG and WebP, 1 to 100 (95)")
-    files.add_argument("--allow-large", action="store_true", help="read pictures above the decompression limit")
-    files.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_state_flags(files)
+    add_picture_flags(files)
+    add_quiet_flag(files)
 
 
 def read_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -56,8 +45,6 @@ def read_run(arguments: argparse.Namespace) -> dict[str, Any]:
     if tile is not None:
         settings["tile"] = tile
     check_file_flags(arguments)
-    if arguments.optimizer is not None and arguments.optimizer not in _OPTIMIZERS:
-        raise ConfigError(describe_unknown("optimizer", arguments.optimizer, _OPTIMIZERS))
     check_seed(arguments.seed, "--seed")
     read_memory(arguments.memory)
     read_film(arguments)
@@ -133,6 +120,7 @@ def _paint(
         bits=arguments.bits,
         quality=arguments.quality,
         allow_large=arguments.allow_large,
+        allow_damaged=arguments.allow_damaged,
         notices=(*filter(None, [cache]), *resolved.notices),
         memory=read_memory(arguments.memory),
         checkpoint_every=60 * arguments.checkpoint_every,
