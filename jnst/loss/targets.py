@@ -132,6 +132,8 @@ def style_grams(
     """
     params = plain_params(params)  # it runs once, so that compiling sooner is worth more than computing faster
     layers, image = layers_seen((*TERMS, *extra_terms), config, "grams"), encode(style, config.variable)
+    if not layers:
+        return {}
     size = (image.shape[0], image.shape[1]) if extent is None else extent.size
     masks = None if mask is None else carry_masks(mask, layers, config.network, extent)
     if config.network.padding == "circular":

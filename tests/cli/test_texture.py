@@ -212,3 +212,12 @@ def test_a_damaged_picture_is_refused_or_read_as_far_as_it_goes(command, capsys)
     assert "--allow-damaged" in refused(capsys, *words)
     assert main([*words, "--allow-damaged"]) == 0
     assert Path("out.png").exists()
+
+
+def test_a_reconstruction_of_a_transparent_picture_needs_no_gram_matrices():
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 40, 4)).astype(np.uint8)
+    pixels[..., 3] = np.where(np.arange(40) < 20, 255, 0)
+    Image.fromarray(pixels).save("glass.png")
+    assert main(["reconstruct", "glass.png", "--layer", "relu1_2", *QUICK, "-o", "out.png", "--quiet"]) == 0
+    with Image.open("out.png") as image:
+        assert image.mode == "RGBA"
