@@ -1,6 +1,6 @@
 """Draws the masks of docs/regions-and-colours.md, paints its pictures with `jnst stylize`, and lays them out.
 
-    python scripts/sheets/regions_and_colours.py [regions colours] --photos FOLDER --work FOLDER [--output FOLDER]
+    python scripts/sheets/regions_and_colours.py [regions colours statistics] --photos FOLDER --work FOLDER [--output FOLDER]
 
 The photos are in scikit-image's folder `data`: rocket (SpaceX, public domain), coffee (Rachel Michetti, CC0), chelsea
 (Stéfan van der Walt, CC0) and astronaut (NASA, public domain). The paintings are the bundled ones. Pictures that are in
@@ -95,6 +95,23 @@ def colours(photos: Path, work: Path) -> Image.Image:
     return lay_out(rows, SMALL, 2 * SMALL // 3)
 
 
+def statistics(photos: Path, work: Path) -> Image.Image:
+    """Of each pair the photo, the painting, and what Gram matrices, or covariance matrices and means, make of it."""
+    rows = []
+    for name, style in PAIRS:
+        photo, row = np.asarray(crop(Image.open(photos / name).convert("RGB"))), []
+        for kind, weight in (("gram", 60.0), ("covariance", 15.0)):
+            path = work / f"{Path(name).stem}-{kind}.png"
+            if not path.exists():
+                params, config = jnst.load_preset(
+                    "default", size=SMALL, loss__style_statistics=kind, style_weight=weight
+                )
+                jnst.stylize(params, photo, PAINTINGS / style, config).save(path)
+            row.append(Image.open(path).convert("RGB"))
+        rows.append([Image.fromarray(photo), Image.open(PAINTINGS / style), *row])
+    return lay_out(rows, SMALL, 2 * SMALL // 3)
+
+
 def crop(photo: Image.Image) -> Image.Image:
     """The middle of the photo, three wide and two high, so that all compile once."""
     height = min(photo.height, 2 * photo.width // 3)
@@ -105,17 +122,17 @@ def crop(photo: Image.Image) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sheets", nargs="*", help="regions, colours, or both (both)")
+    parser.add_argument("sheets", nargs="*", help="of regions, colours and statistics (all)")
     parser.add_argument("--photos", type=Path, required=True, help="folder of scikit-image's pictures")
     parser.add_argument("--work", type=Path, required=True, help="folder for masks and results")
     parser.add_argument("--output", type=Path, default=Path("docs/pictures"))
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("regions", regions), ("colours", colours)):
-        if name in (arguments.sheets or ("regions", "colours")):
-            path = arguments.output / f"{name}.jpg"
-            draw(arguments.photos, arguments.work).save(path, quality=85)
-            print(path, path.stat().st_size)
+    sheets = {"regions": regions, "colours": colours, "statistics": statistics}
+    for name in arguments.sheets or sheets:
+        path = arguments.output / f"{name}.jpg"
+        sheets[name](arguments.photos, arguments.work).save(path, quality=85)
+        print(path, path.stat().st_size)
 
 
 if __name__ == "__main__":
