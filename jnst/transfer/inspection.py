@@ -14,6 +14,7 @@ from jnst.argument_checks import check_config, check_names
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ImageError
+from jnst.files import describe_missing, making_folder
 from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
@@ -150,13 +151,19 @@ class Inspection:
         if Path(path).suffix.lower() in SUFFIXES:
             write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
             return targets
-        Path(path).mkdir(exist_ok=True)
+        try:
+            with making_folder(path):
+                self._save_each(targets, channels or ON_ITS_OWN, overwrite=overwrite)
+        except OSError as error:
+            raise ImageError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        return targets
+
+    def _save_each(self, targets: Sequence[Path], channels: int, *, overwrite: bool) -> None:
         for layer, features_at, gram_at in zip(self.layers.values(), targets[::2], targets[1::2], strict=True):
-            maps, labels = layer.maps(channels or ON_ITS_OWN, 160)
+            maps, labels = layer.maps(channels, 160)
             write_image(features_at, montage(maps, labels=labels, height=160), overwrite=overwrite)
             label = f"{layer.name}: Gram matrix of {layer.gram.shape[0]} channels"
             write_image(gram_at, montage([layer.gram_picture(512)], labels=[label], height=512), overwrite=overwrite)
-        return targets
 
 
 def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[str] = ()) -> Inspection:
@@ -224,8 +231,9 @@ def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, 
             f"{target} is neither a folder's name nor a picture's; expected a name without a suffix, or one of "
             f"{', '.join(SUFFIXES)}"
         )
-    if target.exists() and not target.is_dir():
-        raise ImageError(f"{target} is a file; expected the name of a folder")
+    if os.path.lexists(target) and not target.is_dir():
+        what = "a file" if target.exists() else describe_missing(target)
+        raise ImageError(f"{target} is {what}; expected the name of a folder")
     if not target.exists() and not target.parent.is_dir():
         raise ImageError(f"cannot make {target}: {target.parent} does not exist; make it first")
     files = [target / f"{name}-{kind}.png" for name in layers for kind in ("features", "gram")]
