@@ -67,8 +67,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = _find_target(path)
     temporary, descriptor = _create_neighbour(target)
     try:
-        os.close(descriptor)
-        with temporary.open("r+b") as file:  # by name, which some libraries ask a file for
+        # With a name, which some libraries ask a file for; not opened again, which the umask may forbid.
+        with open(temporary, "r+b", opener=lambda *_: descriptor) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
