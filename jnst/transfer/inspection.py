@@ -10,10 +10,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names
+from jnst.argument_checks import check_config, check_names, check_whole
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
-from jnst.errors import ImageError
+from jnst.errors import ConfigError, ImageError, quote
 from jnst.files import describe_missing, making_folder
 from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
@@ -30,6 +30,8 @@ from jnst.transfer.scales import check_size
 _COLORS = np.array([[0, 0, 0], [32, 44, 112], [176, 56, 96], [248, 168, 64], [255, 250, 225]], np.float32) / 255
 # Maps on a sheet of all layers, and on a layer's own.
 ON_A_SHEET, ON_ITS_OWN = 7, 36
+# Of a layer of VGG; and of a map in pixels.
+MOST_CHANNELS, _MOST_HEIGHT = 512, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,11 @@ class Inspection:
 
         Returns:
             height × width × 3, RGB, uint8.
+
+        Raises:
+            ConfigError: for a number of channels below 1 or above 512, or a height above 4096.
         """
+        _check_sheet(channels, height)
         pictures, labels = [], []
         for layer in self.layers.values():
             maps, names = layer.maps(channels, height)
@@ -145,8 +151,11 @@ class Inspection:
             What was written.
 
         Raises:
+            ConfigError: for a number of channels below 1 or above 512.
             ImageError: for a file that exists without `overwrite`, or a place that is not writable.
         """
+        if channels is not None:
+            _check_sheet(channels, 1)
         targets = check_place(path, self.layers, overwrite=overwrite)
         if Path(path).suffix.lower() in SUFFIXES:
             write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
@@ -199,6 +208,12 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     grams = _grams(maps, mask, (image.shape[0], image.shape[1]), config)
     views = (LayerView(name, np.asarray(maps[name], np.float32), np.asarray(grams[name])) for name in names)
     return Inspection(image, {view.name: view for view in views})
+
+
+def _check_sheet(channels: Any, height: Any) -> None:
+    for name, value, most in (("channels", channels, MOST_CHANNELS), ("height", height, _MOST_HEIGHT)):
+        if isinstance(value, bool) or not 1 <= check_whole(name, value) <= most:
+            raise ConfigError(f"{name} is {quote(value)}; expected 1 to {most}")
 
 
 def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int], config: Config) -> dict[str, Gram]:
