@@ -6,7 +6,6 @@ Names are imported when they are first used, so that `import jnst` is instant an
 import ast
 import contextlib
 import importlib
-import importlib.metadata
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -87,9 +86,11 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take every missp
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":
+            from importlib import metadata  # which takes a while
+
             try:
-                return importlib.metadata.version("jnst")
-            except importlib.metadata.PackageNotFoundError:  # a copy of the sources that is not installed
+                return metadata.version("jnst")
+            except metadata.PackageNotFoundError:  # a copy of the sources that is not installed
                 return "unknown"
         if name not in _MODULES:
             from jnst.errors import describe_unknown

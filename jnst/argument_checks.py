@@ -57,6 +57,14 @@ def check_callback(callback: Any) -> None:
         raise ConfigError(f"callback is {type(callback).__name__}; expected a function, or None")
 
 
+def asks_to_stop(answer: Any) -> bool:
+    """What a callback returned, as true or false; raises ConfigError for what is neither, such as several numbers."""
+    try:
+        return bool(answer)
+    except Exception as error:  # of foreign types, anything
+        raise ConfigError(f"callback returned {type(answer).__name__}; expected something true or false") from error
+
+
 def check_names(name: str, values: Any) -> tuple[str, ...]:
     """The values as a tuple; raises ConfigError unless they are texts."""
     found = tuple(values) if isinstance(values, Iterable) and not hasattr(values, "dtype") else None

@@ -35,6 +35,37 @@ def check_fields(config: Any) -> None:
                 raise ConfigError(sentence or f"{label} is {quote(value)}; expected one of {', '.join(known)}")
         elif hint in (int, float, bool, str):
             object.__setattr__(config, name, plain_value(hint, value, label))  # frozen, but not yet in use
+        elif get_origin(hint) is tuple:
+            object.__setattr__(config, name, tuple_value(get_args(hint), value, label))
+        elif isinstance(hint, type) and not isinstance(value, hint):
+            raise ConfigError(f"{label} is {quote(value)}; expected a {hint.__name__}")
+
+
+def tuple_value(inner: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    """The value as a tuple of plain values, or of such tuples; lists count as tuples.
+
+    Args:
+        inner: the types of its parts; of one type and an ellipsis, any number.
+        value: to be checked.
+        path: for messages.
+
+    Raises:
+        ConfigError: it is no list, is of another length, or a part is of another type.
+
+    >>> tuple_value((tuple[str, float], ...), [["relu1_1", 1]], "style layers")
+    (('relu1_1', 1.0),)
+    """
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{path} is {quote(value)}; expected a list")
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        inner = (inner[0],) * len(value)
+    require(len(value) == len(inner), f"{path} has {len(value)} entries; expected {len(inner)}")
+    return tuple(
+        tuple_value(get_args(kind), part, f"{path}[{index}]")
+        if get_origin(kind) is tuple
+        else plain_value(kind, part, f"{path}[{index}]")
+        for index, (kind, part) in enumerate(zip(inner, value, strict=True))
+    )
 
 
 def plain_value(hint: type, value: Any, path: str) -> Any:

@@ -1,15 +1,18 @@
 """Files: written whole or not at all, one writer at a time, and where the cache is.
 
-A file is written to a temporary neighbour, flushed to the disk, then renamed.
+A file is written to a temporary neighbour, flushed to the disk, then renamed. A link is written through where it leads
+to a file; one that leads nowhere counts as a file that is there, and is replaced itself.
 Environment: JNST_CACHE is the cache directory.
 """
 
+import collections
 import contextlib
 import errno
 import os
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +21,9 @@ from jnst.errors import ImageError, WeightsError
 
 # Bytes of a list of work or a record.
 LONGEST_TEXT = 1 << 30
+
+# Blocks of `making_folder` that go on now, by folder.
+_folders, _users = threading.Lock(), collections.Counter[Path]()
 
 
 class NamedFile(os.PathLike[str]):
@@ -34,7 +40,7 @@ class NamedFile(os.PathLike[str]):
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes the file whole or not at all; its mode follows the umask, and a link is written through.
+    """Writes the file whole or not at all; its mode follows the umask, and a link to a file is written through.
 
     Raises:
         OSError: as the system says it; the temporary file is gone by then, and what stood at `path` is untouched.
@@ -58,11 +64,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises:
         OSError: as the system says it; what stood at `path` is then untouched, as after any other error in the block.
     """
-    target = Path(os.path.realpath(path))
+    target = _find_target(path)
     temporary, descriptor = _create_neighbour(target)
     try:
-        os.close(descriptor)
-        with temporary.open("r+b") as file:  # by name, which some libraries ask a file for
+        # With a name, which some libraries ask a file for; not opened again, which the umask may forbid.
+        with open(temporary, "r+b", opener=lambda *_: descriptor) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -77,10 +83,10 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
     """Finds out before the work starts whether `path` can be written, by trying with a temporary neighbour.
 
     Raises:
-        ImageError: the folder is missing or cannot be written, `path` is a folder, or it exists and may not be
-            overwritten.
+        ImageError: the folder is missing or cannot be written, `path` is a folder, or it exists (as a link that leads
+            nowhere does) and may not be overwritten.
     """
-    target = Path(os.path.realpath(path))
+    target = _find_target(path)
     folder = target.parent
     try:
         if target.is_dir():
@@ -88,13 +94,47 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         if not folder.is_dir():
             problem = "is not a folder" if folder.exists() else "does not exist; make it first"
             raise ImageError(f"cannot write {path}: {folder} {problem}")
-        if target.exists() and not overwrite:
-            raise ImageError(f"{path} exists already; choose another name or pass --overwrite")
+        if os.path.lexists(target) and not overwrite:
+            what = "exists already" if target.exists() else f"is {describe_missing(target)}"
+            raise ImageError(f"{path} {what}; choose another name or pass --overwrite")
         temporary, descriptor = _create_neighbour(target)
         os.close(descriptor)
         temporary.unlink()
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _find_target(path: str | os.PathLike[str]) -> Path:
+    """What is replaced when `path` is written."""
+    if os.path.islink(path) and not os.path.exists(path):
+        folder, name = os.path.split(path)
+        return Path(os.path.realpath(folder), name)
+    return Path(os.path.realpath(path))
+
+
+@contextlib.contextmanager
+def making_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """The folder, and those above it, within the block. Where the block fails, those that were made for it and are
+    empty go again, unless another thread is in a block of the same folder.
+
+    Raises:
+        OSError: as the system says it, where the folder cannot be made.
+    """
+    place = Path(os.path.abspath(path))
+    with _folders:
+        made = [folder for folder in (place, *place.parents) if not folder.exists()]
+        place.mkdir(parents=True, exist_ok=True)
+        _users[place] += 1
+    try:
+        yield
+    except BaseException:
+        with _folders, contextlib.suppress(OSError):
+            for folder in made if _users[place] == 1 else ():
+                folder.rmdir()
+        raise
+    finally:
+        with _folders:
+            _users[place] -= 1
 
 
 def describe_missing(path: str | os.PathLike[str]) -> str:

@@ -1,17 +1,27 @@
 """The process: how JAX is set up, what Ctrl-C does, which versions run."""
 
+import contextlib
+import glob
 import importlib.metadata
 import platform
+import re
 import signal
+import sys
 import tempfile
-from collections.abc import Iterable
+import warnings
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from jnst.errors import JnstError, one_line
 from jnst.files import cache_directory
+
+# JAX starts on a machine with two cores.
+_LEAST_ADDRESS_SPACE = 2_000_000_000
 
 
 def configure_jax() -> str | None:
@@ -19,7 +29,11 @@ def configure_jax() -> str | None:
 
     Returns:
         A line that says why they are not kept, where the directory cannot be written; JAX would warn each time.
+
+    Raises:
+        JnstError: for a limit on memory under which JAX cannot start.
     """
+    _check_address_space()
     folder = cache_directory() / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +45,57 @@ def configure_jax() -> str | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if not isinstance(warnings.showwarning, _CacheWarnings):
+        warnings.showwarning = _CacheWarnings(warnings.showwarning)
     return None
+
+
+def _check_address_space() -> None:
+    """Where its threads find no room, JAX ends the process, with a trace of its stacks."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # systems without such limits
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if 0 <= limit < _LEAST_ADDRESS_SPACE:
+            raise JnstError(
+                f"this process may take {limit / 1e9:.2g} GB of address space (ulimit -v), too little for JAX to "
+                f"start; raise the limit to {_LEAST_ADDRESS_SPACE / 1e9:.2g} GB or more"
+            )
+
+
+class _CacheWarnings:
+    """Removes programs of which half was written when a process was killed: JAX would never replace them.
+
+    JAX writes its files in place, and warns of each that cannot be read, or written.
+    """
+
+    _ABOUT = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.+?)': (.*)", re.DOTALL)
+
+    def __init__(self, others: Callable[..., Any]) -> None:
+        self._others, self._told = others, False
+
+    def __call__(self, message: Warning | str, *arguments: Any, **options: Any) -> None:
+        found = self._ABOUT.match(str(message))
+        if found is None:
+            self._others(message, *arguments, **options)
+            return
+        folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+        for path in Path(folder or ".").glob(f"{glob.escape(found[2])}-*-cache") if folder else ():
+            with contextlib.suppress(OSError):
+                if not _is_whole(path.read_bytes()):
+                    path.unlink()
+        if found[1] == "writing" and not self._told and sys.stderr is not None:
+            self._told = True
+            with contextlib.suppress(OSError, ValueError):
+                print(f"compiled programs are not kept: {one_line(found[3])}", file=sys.stderr)
+
+
+def _is_whole(program: bytes) -> bool:
+    """Whether that is all of a compressed program; where Zstandard wrote it, that is not asked."""
+    with contextlib.suppress(zlib.error):
+        zlib.decompress(program)
+        return True
+    return False
 
 
 def cache_compiled() -> None:

@@ -1,10 +1,18 @@
 """Public functions given arguments of another kind: one sentence of ours, before anything is computed."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 
+import numpy as np
+import pytest
 import wrong_arguments
+from small import shallow, small_params
+
+import jnst
+from jnst.errors import ConfigError
+from jnst.transfer.inspection import Inspection, LayerView
 
 
 def test_an_argument_of_another_kind_is_named_in_one_sentence():
@@ -14,3 +22,56 @@ def test_an_argument_of_another_kind_is_named_in_one_sentence():
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == ""
+
+
+NESTED = {
+    "variable": ("variable", None, "variable is None; expected a PixelSpace"),
+    "loss": ("loss", None, "loss is None; expected a LossConfig"),
+    "run": ("run", {}, r"run is \{\}; expected a RunConfig"),
+    "layers": ("loss.style_layers", "relu1_1", "style layers is 'relu1_1'; expected a list"),
+    "a layer": ("loss.style_layers", ("relu1_1",), r"style layers\[0\] is 'relu1_1'; expected a list"),
+    "a weight": ("loss.style_layers", (("relu1_1", "2"),), r"style layers\[0\]\[1\] is '2'; expected a number"),
+    "a name": ("loss.content_layers", ((1, 1.0),), r"content layers\[0\]\[0\] is 1; expected text"),
+    "a mean": ("variable.mean", (1, 2), "mean has 2 entries; expected 3"),
+    "a number": ("variable.mean", 3, "mean is 3; expected a list"),
+    "channels": ("network.channels", (4.5,), r"channels\[0\] is 4.5; expected a whole number"),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_settings_of_another_type_are_refused_by_dataclasses_replace(name):
+    """As those from files are; whoever writes them by hand meets no error of Python's later."""
+    path, value, message = NESTED[name]
+    group, _, field = path.partition(".")
+    config = jnst.Config()
+    if field:
+        inner = getattr(config, group)
+        with pytest.raises(ConfigError, match=message):
+            dataclasses.replace(inner, **{field: value})
+    else:
+        with pytest.raises(ConfigError, match=message):
+            dataclasses.replace(config, **{group: value})
+
+
+def test_lists_of_layers_are_tuples_of_them():
+    loss = dataclasses.replace(jnst.Config().loss, style_layers=[["relu1_1", 1]])
+    assert loss.style_layers == (("relu1_1", 1.0),)
+    hash(loss)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_callback_that_answers_neither_true_nor_false_is_named(batch):
+    picture = np.full((16, 16, 3), 0.5, np.float32)
+    paint = jnst.stylize_batch if batch else jnst.stylize
+    with pytest.raises(ConfigError, match="callback returned ndarray; expected something true or false"):
+        paint(small_params(), picture, picture, shallow(steps=1), callback=lambda snapshot: np.array([True, False]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"channels": 0}, {"channels": -1}, {"channels": 2.5}, {"channels": 10**6}, {"height": 0}, {"height": 10**5}],
+)
+def test_sheets_that_cannot_be_are_refused(options):
+    layer = LayerView("relu1_1", np.ones((2, 3, 4), np.float32), np.ones((4, 4), np.float32))
+    with pytest.raises(ConfigError, match=r"(channels|height) is .*; expected (1 to|a whole)"):
+        Inspection(np.zeros((2, 3, 3), np.float32), {"relu1_1": layer}).sheet(**options)

@@ -1,6 +1,9 @@
 """The process: compiled programs are dropped before the mappings of memory run out, wherever programs are made."""
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from small import shallow, small_params
 
 import jnst
 from jnst import runtime
+from jnst.errors import JnstError
 
 PICTURE = np.full((32, 32, 3), 0.5, np.float32)
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -67,3 +71,39 @@ def test_mappings_do_not_grow_with_the_number_of_sizes(granted: Path) -> None:
         counts.append(taken())
     assert max(counts) < min(counts) + 150
     assert sum(later < earlier for earlier, later in itertools.pairwise(counts)) >= 2
+
+
+def test_a_program_of_which_half_was_written_is_replaced_without_a_word(tmp_path: Path) -> None:
+    """As a kill leaves it. A whole one of the same name stays."""
+    program = "import jax, jnst.runtime; jnst.runtime.configure_jax()\n"
+    program += "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
+    program += "@jax.jit\ndef odd_name(x): return x + 1\nprint(odd_name(1), odd_name(1.0))"
+    words, environment = [sys.executable, "-c", program], {**os.environ, "JNST_CACHE": str(tmp_path)}
+    subprocess.run(words, env=environment, check=True, capture_output=True)
+    first, second = (tmp_path / "compiled").glob("jit_odd_name-*-cache")
+    whole = first.read_bytes(), second.read_bytes()
+    first.write_bytes(whole[0][:100])
+    done = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("2 2.0\n", "")
+    assert len(first.read_bytes()) > 100
+    assert second.read_bytes() == whole[1]
+
+
+def test_programs_that_cannot_be_kept_are_one_line_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others: list[object] = []
+    show = runtime._CacheWarnings(lambda *words: others.append(words))
+    for _ in range(2):
+        show("Error writing persistent compilation cache entry for 'jit_f': OSError: full\n", UserWarning, "a", 1)
+    show("something else", UserWarning, "a", 1)
+    assert capsys.readouterr().err == "compiled programs are not kept: OSError: full\\n\n"
+    assert others == [("something else", UserWarning, "a", 1)]
+
+
+def test_too_little_memory_for_jax_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its threads, for which there is no room, end the process with a trace of their stacks."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1_500_000_000, -1))
+    with pytest.raises(JnstError, match=r"this process may take 1\.5 GB of address space \(ulimit -v\), too little"):
+        runtime.configure_jax()

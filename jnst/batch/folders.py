@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jnst import files
 from jnst.errors import ConfigError, ImageError
 from jnst.files import check_regular, write_atomically, write_file
 from jnst.images.opening import read_bytes as read_local
@@ -101,17 +102,20 @@ def name_parts(path: str) -> tuple[str, str]:
     return (stem, dot + suffix) if stem else (suffix, "")
 
 
-def make_folder(folder: str) -> None:
-    """Raises ImageError where the folder cannot be made."""
-    if is_remote(folder):
-        filesystem, inner = open_filesystem(folder)
-        with storage_errors(folder):
-            filesystem.makedirs(inner, exist_ok=True)
-        return
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+@contextlib.contextmanager
+def making_folder(folder: str) -> Iterator[None]:
+    """`jnst.files.making_folder` of a path or URL. Raises ImageError where the folder cannot be made."""
+    with contextlib.ExitStack() as stack:
+        if is_remote(folder):
+            filesystem, inner = open_filesystem(folder)
+            with storage_errors(folder):
+                filesystem.makedirs(inner, exist_ok=True)
+        else:
+            try:
+                stack.enter_context(files.making_folder(folder))
+            except OSError as error:
+                raise ImageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        yield
 
 
 def exists(path: str) -> bool:
@@ -121,6 +125,11 @@ def exists(path: str) -> bool:
     filesystem, inner = open_filesystem(path)
     with storage_errors(path):
         return bool(filesystem.exists(inner))
+
+
+def is_taken(path: str) -> bool:
+    """Whether something stands at a path, be it a link that leads nowhere."""
+    return exists(path) or (not is_remote(path) and os.path.lexists(path))
 
 
 def read_bytes(path: str, *, pipes: bool = False) -> bytes:
@@ -207,8 +216,8 @@ def read_picture_metadata(path: str) -> dict[str, Any] | None:
 def write_picture(path: str, image: Any, *, overwrite: bool = False, **options: Any) -> None:
     """`jnst.write_image` to a path or URL; folders on the way are made."""
     if not is_remote(path):
-        make_folder(str(Path(path).parent))
-        write_image(path, image, overwrite=overwrite, **options)
+        with making_folder(str(Path(path).parent)):
+            write_image(path, image, overwrite=overwrite, **options)
         return
     if not overwrite and exists(path):
         raise ImageError(f"{path} exists already; choose another name or pass --overwrite")

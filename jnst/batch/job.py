@@ -66,13 +66,17 @@ def run_folder(job: FolderJob, weights: Weights, printer: Silent, *, engine: Eng
         ConfigError: the output folder holds another job, or this one and `resume` was not asked for.
         ImageError: the output folder cannot be written.
     """
+    with folders.making_folder(job.options.output):
+        return _run(job, weights, printer, engine)
+
+
+def _run(job: FolderJob, weights: Weights, printer: Silent, engine: Engine | None) -> Summary:
     begin = time.monotonic()
     output = job.options.output
-    folders.make_folder(output)
     check_inputs_stay(job)
     mine = [entry for entry in job.entries if job.share.owns(entry.name)]
     bad_rows = [row for row in job.bad_rows if job.share.owns(row)]
-    with Manifest(output, job.share) as manifest, Interruptions() as interruptions:
+    with Manifest(output, job.share, overwrite=job.options.overwrite) as manifest, Interruptions() as interruptions:
         before = latest(read_records(output))
         todo, done_before, failed_before = _left_over(job, mine, before, weights.info.sha256, manifest, printer)
         total = len(mine) + len(bad_rows)
@@ -199,7 +203,8 @@ def find_state(
     Also the record of a picture that was finished by a run which was killed before it could tell.
     """
     output = job.options.output
-    record, there = before.get(entry.name, {}), folders.exists(folders.join(output, entry.name))
+    path = folders.join(output, entry.name)
+    record, there = before.get(entry.name, {}), folders.exists(path)
     if job.resume:
         if record.get("status") == "failed" and not job.retry_failed:
             return "failed", None
@@ -209,7 +214,7 @@ def find_state(
         if there and (recovered := recover(entry, output, sha256)) is not None:
             changed = comparison.has_changed(recovered, entry.content, entry.styles, entry.masks)
             return ("changed", None) if changed else ("done", recovered)
-    return ("taken" if there and not job.options.overwrite else "new"), None
+    return ("taken" if folders.is_taken(path) and not job.options.overwrite else "new"), None
 
 
 def _describe_job(job: FolderJob, weights: Weights, total: int, left: int) -> Record:

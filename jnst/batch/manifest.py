@@ -15,6 +15,7 @@ from typing import Any
 from jnst.batch import folders
 from jnst.batch.shards import Share
 from jnst.errors import ConfigError, ImageError
+from jnst.files import describe_missing
 
 try:
     import fcntl
@@ -84,13 +85,13 @@ def _is_number(value: Any) -> bool:
 
 
 class Manifest:
-    """A shard's manifest, open for appending; only one process at a time may hold it.
+    """A shard's manifest, open for appending; only one process at a time may hold it. One without a line goes again.
 
     On object stores, which cannot append, it is a series of parts; the last one is written again for each line.
     """
 
-    def __init__(self, folder: str, share: Share) -> None:
-        self.path = folders.join(folder, manifest_name(share))
+    def __init__(self, folder: str, share: Share, *, overwrite: bool = False) -> None:
+        self.path, self._overwrite = folders.join(folder, manifest_name(share)), overwrite
         self._lock = threading.Lock()
         self._part: list[str] = []
         self._number = 0
@@ -100,24 +101,42 @@ class Manifest:
                 self._number += 1
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         with self._disk_errors():
-            descriptor = os.open(self.path, flags, 0o666)
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            descriptor = self._open_for_appending()
+        self._hold(descriptor)
+        with self._disk_errors():
+            if not os.fstat(descriptor).st_nlink:  # another run ended in the meantime, without a line
                 os.close(descriptor)
-                raise ConfigError(
-                    f"another run is writing {self.path}; give each run a --shard of its own, or wait for it"
-                ) from None
-            except OSError:  # a network disk without locks
-                pass
-        with self._disk_errors():
+                return self._open()
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 os.write(descriptor, b"\n")  # an earlier run was killed in the middle of a line
         return descriptor
+
+    def _open_for_appending(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(self.path, flags)
+            if os.path.islink(self.path):
+                if not self._overwrite:
+                    raise ImageError(f"{self.path} is {describe_missing(self.path)}; remove it or pass --overwrite")
+                os.unlink(self.path)
+            with contextlib.suppress(FileExistsError):  # nothing is made through a link
+                return os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+
+    def _hold(self, descriptor: int) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ConfigError(
+                f"another run is writing {self.path}; give each run a --shard of its own, or wait for it"
+            ) from None
+        except OSError:  # a network disk without locks
+            pass
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -144,6 +163,9 @@ class Manifest:
 
     def close(self) -> None:
         if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                if not os.fstat(self._descriptor).st_size:
+                    os.unlink(self.path)
             os.close(self._descriptor)
             self._descriptor = None
 

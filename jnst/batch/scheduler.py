@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jnst.argument_checks import asks_to_stop
 from jnst.array_types import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
@@ -240,7 +241,7 @@ class BatchScheduler:
             ended = scale.out_of_time()
             if callback is not None:
                 image = DeferredImage(lambda element, state=state: scale.shown(state, element))
-                if callback(BatchSnapshot(tuple(scale.indices), scale.progress(), image)):
+                if asks_to_stop(callback(BatchSnapshot(tuple(scale.indices), scale.progress(), image))):
                     scale.stop("callback")
                     ended = True
                 image.close()

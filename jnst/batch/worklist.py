@@ -9,6 +9,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from jnst.batch import folders
 from jnst.config import Config
@@ -75,6 +76,7 @@ def combine(
     *,
     template: str | None = None,
     seed: int = 0,
+    refuse: Callable[[str], Any] | None = None,
 ) -> list[Entry]:
     """Every content in every style.
 
@@ -84,21 +86,37 @@ def combine(
         template: name of a result; knows {folder}, {parent} (the name of the folder that the content lies in),
             {content}, {style}, {suffix} (of the content), {index}, {seed}. By
             default {folder}/{content}.png, and {folder}/{content}-{style}.png where there are several styles.
+        seed: of random initial images.
+        refuse: called with a sentence for each picture whose result would have a name that no file can have, such as
+            one with a line end; that picture alone is left out.
+
+    Raises:
+        ConfigError: for a template that is none; where no result can have its name, or one cannot and `refuse` is not
+            given; or where two results would be one file.
     """
     template = template or ("{folder}/{content}.png" if len(styles) == 1 else "{folder}/{content}-{style}.png")
-    rows = [(content, folder, style) for content, folder in contents for style in styles]
+    rows = list(enumerate((content, folder, style) for content, folder in contents for style in styles))
+    entries: list[Entry] = []
+    kept: list[tuple[int, tuple[str, str, str]]] = []
+    bad: list[ConfigError] = []
 
-    def names(template: str) -> list[str]:
-        return [
-            fill_template(template, content, (style,), folder, index, seed)
-            for index, (content, folder, style) in enumerate(rows)
-        ]
+    def name(template: str, index: int, row: tuple[str, str, str]) -> str:
+        content, folder, style = row
+        return fill_template(template, content, (style,), folder, index, seed)
 
-    entries = [
-        Entry(name, content, (style,), config, seed)
-        for name, (content, _, style) in zip(names(template), rows, strict=True)
-    ]
-    check_names(entries, names)
+    for index, row in rows:
+        content, _, style = row
+        try:
+            entries.append(Entry(name(template, index, row), content, (style,), config, seed))
+            kept.append((index, row))
+        except ConfigError as error:
+            bad.append(ConfigError(f"{content}: {error}") if refuse is not None else error)
+            if refuse is None or len(bad) == len(rows):
+                raise error from None
+    if refuse is not None:
+        for error in bad:
+            refuse(str(error))
+    check_names(entries, lambda template: [name(template, *row) for row in kept])
     return entries
 
 
@@ -180,10 +198,16 @@ def check_names(entries: Sequence[Entry], rename: Callable[[str], list[str]] | N
         problem = f"{first.content} and {second.content} would both become {second.name}"
     else:
         problem = f"{first.content} would become {first.name}, and {second.content} {second.name}: one is a folder then"
-    works = (template for template in _CANDIDATES if rename is not None and _find_clash(rename(template)) is None)
-    template = next(works, None)
+    template = next((one for one in _CANDIDATES if rename is not None and _works(rename, one)), None)
     advice = f"--name '{template}' tells them apart" if template else "give them names that differ"
     raise ConfigError(f"{problem}; {advice}")
+
+
+def _works(rename: Callable[[str], list[str]], template: str) -> bool:
+    try:
+        return _find_clash(rename(template)) is None
+    except ConfigError:  # a name that is too long, say
+        return False
 
 
 def _find_clash(names: Sequence[str]) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Container
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from jnst.cli.contradictions import check_contradictions
 from jnst.config import Config, Keep
 from jnst.errors import ConfigError, quote
 from jnst.presets.presets import PRESETS
@@ -34,6 +35,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--keep", "run.keep", ""),
     ("--save-every", "run.save_every", "N"),
 )
+_FLAGS = {path: flag for flag, path, _ in _SETTINGS}
 
 
 def setting_field(path: str) -> tuple[dataclasses.Field[Any], Any]:
@@ -211,12 +213,22 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the flags replace, by path.
 
     Raises:
-        ConfigError: for a value of the wrong kind or a path that does not exist.
+        ConfigError: for a value of the wrong kind, a path that does not exist, or a flag and `--set` that ask for
+            different values.
     """
+    flags = {
+        f"{_FLAGS[path]} {quote(text)[1:-1]}": {path: parse_setting(path, text)}
+        for path, text in ((name[4:], text) for name, text in vars(arguments).items() if name.startswith("set:"))
+        if text is not None
+    }
+    flags |= _read_size(arguments)
+    assigned = _read_assignments(arguments)
+    check_contradictions(arguments, assigned, flags)
+    return {path: value for changes in (assigned, *flags.values()) for path, value in changes.items()}
+
+
+def _read_assignments(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    for name, text in vars(arguments).items():
-        if name.startswith("set:") and text is not None:
-            settings[name[4:]] = parse_setting(name[4:], text)
     for assignment in arguments.settings:
         path, equals, text = assignment.partition("=")
         if not equals:
@@ -225,12 +237,17 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             settings |= by_path({path: parse_named(path, text)})
         except ValueError as error:
             raise ConfigError(f"--set {quote(assignment)}: {error}") from None
-    if not arguments.has_sizes:
-        return settings
-    if arguments.height is not None:
-        settings |= {"size.rule": "height", "size.pixels": arguments.height}
-    elif arguments.size is not None:
-        settings |= {"size.rule": "long", "size.pixels": arguments.size}
-    elif arguments.full_size:
-        settings |= {"size.rule": "keep"}
     return settings
+
+
+def _read_size(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The flag of the size that was given, with the settings that it replaces."""
+    if (longest := getattr(arguments, "style_size", None)) is not None:  # of `jnst texture`
+        return {f"--style-size {longest}": {"size.rule": "long", "size.pixels": longest}}
+    if not arguments.has_sizes:
+        return {}
+    if arguments.height is not None:
+        return {f"--height {arguments.height}": {"size.rule": "height", "size.pixels": arguments.height}}
+    if arguments.size is not None:
+        return {f"--size {arguments.size}": {"size.rule": "long", "size.pixels": arguments.size}}
+    return {"--full-size": {"size.rule": "keep"}} if arguments.full_size else {}

@@ -130,6 +130,10 @@ def _explain(error: Exception) -> tuple[str, int]:
     reason = str(error).partition("\n")[0] or type(error).__name__
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in reason:
         return f"error: out of memory; a smaller --size needs less ({reason})", 1
+    if isinstance(error, ImportError) and not (error.name or "").startswith("jnst"):
+        return f"error: a library cannot be loaded, which can be for want of memory: {reason}", 2
+    if isinstance(error, FileNotFoundError) and not _is_somewhere():
+        return "error: the folder that this was started in is gone; change to one that is there", 2
     if isinstance(error, OSError) and error.errno is not None:
         where = f" {quote(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
         return f"error: the system refuses{where or ' an operation'}: {error.strerror}", 2
@@ -138,6 +142,14 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, ValueError) and "null byte" in reason:
         return "error: a path holds a NUL character, which no path can", 2
     return f"internal error: {reason} (--debug shows where; please report it)", 1
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _missing_platform() -> str | None:

@@ -29,22 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tv-weight",
         type=float,
-        default=0.0,
         metavar="F",
         help="weight of the total variation term, for less noise (0)",
     )
     add_run_flags(parser, sizes=True, without=_WITHOUT)
+    parser.set_defaults(decided=("init", "optimizer.content_lead", "size.style", *_WITHOUT[:-1]))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings, picture = read_run(arguments), arguments.picture
+    variation = settings.get("loss.tv_weight", 0.0) if arguments.tv_weight is None else arguments.tv_weight
     layers = [name.strip() for name in arguments.layer.split(",") if name.strip()]
 
     def adapt(config: Config) -> Config:
         from jnst.transfer.texture import reconstruction_config
 
-        return reconstruction_config(config, layers, variation=arguments.tv_weight)
+        return reconstruction_config(config, layers, variation=variation)
 
     return run_single(
         arguments,

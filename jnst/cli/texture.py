@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--style-blend", metavar="F,F,…", help="weight of each of several styles (equal)")
     add_run_flags(parser, sizes=False, without=_WITHOUT)
+    parser.set_defaults(decided=("init", "optimizer.content_lead", *_WITHOUT[:-1]))
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -46,8 +47,6 @@ def parse_size(text: str) -> tuple[int, int]:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     settings, size = read_run(arguments), parse_size(arguments.size)
-    if arguments.style_size is not None:
-        settings |= {"size.rule": "long", "size.pixels": arguments.style_size}
     if arguments.seamless and arguments.split_rows:
         raise ConfigError("--seamless and --split-rows contradict each other: rows divided among devices cannot tile")
     from jnst.cli.inputs import parse_blend

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -118,7 +119,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     source = Path(arguments.file)
     output = Path(arguments.output) if arguments.output else source.parent / f"{source.stem}-jnst.h5"
-    if output.exists() and not arguments.overwrite:
+    if os.path.lexists(output) and not arguments.overwrite:
         raise WeightsError(f"{output} exists already; choose another name or pass --overwrite")
     if arguments.lineage is not None and arguments.lineage not in get_args(WeightsLineage):
         raise WeightsError(describe_unknown("lineage", arguments.lineage, get_args(WeightsLineage)))

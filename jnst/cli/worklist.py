@@ -20,7 +20,7 @@ from jnst.transfer.style_targets import check_style_targets
 def read_worklist(
     arguments: argparse.Namespace, config: Config, note: Callable[[str], Any]
 ) -> tuple[list[Entry], list[str]]:
-    """The entries, and the rows of a list that no picture can be made of.
+    """The entries, and the rows of a list, or pictures of a folder, that no picture can be made of.
 
     Every style named on the command line is looked at before anything begins; `note` is called with what was left out.
 
@@ -42,9 +42,8 @@ def read_worklist(
         entries += rows.entries
         bad += map(str, rows.bad)
     if arguments.contents:
-        entries += combine(
-            _find_contents(arguments, note), styles, config, template=arguments.name, seed=arguments.seed
-        )
+        contents = _find_contents(arguments, note)
+        entries += combine(contents, styles, config, template=arguments.name, seed=arguments.seed, refuse=bad.append)
     check_names(entries)
     for entry in entries:
         check_format(entry.name, arguments.bits)

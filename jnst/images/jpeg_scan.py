@@ -2,14 +2,18 @@
 
 A bit that flips in Huffman-coded data moves everything behind it, and the decoder goes on with whatever it reads. What
 shows is that the data does not end where the picture does: some is left over, or it is used up early. Only files with
-a single Huffman-coded scan, as nearly all cameras write them, can be looked at so; of a progressive file every scan
-would have to be decoded by itself. (ITU-T T.81, annexes B and F.)
+a single Huffman-coded scan, as nearly all cameras write them, can be looked at so. Of a file with several, such as a
+progressive one, each would have to be decoded by itself; there only their order is looked at (`jpeg_scans`). (ITU-T
+T.81, annexes B and F.)
 """
 
 import re
 from typing import NamedTuple
 
 from PIL import ImageFile
+
+from jnst.images.jpeg_scans import NOTE as _NOTE
+from jnst.images.jpeg_scans import note_scans
 
 # Two bytes of FF and a number, apart from FF 00 (a byte of data), the restart markers, and fill bytes.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -18,7 +22,6 @@ _SEQUENTIAL, _FRAMES = (0xC0, 0xC1), {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SCAN, _INTERVAL, _END, _LINES = 0xDA, 0xDD, 0xD9, 0xDC
 # Some cameras write a few bytes more than the picture needs.
 _TOLERANCE = 16
-_NOTE = "its compressed data does not fit its size; parts of it may be damaged"
 
 
 class _Scan(NamedTuple):
@@ -57,7 +60,7 @@ class ScanWatch:
         """What there is to say once the picture is decoded."""
         scan = self._scan
         if scan is None:
-            return ()
+            return note_scans(self._data)
         restarts = [found[0] - 0xD0 for found in _RESTART.findall(self._data, scan.start, scan.stop)]
         expected = (scan.units - 1) // scan.interval if scan.interval else 0
         in_order = restarts[:expected] == [number % 8 for number in range(expected)]

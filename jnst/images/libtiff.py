@@ -9,6 +9,7 @@ import ctypes
 import functools
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 # CCITT RLE, group 3, group 4, CCITT RLE of words, JPEG: libtiff goes on after damage in them, and warns.
 _LENIENT = {2, 3, 4, 32771, 7}
 _LARGEST = 1 << 30  # bytes of a strip or tile
+_DEFLATED = {8, 32946}
+_STRIPS, _TILE_OFFSETS, _TILE_SIZES = (273, 279), 324, 325
+_PIECE = 1 << 20
 
 
 def tiff_notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
@@ -31,6 +35,28 @@ def tiff_notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
     if _tag(image, ExifTags.Base.Compression) not in _LENIENT or _speak_up(data):
         return ()
     return ("whether it is damaged cannot be told on this machine",)
+
+
+def check_sums(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Compares the checksums of deflated data, which libtiff does not look at once it has all samples.
+
+    Raises:
+        ValueError: one does not fit: something in front of it has changed.
+    """
+    if _tag(image, ExifTags.Base.Compression) not in _DEFLATED:
+        return
+    tags: Any = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
+    tiled = _TILE_OFFSETS in tags
+    places, sizes = (tags.get(number, ()) for number in ((_TILE_OFFSETS, _TILE_SIZES) if tiled else _STRIPS))
+    left = 2 * _LARGEST  # of what may come out, so that a few bytes cannot keep the machine busy
+    for start, size in zip(places, sizes, strict=False):
+        stream, rest = zlib.decompressobj(), data[start : start + size]
+        while rest and not stream.eof and left > 0:
+            try:
+                left -= len(stream.decompress(rest, _PIECE))
+            except zlib.error as error:
+                raise ValueError(f"deflated data: {str(error).rpartition(': ')[2]}") from error
+            rest = stream.unconsumed_tail
 
 
 def _speak_up(data: bytes) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from jnst.config import ColorProfile
 from jnst.errors import ImageError, one_line
-from jnst.images.libtiff import tiff_notes
+from jnst.images.libtiff import check_sums, tiff_notes
 from jnst.images.opening import DamagedError, check_size, decoding, open_picture, read_bytes
 from jnst.images.png_chunks import SIGNATURE, describe_colours, repair_png
 from jnst.images.samples import Decoded, Pixels, decode_samples
@@ -146,6 +146,8 @@ def decode_picture(
 
                 size = image.width * image.height
                 return Picture(*decode_apart(path, data, size, allow_large=allow_large, color_profile=color_profile))
+            if isolated:
+                check_sums(image, data)
             notes = (*repaired, *_note_frames(image), *(tiff_notes(image, data) if isolated else ()))
             decoded = decode_samples(path, image, data, color_profile)
             # Pillow turns TIFF files itself while loading; whether the tag is still there afterwards says nothing.

@@ -20,7 +20,7 @@ from jnst.jobs.frames import make_film
 from jnst.jobs.job import Job
 from jnst.jobs.plots import check_matplotlib, plot_losses
 from jnst.jobs.record import record_path
-from jnst.jobs.resuming import may_replace, state_path
+from jnst.jobs.resuming import is_finished, may_replace, state_path
 from jnst.transfer.animation import Animation
 from jnst.transfer.result import Result
 from jnst.weights.network import Weights
@@ -41,6 +41,8 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     if job.plot:
         check_matplotlib()
     make_film(job)
+    if job.resume and not job.overwrite and is_finished(job, weights):
+        raise ImageError(f"{job.output} is finished: there is nothing to resume; --overwrite makes it again")
     if may_replace(job, weights):
         job = dataclasses.replace(job, overwrite=True)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)

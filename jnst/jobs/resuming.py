@@ -110,7 +110,22 @@ def may_replace(job: Job, weights: Weights) -> bool:
     return job.output.exists() or record_path(job.output).exists()
 
 
+def is_finished(job: Job, weights: Weights) -> bool:
+    """Whether the picture at the job's output is the whole result of this very run, killed late if at all."""
+    if not job.output.exists():
+        return False
+    try:
+        record = read_metadata(job.output) or read_record(record_path(job.output))
+    except JnstError:
+        return False
+    return record.get("stopped") not in _UNFINISHED and _is_same(record, job, weights)
+
+
 def _is_unfinished(record: dict[str, Any], job: Job, weights: Weights) -> bool:
+    return record.get("stopped") in _UNFINISHED and _is_same(record, job, weights)
+
+
+def _is_same(record: dict[str, Any], job: Job, weights: Weights) -> bool:
     mine = _identity(job, weights)
     try:
         inputs = record["inputs"]
@@ -128,4 +143,4 @@ def _is_unfinished(record: dict[str, Any], job: Job, weights: Weights) -> bool:
             identity["config"] = identity["config"] | {"tile": 0, "tiled_content": ""}
     except (KeyError, TypeError):
         return False
-    return record.get("stopped") in _UNFINISHED and mine == theirs
+    return mine == theirs

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jnst.config import Architecture, Config, Init, Method, PixelSpace
-from jnst.errors import ConfigError, check_choice, describe_unknown
+from jnst.errors import ConfigError, check_choice, describe_unknown, quote
 from jnst.presets.presets import PRESETS, VARIANTS, Variants
 from jnst.presets.settings import by_path, replace_settings
 from jnst.vgg.layers import layer_names
@@ -41,7 +41,11 @@ def find_preset(
     """
     check_choice("preset", name, PRESETS)
     given = {"optimizer.method": optimizer, "init": init}
-    changes = {path: value for path, value in given.items() if value is not None} | by_path(settings or {})
+    changes = by_path(settings or {})
+    for path, value in given.items():
+        if value is not None and changes.setdefault(path, value) != value:
+            name = path.partition(".")[0]
+            raise ConfigError(f"{name} is {quote(value)} and among the settings {quote(changes[path])}; expected one")
     network = network or changes.pop("network.architecture", None)
     config = PRESETS[name] if network is None else _for_network(name, network)
     config = replace_settings(config, {path: changes[path] for path in _DECISIVE if path in changes})

@@ -49,13 +49,26 @@ def by_path(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> by_path({"steps": 3, "size": 99})
     {'run.steps': 3, 'size.pixels': 99, 'size.rule': 'long'}
+
+    Raises:
+        ConfigError: where a setting is named twice, by its name and by its path, say, with different values.
     """
     paths: dict[str, Any] = {}
+    names: dict[str, str] = {}
     for name, value in settings.items():
-        paths[NAMES.get(name, name)] = value
-        if name in _SIZE_RULES:
-            paths["size.rule"] = _SIZE_RULES[name]
+        changes = {NAMES.get(name, name): value} | ({"size.rule": _SIZE_RULES[name]} if name in _SIZE_RULES else {})
+        for path, new in changes.items():
+            if path in paths and not _same(paths[path], new):
+                raise ConfigError(f"{names[path]} and {name} contradict each other; leave one of them out")
+            paths[path], names[path] = new, name
     return paths
+
+
+def _same(first: Any, second: Any) -> bool:
+    try:
+        return first is second or bool(first == second)
+    except Exception:  # of values that are no settings, anything
+        return False
 
 
 def replace_settings(config: Config, settings: Mapping[str, Any]) -> Config:

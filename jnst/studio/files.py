@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ImageError, quote
-from jnst.files import write_atomically
+from jnst.files import making_folder, write_atomically
 from jnst.images.display import jpeg_bytes
 from jnst.images.reading import read_image
 from jnst.images.transparency import fit_alpha, lay_on_white
@@ -104,13 +104,13 @@ class Kept:
         """
         data, name = encode_png(painting, run), file_name(painting)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for attempt in range(1000):
-                path = self.folder / (name if attempt == 0 else f"{Path(name).stem}-{attempt}.png")
-                with contextlib.suppress(FileExistsError):
-                    path.open("xb").close()  # the name is taken now, whoever else writes here
-                    _fill(path, data)
-                    return path.name
+            with making_folder(self.folder):
+                for attempt in range(1000):
+                    path = self.folder / (name if attempt == 0 else f"{Path(name).stem}-{attempt}.png")
+                    with contextlib.suppress(FileExistsError):
+                        path.open("xb").close()  # the name is taken now, whoever else writes here
+                        _fill(path, data)
+                        return path.name
         except OSError as error:
             raise ImageError(f"cannot write to {self.folder}: {error.strerror or error}") from error
         raise ImageError(f"{self.folder} holds a thousand pictures called {name}; move some away")

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jnst.argument_checks import asks_to_stop
 from jnst.array_types import Params
 from jnst.config import Config, RunConfig
 from jnst.errors import JnstError
@@ -150,7 +151,7 @@ class ImageRun(NamedTuple):
             self.indicator(snapshot)
             if self.animation is not None:
                 self.animation.add(self.frame(image()))
-            if self.callback is not None and self.callback(snapshot) and reason == "running":
+            if self.callback is not None and asks_to_stop(self.callback(snapshot)) and reason == "running":
                 reason = "callback"
             image.close()
             checkpoint = self.checkpoint

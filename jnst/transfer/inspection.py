@@ -10,10 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names
+from jnst.argument_checks import check_config, check_names, check_whole
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
-from jnst.errors import ImageError
+from jnst.errors import ConfigError, ImageError, quote
+from jnst.files import describe_missing, making_folder
 from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
@@ -29,6 +30,8 @@ from jnst.transfer.scales import check_size
 _COLORS = np.array([[0, 0, 0], [32, 44, 112], [176, 56, 96], [248, 168, 64], [255, 250, 225]], np.float32) / 255
 # Maps on a sheet of all layers, and on a layer's own.
 ON_A_SHEET, ON_ITS_OWN = 7, 36
+# Of a layer of VGG; and of a map in pixels.
+MOST_CHANNELS, _MOST_HEIGHT = 512, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,11 @@ class Inspection:
 
         Returns:
             height × width × 3, RGB, uint8.
+
+        Raises:
+            ConfigError: for a number of channels below 1 or above 512, or a height above 4096.
         """
+        _check_sheet(channels, height)
         pictures, labels = [], []
         for layer in self.layers.values():
             maps, names = layer.maps(channels, height)
@@ -144,19 +151,28 @@ class Inspection:
             What was written.
 
         Raises:
+            ConfigError: for a number of channels below 1 or above 512.
             ImageError: for a file that exists without `overwrite`, or a place that is not writable.
         """
+        if channels is not None:
+            _check_sheet(channels, 1)
         targets = check_place(path, self.layers, overwrite=overwrite)
         if Path(path).suffix.lower() in SUFFIXES:
             write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
             return targets
-        Path(path).mkdir(exist_ok=True)
+        try:
+            with making_folder(path):
+                self._save_each(targets, channels or ON_ITS_OWN, overwrite=overwrite)
+        except OSError as error:
+            raise ImageError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        return targets
+
+    def _save_each(self, targets: Sequence[Path], channels: int, *, overwrite: bool) -> None:
         for layer, features_at, gram_at in zip(self.layers.values(), targets[::2], targets[1::2], strict=True):
-            maps, labels = layer.maps(channels or ON_ITS_OWN, 160)
+            maps, labels = layer.maps(channels, 160)
             write_image(features_at, montage(maps, labels=labels, height=160), overwrite=overwrite)
             label = f"{layer.name}: Gram matrix of {layer.gram.shape[0]} channels"
             write_image(gram_at, montage([layer.gram_picture(512)], labels=[label], height=512), overwrite=overwrite)
-        return targets
 
 
 def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[str] = ()) -> Inspection:
@@ -194,6 +210,12 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     return Inspection(image, {view.name: view for view in views})
 
 
+def _check_sheet(channels: Any, height: Any) -> None:
+    for name, value, most in (("channels", channels, MOST_CHANNELS), ("height", height, _MOST_HEIGHT)):
+        if isinstance(value, bool) or not 1 <= check_whole(name, value) <= most:
+            raise ConfigError(f"{name} is {quote(value)}; expected 1 to {most}")
+
+
 def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int], config: Config) -> dict[str, Gram]:
     """Gram matrices of a picture of that height and width, of the part of it that the mask shows."""
     if mask is None:
@@ -224,8 +246,9 @@ def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, 
             f"{target} is neither a folder's name nor a picture's; expected a name without a suffix, or one of "
             f"{', '.join(SUFFIXES)}"
         )
-    if target.exists() and not target.is_dir():
-        raise ImageError(f"{target} is a file; expected the name of a folder")
+    if os.path.lexists(target) and not target.is_dir():
+        what = "a file" if target.exists() else describe_missing(target)
+        raise ImageError(f"{target} is {what}; expected the name of a folder")
     if not target.exists() and not target.parent.is_dir():
         raise ImageError(f"cannot make {target}: {target.parent} does not exist; make it first")
     files = [target / f"{name}-{kind}.png" for name in layers for kind in ("features", "gram")]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jnst.errors import WeightsError, quote
-from jnst.files import disk_errors, write_atomically
+from jnst.files import disk_errors, making_folder, write_atomically
 from jnst.vgg.layers import convolutions
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
 from jnst.weights.network import PARTS, Weights, WeightsInfo, check_layers, check_values, hash_content, hash_layer
@@ -67,8 +67,7 @@ def write_weights(
     if not info.channels:  # files of one width have no such attribute
         del attributes["/"]["channels"]
     path = Path(path)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path), making_folder(path.parent):
         write_atomically(path, hdf5_bytes(stored, attributes, compress=compress))
     remember(path)
     return info

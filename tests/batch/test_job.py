@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pkgutil
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,57 @@ def test_a_folder_becomes_a_folder_and_a_damaged_picture_one_failed_line(folder)
     page = Path("out/index.html").read_text()
     assert page.count("<figure>") == 4
     assert "<h2>1 failed</h2>" in page
+
+
+@pytest.mark.parametrize("name", ["line\nend.png", "es\x1b[31mcape.png", "x" * 250 + ".png"])
+def test_a_picture_whose_result_can_have_no_name_is_one_failed_line(folder, name, capsys):
+    """With a control character in it, or too long with the style's name behind it."""
+    save(folder / "in" / name, "shapes")
+    for path in (folder / "in").glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (name, "a.png"):
+            path.unlink()
+    save(folder / "in/a.png", "shapes")
+    words = ["batch", "in", "--style", "style.png", "-o", "out", *FLAGS, "--name", "{content}-style.png"]
+    assert main(words) == 1
+    assert [*results()] == ["a-style.png"]
+    said = capsys.readouterr().err
+    assert said.startswith("in/")
+    assert "--name, such as '{index:06d}.png'" in said
+    assert all(line.isprintable() for line in said.splitlines())
+    (line,) = [record for record in read_records("out") if record["kind"] == "row"]
+    assert line["status"] == "failed"
+    # Where there is nothing else, it is a mistake, and nothing is made.
+    (folder / "in/a.png").unlink()
+    assert main([*words[:5], "new", *words[6:]]) == 2
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize("place", ["jnst-manifest.jsonl", "a.png"])
+def test_a_link_that_leads_nowhere_in_the_output_folder_is_not_written_through(folder, place, capsys):
+    save(folder / "one/a.png", "shapes")
+    (folder / "out").mkdir()
+    (folder / "out" / place).symlink_to(folder / "elsewhere")
+    words = ["batch", "one", "--style", "style.png", "-o", "out", *FLAGS]
+    assert main(words) == 2
+    assert (folder / "out" / place).is_symlink()
+    assert "is there already" in (said := capsys.readouterr().err) or "which is not there" in said
+    assert main([*words, "--overwrite"]) == 0
+    assert not (folder / "out" / place).is_symlink()
+    assert not (folder / "elsewhere").exists()
+
+
+def test_a_job_that_cannot_begin_leaves_no_folder(folder, monkeypatch, capsys):
+    save(folder / "one/a.png", "shapes")
+
+    def fail(descriptor, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("jnst.batch.manifest._write_whole", fail)
+    assert main(["batch", "one", "--style", "style.png", "-o", "new/out", *FLAGS]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (folder / "new").exists()
 
 
 def test_pictures_are_those_of_single_runs(folder):
@@ -369,7 +421,9 @@ def test_a_manifest_on_a_full_disk_is_one_sentence_and_the_next_run_goes_on(fold
     assert "\n" not in str(caught.value)
     if lines > 1:
         assert "of 4 pictures are in out and in its manifest; mend that and pass --resume" in str(caught.value)
-    text = Path("out/jnst-manifest.jsonl").read_text()
+    manifest = Path("out/jnst-manifest.jsonl")
+    assert manifest.exists() == (lines >= 1)  # without a line it goes again
+    text = manifest.read_text() if lines >= 1 else ""
     assert not text or text.endswith("\n")
     done = sum(record["kind"] == "item" and record["status"] == "done" for record in read_records("out"))
     assert run(resume=True).done_before >= done

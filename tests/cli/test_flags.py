@@ -2,11 +2,14 @@
 
 import argparse
 import random
+from typing import get_args
 
 import hostile
 import pytest
 
+from jnst.cli import flags
 from jnst.cli.flags import add_config_flags, parse_layers, read_settings
+from jnst.cli.main import main
 from jnst.config import Config
 from jnst.errors import ConfigError
 from jnst.presets.presets import PRESETS
@@ -105,3 +108,94 @@ def test_settings_of_any_text_end_in_one_sentence() -> None:
         except SystemExit:  # argparse alone; the program's own parser says it in a sentence
             continue
         assert message is None or (len(message) < 400 and message.isprintable())
+
+
+@pytest.mark.parametrize(
+    ("flag", "assignment"),
+    [
+        (["--size", "64"], "size.pixels=32"),
+        (["--size", "64"], "height=64"),
+        (["--size", "64"], "size.rule=keep"),
+        (["--height", "64"], "size=64"),
+        (["--full-size"], "size.rule=long"),
+        (["--full-size"], "size.pixels=32"),
+        *((row, f"{path}={value}") for row, path, value in (
+            (["--steps", "5"], "run.steps", "6"),
+            (["--iterations", "5"], "steps", "6"),
+            (["--style-weight", "x2"], "style_weight", "9"),
+            (["--strength", "0.2"], "loss.strength", "0.3"),
+            (["--style-layers", "relu1_1"], "style_layers", "relu2_1"),
+            (["--keep", "last"], "run.keep", "best"),
+            (["--precision", "float32"], "precision", "bfloat16"),
+        )),
+    ],
+)  # fmt: skip
+def test_a_flag_and_a_setting_that_contradict_each_other_are_refused(flag: list[str], assignment: str) -> None:
+    with pytest.raises(ConfigError, match=r"--\S+( .*)? and --set .* contradict each other"):
+        settings(*flag, "--set", assignment)
+
+
+def test_a_flag_and_a_setting_may_say_the_same() -> None:
+    for words in (["--size", "64", "--set", "size=64"], ["--size", "64", "--set", "size.pixels=64"]):
+        assert settings(*words) == {"size.pixels": 64, "size.rule": "long"}
+    assert settings("--steps", "5", "--set", "run.steps=5") == {"run.steps": 5}
+    assert settings("--style-layers", "relu1_1", "--set", "style_layers=relu1_1:1") == {
+        "loss.style_layers": [["relu1_1", 1.0]]
+    }
+
+
+def test_every_flag_of_a_setting_is_compared_with_its_setting() -> None:
+    """Whatever flags there are: a value of each, and another one by --set."""
+    values = {int: ("3", "4"), float: ("0.25", "0.5")}
+    for flag, path, _ in flags._SETTINGS:
+        _, hint = flags.setting_field(path)
+        pair = values.get(hint) or (("relu1_1", "relu2_1") if path.endswith("_layers") else get_args(hint)[:2])
+        settings(flag, pair[0], "--set", f"{path}={pair[0]}")
+        with pytest.raises(ConfigError, match="contradict each other"):
+            settings(flag, pair[0], "--set", f"{path}={pair[1]}")
+
+
+OTHER_TWINS = [
+    ("stylize a b", "--optimizer adam", "optimizer=lbfgs"),
+    ("stylize a b", "--init content", "init=random"),
+    ("stylize a b", "--init photo.png", "init=random"),
+    ("stylize a b", "--network vgg16", "network.architecture=vgg19"),
+    ("stylize a b", "--tile 64", "tile=0"),
+    ("stylize a b", "--tile auto", "tile=64"),
+    ("plan a", "--tile 64", "tile=0"),
+    ("batch a --style b -o out", "--optimizer adam", "optimizer.method=lbfgs"),
+    ("batch a --style b -o out", "--init content", "init=random"),
+    ("texture a", "--style-size 64", "size.pixels=32"),
+    ("texture a", "--optimizer adam", "optimizer=lbfgs"),
+    ("texture a", "--scales 2", "scales=1"),
+    ("reconstruct a", "--tv-weight 1", "tv_weight=2"),
+    ("studio", "--network vgg16", "network.architecture=vgg19"),
+    ("targets a", "--network vgg16", "network.architecture=vgg19"),
+]
+
+
+@pytest.mark.parametrize(("command", "flag", "assignment"), OTHER_TWINS)
+def test_the_flags_of_single_commands_are_compared_too(
+    command: str, flag: str, assignment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), *flag.split(), "--set", assignment]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"jnst: error: {flag.split()[0]} ")
+    assert said.endswith("contradict each other; leave one of them out\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "assignment", "message"),
+    [
+        ("texture a", "init=content", "--set init would change nothing"),
+        ("texture a", "content_weight=2", "--set loss.content_weight would change nothing"),
+        ("reconstruct a", "content_layers=relu1_1", "--set loss.content_layers would change nothing"),
+        ("stylize a b", "preset=gatys", "--set preset would change the name alone; --preset"),
+        ("stylize a b --preset gatys", "preset=paper", "--set preset would change the name alone; --preset"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(
+    command: str, assignment: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "--set", assignment]) == 2
+    assert message in capsys.readouterr().err

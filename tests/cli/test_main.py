@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import jnst.__main__
+import jnst.cli.main
 from jnst.cli.main import main
 from jnst.images.resizing import resize
 from jnst.images.writing import read_metadata
@@ -258,7 +259,7 @@ class TestLargePages:
         monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
         monkeypatch.setattr(sys, "argv", ["jnst", "stylize", "a.png"])
         monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "jnst", "stylize", "a.png"])
-        monkeypatch.setattr(jnst.__main__, "main", lambda: 7)
+        monkeypatch.setattr(jnst.cli.main, "main", lambda: 7)
         monkeypatch.setenv("GLIBC_TUNABLES", before)
         with pytest.raises(SystemExit, match="7"):  # the replaced execve returns
             jnst.__main__.enter()
@@ -270,10 +271,20 @@ class TestLargePages:
             jnst.__main__.enter()
         assert len(calls) == 1
 
+    def test_ctrl_c_while_python_starts_waits_until_it_can_be_answered(self, folder: Path) -> None:
+        """Sent before the second start, as soon as the signal is blocked for it."""
+        program = "import jnst.__main__, os, signal; signal.signal(2, signal.default_int_handler); execve = os.execve\n"
+        program += "def begin(*words): os.kill(os.getpid(), 2); execve(*words)\nos.execve = begin\n"
+        program += "jnst.__main__.enter()"
+        words = [sys.executable, "-c", program, "stylize", "--help"]
+        environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+        done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=environment)
+        assert (done.returncode, done.stderr) == (130, "jnst: stopped\n")
+
     def test_other_commands_stay_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "execve", None)
         monkeypatch.setattr(sys, "argv", ["jnst", "weights", "list"])
-        monkeypatch.setattr(jnst.__main__, "main", lambda: 0)
+        monkeypatch.setattr(jnst.cli.main, "main", lambda: 0)
         with pytest.raises(SystemExit, match="0"):
             jnst.__main__.enter()
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from jnst.errors import ImageError
 from jnst.images import libtiff, tiff_process
+from jnst.images.libtiff import check_sums
 from jnst.images.profiles import srgb_profile
 from jnst.images.reading import decode_picture, read_image
 
@@ -226,6 +227,21 @@ def test_a_damaged_fax_page_says_so_and_nothing_reaches_the_terminal(compression
     assert picture.notes[0].startswith("it is damaged (Fax")
     assert picture.notes[0].endswith("what could be decoded is kept")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("tile", [None, (32, 32)], ids=["strips", "tiles"])
+def test_deflated_data_that_does_not_fit_its_checksum_is_damaged(tile, tmp_path):
+    """libtiff has all samples by then, and does not look at the checksum of each strip or tile."""
+    pixels, path = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8) // 8 * 8, tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, compression="zlib", photometric="rgb", tile=tile)
+    np.testing.assert_array_equal(read_image(path).pixels, pixels)
+    sound = path.read_bytes()
+    for place in (len(sound) // 3, len(sound) // 2):
+        path.write_bytes(sound[:place] + bytes(16) + sound[place + 16 :])
+        with pytest.raises(ImageError, match=r"a\.tif is damaged or cut off"):
+            read_image(path)
+    with Image.open(path) as image, pytest.raises(ValueError, match="deflated data: "):
+        check_sums(image, path.read_bytes())
 
 
 def test_damage_in_the_jpeg_of_a_tiff_says_so(tmp_path):

@@ -1,15 +1,15 @@
 """Flipped bits in the compressed data of a JPEG: said where they can be seen, never of a sound file."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 from oracles import paint
 from PIL import Image
 
+from jnst.images.jpeg_scans import INCOMPLETE, NOTE, note_scans
 from jnst.images.reading import read_picture_bytes
-
-NOTE = "its compressed data does not fit its size; parts of it may be damaged"
 
 
 def encode(generator: np.random.Generator, mode: str = "RGB", **options: object) -> bytes:
@@ -75,3 +75,43 @@ def test_data_that_is_left_over_used_up_or_out_of_step_is_noticed() -> None:
     another = sound[:end] + b"\xff\xe1\0\2" + sound[end:]
     for data in (left_over, out_of_step, one_missing, used_up, another):
         assert NOTE in read_picture_bytes("a.jpg", data).notes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_scans_that_are_missing_are_noticed(mode: str) -> None:
+    """Of a progressive file that was put together again without some of its scans, each of them in turn."""
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(255 * paint("shapes", 60, 80))).convert(mode).save(file, "JPEG", progressive=True)
+    sound, places = file.getvalue(), [found.start() for found in re.finditer(b"\xff\xda", file.getvalue())]
+    assert INCOMPLETE not in read_picture_bytes("a.jpg", sound).notes
+    assert len(places) > 2
+    for place in places[1:]:
+        assert read_picture_bytes("a.jpg", sound[:place] + b"\xff\xd9").notes[0] == INCOMPLETE
+
+
+def test_a_progressive_file_whose_restarts_are_out_of_step_or_whose_data_holds_an_odd_marker_is_noticed() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(255 * paint("shapes", 64, 64))).save(
+        file, "JPEG", progressive=True, restart_marker_blocks=2
+    )
+    sound = file.getvalue()
+    assert read_picture_bytes("a.jpg", sound).notes == ()
+    restart = sound.index(b"\xff\xd3")
+    for data in (
+        sound[:restart] + sound[restart + 2 :],
+        sound[: restart + 1] + b"\xd5" + sound[restart + 2 :],
+        sound[: restart + 1] + b"\x17" + sound[restart + 2 :],
+    ):
+        assert note_scans(data) == (NOTE,)
+
+
+def test_no_bytes_make_the_look_at_the_scans_fail() -> None:
+    generator = np.random.default_rng(3)
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(255 * paint("shapes", 40, 40))).save(file, "JPEG", progressive=True)
+    sound = file.getvalue()
+    for _ in range(500):
+        data = bytearray(sound[: generator.integers(2, len(sound) + 1)])
+        for place in generator.integers(2, len(data) + 1, 4) - 1:
+            data[place] = generator.choice([0, 1, 0x11, 0xFF, 0xC2, 0xDA, 0xD9, 0xDD])
+        assert note_scans(bytes(data)) in ((), (NOTE,), (INCOMPLETE,))

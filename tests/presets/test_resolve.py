@@ -161,3 +161,27 @@ def test_a_factor_multiplies_once_and_only_numbers(tmp_path: Path) -> None:
     assert resolve_run("default", weights=path, settings={"style_weight": Factor(3)}).config.loss.style_weight == 180
     with pytest.raises(ConfigError, match="cannot be multiplied by 2"):
         replace_settings(Config(), {"precision": Factor(2)})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": 64, "height": 64},
+        {"size": 64, "size.pixels": 32},
+        {"size": 64, "size.rule": "keep"},
+        {"steps": 3, "run.steps": 4},
+        {"optimizer": "adam", "optimizer.method": "lbfgs"},
+    ],
+)
+def test_one_setting_under_two_names_with_two_values_is_refused(settings):
+    with pytest.raises(ConfigError, match="contradict each other; leave one of them out"):
+        replace_settings(Config(), settings)
+    first, second = settings
+    if settings[first] != settings[second] and second != "size.rule":
+        assert replace_settings(Config(), {first: settings[first], second: settings[first]})
+
+
+def test_an_argument_and_a_setting_that_contradict_each_other_are_refused():
+    with pytest.raises(ConfigError, match="optimizer is 'adam' and among the settings 'lbfgs'; expected one"):
+        find_preset("default", optimizer="adam", settings={"optimizer": "lbfgs"})
+    assert find_preset("default", init="random", settings={"init": "random"}).init == "random"
