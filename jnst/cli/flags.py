@@ -21,6 +21,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("--tv-weight", "loss.tv_weight", "F"),
     ("--content-layers", "loss.content_layers", "LAYER[:F],…"),
     ("--style-layers", "loss.style_layers", "LAYER[:F],…"),
+    ("--style-statistics", "loss.style_statistics", ""),
     ("--pooling", "network.pooling", ""),
     ("--colors", "run.colors", ""),
     ("--style-scale", "size.style_scale", "F"),

@@ -13,6 +13,7 @@ _WITHOUT = (
     "loss.style_weight",
     "loss.content_layers",
     "loss.style_layers",
+    "loss.style_statistics",
     "run.colors",
     "size.style_scale",
     "loss.tv_weight",

@@ -3,8 +3,8 @@
 A bit that flips in Huffman-coded data moves everything behind it, and the decoder goes on with whatever it reads. What
 shows is that the data does not end where the picture does: some is left over, or it is used up early. Only files with
 a single Huffman-coded scan, as nearly all cameras write them, can be looked at so. Of a file with several, such as a
-progressive one, each would have to be decoded by itself; there only their order is looked at (`jpeg_scans`). (ITU-T
-T.81, annexes B and F.)
+progressive one, each would have to be decoded by itself; there only their order is looked at (`jpeg_progressive`).
+(ITU-T T.81, annexes B and F.)
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from PIL import ImageFile
 
-from jnst.images.jpeg_scans import NOTE as _NOTE
-from jnst.images.jpeg_scans import note_scans
+from jnst.images.jpeg_progressive import NOTE as _NOTE
+from jnst.images.jpeg_progressive import note_scans
 
 # Two bytes of FF and a number, apart from FF 00 (a byte of data), the restart markers, and fill bytes.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")

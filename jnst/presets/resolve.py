@@ -106,7 +106,8 @@ def load_preset(
         weights: a name of the catalogue, a path, or "auto".
         network: vgg16, vgg19 or vgg16-experimental.
         settings: steps, optimizer, init, scales, size (longer side in pixels), height, content_weight, style_weight,
-            tv_weight, strength, content_layers, style_layers, pooling; or any by its path, each dot as two underscores.
+            tv_weight, strength, content_layers, style_layers, style_statistics, pooling; or any by its path, each dot
+            as two underscores.
 
     Returns:
         The parameters, from `prepare_params`, and the config.

@@ -18,6 +18,7 @@ NAMES = {
     "strength": "loss.strength",
     "content_layers": "loss.content_layers",
     "style_layers": "loss.style_layers",
+    "style_statistics": "loss.style_statistics",
     "pooling": "network.pooling",
     "size": "size.pixels",
     "height": "size.pixels",

@@ -1,10 +1,10 @@
 """Draws the masks of docs/regions-and-colours.md, paints its pictures with `jnst stylize`, and lays them out.
 
-    python scripts/sheets/regions_and_colours.py [regions colours statistics] --photos FOLDER --work FOLDER [--output FOLDER]
+    python scripts/sheets/regions_and_colours.py [SHEET …] --photos FOLDER --work FOLDER [--output FOLDER]
 
-The photos are in scikit-image's folder `data`: rocket (SpaceX, public domain), coffee (Rachel Michetti, CC0), chelsea
-(Stéfan van der Walt, CC0) and astronaut (NASA, public domain). The paintings are the bundled ones. Pictures that are in
---work already are not painted again.
+SHEET is regions, colours or statistics; without one, all three. The photos are in scikit-image's folder `data`: rocket
+(SpaceX, public domain), coffee (Rachel Michetti, CC0), chelsea (Stéfan van der Walt, CC0) and astronaut (NASA, public
+domain). The paintings are the bundled ones. Pictures that are in --work already are not painted again.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import pytest
 from oracles import paint
 from PIL import Image
 
-from jnst.images.jpeg_scans import INCOMPLETE, NOTE, note_scans
+from jnst.images.jpeg_progressive import INCOMPLETE, NOTE, note_scans
 from jnst.images.reading import read_picture_bytes
 
 
