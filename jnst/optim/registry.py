@@ -23,12 +23,14 @@ class OptimizerKind(NamedTuple):
             and gradient are not among them.
         evaluations: evaluations of the loss that a step takes, about.
         lighter: (config) -> changes of the settings that need less memory, the smallest change first.
+        unused: the settings that are other optimisers' and change nothing here.
     """
 
     make: Callable[[OptimizerConfig, Callable[[Image], Image]], Optimizer]
     images: Callable[[OptimizerConfig], float]
     evaluations: Callable[[OptimizerConfig], int]
     lighter: Callable[[OptimizerConfig], Sequence[dict[str, Any]]]
+    unused: tuple[str, ...]
 
 
 def _make_adam(config: OptimizerConfig, project: Callable[[Image], Image]) -> Optimizer:
@@ -51,14 +53,17 @@ def _searched(config: OptimizerConfig) -> int:
     return 1 if config.line_search == "none" else 2
 
 
+_OF_LBFGS = ("history", "history_precision", "line_search", "first_step")
+_OF_ADAM = ("learning_rate", "beta1", "beta2", "epsilon", "epsilon_hat", "clip")
 # Two moments, and the same again while they are computed.
-ADAM = OptimizerKind(_make_adam, lambda config: 4, lambda config: 1, lambda config: ())
+ADAM = OptimizerKind(_make_adam, lambda config: 4, lambda config: 1, lambda config: (), _OF_LBFGS)
 # Steps s and changes y of the gradient, in float32 or half of it.
 FIXED_STEP_LBFGS = OptimizerKind(
     lambda config, project: fixed_step_lbfgs(config),
     lambda config: (1 if config.history_precision == "bfloat16" else 2) * config.history,
     _searched,
     _compact_history,
+    _OF_ADAM,
 )
 # In jaxopt's and optax's loops there is a copy of one of the two besides.
 JAXOPT_LBFGS = OptimizerKind(
@@ -66,6 +71,7 @@ JAXOPT_LBFGS = OptimizerKind(
     lambda config: 3 * config.history,
     _searched,
     lambda config: [_TO_ADAM],
+    _OF_ADAM,
 )
 OPTAX_LBFGS = JAXOPT_LBFGS._replace(make=lambda config, project: optax_lbfgs(config))
 

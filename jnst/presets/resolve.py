@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnst.array_types import Params
-from jnst.config import Config, Init, Method
+from jnst.config import Config, Init, Method, OptimizerConfig
 from jnst.errors import WeightsError
+from jnst.optim.registry import optimizer_kind
 from jnst.presets.select import adapt_preset, find_preset
 from jnst.presets.settings import Factor, by_path, replace_settings
 from jnst.vgg.convolution import prepare_params
@@ -63,7 +64,24 @@ def resolve_run(
     source = resolved.name if str(weights) in (resolved.name, "auto") else str(resolved.path)
     # What fits the weights must not replace what was asked for; a factor has been applied already.
     config = replace_settings(config, {path: value for path, value in asked.items() if not isinstance(value, Factor)})
-    return Run(config, loaded, source, (notice,) if notice else ())
+    notices = (notice, tell_unused(config.optimizer, asked))
+    return Run(config, loaded, source, tuple(filter(None, notices)))
+
+
+def tell_unused(optimizer: OptimizerConfig, asked: Mapping[str, Any]) -> str:
+    """A line for the user where settings were asked for that the optimiser does not look at; empty where all count.
+
+    >>> tell_unused(OptimizerConfig(method="lbfgs"), {"optimizer.learning_rate": 5.0, "run.steps": 3})
+    'learning_rate changes nothing: the optimiser is lbfgs'
+    """
+    usual = OptimizerConfig()
+    unused = [
+        name
+        for name in optimizer_kind(optimizer).unused
+        if asked.get(f"optimizer.{name}", getattr(usual, name)) != getattr(usual, name)
+    ]
+    many = "change" if len(unused) > 1 else "changes"
+    return f"{' and '.join(unused)} {many} nothing: the optimiser is {optimizer.method}" if unused else ""
 
 
 def _tell_difference(config: Config, info: WeightsInfo, missing: str) -> str:

@@ -185,3 +185,22 @@ def test_an_argument_and_a_setting_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigError, match="optimizer is 'adam' and among the settings 'lbfgs'; expected one"):
         find_preset("default", optimizer="adam", settings={"optimizer": "lbfgs"})
     assert find_preset("default", init="random", settings={"init": "random"}).init == "random"
+
+
+@pytest.mark.parametrize(
+    ("settings", "notice"),
+    [
+        ({"optimizer.learning_rate": 5.0}, "learning_rate changes nothing: the optimiser is lbfgs"),
+        ({"optimizer.clip": True, "optimizer.frequency_exponent": 0.0}, "clip changes nothing: the optimiser is lbfgs"),
+        (
+            {"optimizer.method": "adam", "optimizer.line_search": "zoom", "optimizer.history": 7},
+            "history and line_search change nothing: the optimiser is adam",
+        ),
+        ({"optimizer.method": "adam", "optimizer.learning_rate": 5.0}, ""),
+        ({"optimizer.line_search": "zoom", "optimizer.clip": False}, ""),
+        ({"optimizer.history": 7, "optimizer.first_step": 0.5}, ""),
+    ],
+)
+def test_settings_that_the_optimiser_does_not_look_at_are_told(settings, notice):
+    found = resolve_run("default", weights=tiny_weights(), settings=settings).notices
+    assert [line for line in found if "nothing" in line] == ([notice] if notice else [])
