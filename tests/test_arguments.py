@@ -12,7 +12,8 @@ from small import shallow, small_params
 
 import jnst
 from jnst.errors import ConfigError
-from jnst.transfer.inspection import Inspection, LayerView
+from jnst.transfer.inspection import Inspection
+from jnst.transfer.layer_view import LayerView
 
 
 def test_an_argument_of_another_kind_is_named_in_one_sentence():

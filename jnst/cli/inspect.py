@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.images.reading import read_image
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
-    from jnst.transfer.inspection import check_place, describe_statistics, inspect
+    from jnst.transfer.inspection import check_place, inspect
+    from jnst.transfer.layer_view import describe_statistics
     from jnst.vgg.convolution import prepare_params
 
     output = Path(arguments.output or f"{Path(arguments.picture).stem}-layers.png")

@@ -8,7 +8,8 @@ from small import WIDTH, picture, relative, shallow, small_params
 
 import jnst
 from jnst.errors import ConfigError, ImageError
-from jnst.transfer.inspection import Inspection, LayerView, check_place, describe_statistics
+from jnst.transfer.inspection import Inspection, check_place
+from jnst.transfer.layer_view import LayerView, describe_statistics
 
 
 def view(channels, name="relu1_1"):
