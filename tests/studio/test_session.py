@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_no_part_of_a_picture(studio, tmp_path, monkeypatch):
     monkeypatch.setattr(files_module, "write_atomically", refuse)
     with pytest.raises(ImageError, match=r"cannot write to .*kept: No space left on device"):
         studio.keep(number)
-    assert list((tmp_path / "kept").iterdir()) == []
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_file_that_changed_since_it_was_taken_in_is_refused(studio, tmp_path):

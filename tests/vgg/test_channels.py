@@ -101,11 +101,24 @@ def test_the_config_round_trips_and_is_hashable():
     assert from_dict(stored) == Config()
 
 
-@pytest.mark.parametrize("channels", [(0,), (64, -1), (64, 5000), (64.0,), (True,), (1,) * 17])
-def test_impossible_channels_are_refused(channels):
-    with pytest.raises(ConfigError, match="expected at most 16 whole numbers from 1 to 4096"):
+RANGE = "expected at most 16 whole numbers from 1 to 4096"
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ((0,), RANGE),
+        ((64, -1), RANGE),
+        ((64, 5000), RANGE),
+        ((64.0,), r"channels\[0\] is 64\.0; expected a whole number"),
+        ((True,), r"channels\[0\] is True; expected a whole number"),
+        ((1,) * 17, RANGE),
+    ],
+)
+def test_impossible_channels_are_refused(channels, message):
+    with pytest.raises(ConfigError, match=message):
         NetworkConfig(channels=channels)
-    with pytest.raises(WeightsError, match="expected at most 16 whole numbers from 1 to 4096"):
+    with pytest.raises(WeightsError, match=RANGE):
         replace(INFO, channels=channels)
 
 
