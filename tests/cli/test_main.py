@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ from jnst.weights.network import describe_weights, random_weights
 from jnst.weights.store import write_weights
 
 SHALLOW = ["--content-layers", "relu2_1", "--style-layers", "relu1_1,relu2_1", "--scales", "1"]
+
+
+@pytest.fixture(autouse=True)
+def usual_answer_to_ctrl_c() -> Iterator[None]:
+    """What `enter` changes for its process is not for the other tests."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -327,3 +336,20 @@ class TestOtherCommands:
         assert (info["architecture"], info["notes"]["changes"][:9]) == ("vgg16", "laid out ")
         assert main(["weights", "convert", "narrow.h5", "-o", "half.h5", "--half", "--overwrite"]) == 0
         assert Path("half.h5").stat().st_size < 0.6 * Path("narrow.h5").stat().st_size
+
+
+@pytest.mark.parametrize(("line", "code"), [("import swallows", 130), ("os.kill(os.getpid(), signal.SIGINT)", 7)])
+def test_ctrl_c_in_an_import_ends_the_process_and_elsewhere_it_is_raised(tmp_path: Path, line: str, code: int) -> None:
+    """A library that tries one import and then another takes the exception for a module that is missing."""
+    text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "swallows.py").write_text(text)
+    program = (
+        "import os, signal, sys\nfrom jnst.__main__ import stop_imports\nstop_imports()\n"
+        f"try:\n    {line}\nexcept KeyboardInterrupt:\n    sys.exit(7)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(jnst.__file__).parents[1])])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.strip() == ("jnst: stopped" if code == 130 else "")
