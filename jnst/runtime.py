@@ -91,7 +91,7 @@ class _CacheWarnings:
 
 
 def _is_whole(program: bytes) -> bool:
-    """Whether that is all of a compressed program; where Zstandard wrote it, that is not asked."""
+    """Whether that is all of a program compressed by zlib; of one by Zstandard, which JAX could not read, no."""
     with contextlib.suppress(zlib.error):
         zlib.decompress(program)
         return True

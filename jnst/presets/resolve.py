@@ -64,14 +64,14 @@ def resolve_run(
     source = resolved.name if str(weights) in (resolved.name, "auto") else str(resolved.path)
     # What fits the weights must not replace what was asked for; a factor has been applied already.
     config = replace_settings(config, {path: value for path, value in asked.items() if not isinstance(value, Factor)})
-    notices = (notice, tell_unused(config.optimizer, asked))
+    notices = (notice, _tell_unused(config.optimizer, asked))
     return Run(config, loaded, source, tuple(filter(None, notices)))
 
 
-def tell_unused(optimizer: OptimizerConfig, asked: Mapping[str, Any]) -> str:
+def _tell_unused(optimizer: OptimizerConfig, asked: Mapping[str, Any]) -> str:
     """A line for the user where settings were asked for that the optimiser does not look at; empty where all count.
 
-    >>> tell_unused(OptimizerConfig(method="lbfgs"), {"optimizer.learning_rate": 5.0, "run.steps": 3})
+    >>> _tell_unused(OptimizerConfig(method="lbfgs"), {"optimizer.learning_rate": 5.0, "run.steps": 3})
     'learning_rate changes nothing: the optimiser is lbfgs'
     """
     usual = OptimizerConfig()
