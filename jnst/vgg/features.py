@@ -4,7 +4,7 @@ Every function takes one image, height × width × 3; `jax.vmap` over the image 
 the convolution carries its own input gradient, and asking for a gradient of the parameters is an error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 import flax.linen as nn
@@ -82,13 +82,25 @@ class _ConvolutionParams(nn.Module):
 
     @nn.compact
     def __call__(self) -> Mapping[str, jax.Array]:
-        kernel = self.param("kernel", nn.initializers.he_normal(), self.shape)
+        height, width, inputs, outputs = self.shape
+        flipped = (height, width, outputs, inputs)
+        kernel = self._param("kernel", nn.initializers.he_normal(), self.shape)
         extra = ("winograd", "winograd_flipped", "columns", "columns_flipped")
         return {
             "kernel": kernel,
-            "kernel_flipped": self.param("kernel_flipped", lambda _: flip_kernel(kernel)),
-            "bias": self.param("bias", nn.initializers.zeros, self.shape[-1:]),
+            "kernel_flipped": self._param("kernel_flipped", lambda _, shape: flip_kernel(kernel), flipped),
+            "bias": self._param("bias", nn.initializers.zeros, self.shape[-1:]),
         } | {name: self.get_variable("params", name) for name in extra if self.has_variable("params", name)}
+
+    def _param(self, name: str, initialize: Callable[..., jax.Array], shape: tuple[int, ...]) -> jax.Array:
+        """The parameter as it was given, or a new one.
+
+        Flax traces `initialize` at every use to compare shapes: half of the time of tracing the feature maps.
+        """
+        given = self.get_variable("params", name)
+        if given is not None and jnp.shape(given) == shape:
+            return given
+        return self.param(name, initialize, shape)  # Flax's own error where the shape is another
 
 
 def extract_features(

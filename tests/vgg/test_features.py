@@ -4,6 +4,7 @@ import functools
 import itertools
 from typing import get_args
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +133,14 @@ def test_flax_initialises_the_same_tree():
         assert {part: array.shape for part, array in layer.items()} == {
             part: prepared[part].shape for part in ("kernel", "kernel_flipped", "bias")
         }
+
+
+def test_flax_refuses_a_parameter_of_another_shape():
+    for part in ("kernel", "kernel_flipped", "bias"):
+        given = {name: dict(layer) for name, layer in small_params().items()}
+        given["conv1_2"][part] = given["conv1_2"][part][..., :-1]
+        with pytest.raises(flax.errors.ScopeParamShapeError, match=f"{part}.*conv1_2"):
+            VGG(network()).apply({"params": given}, pixels(), ("relu2_1",))
 
 
 def test_prepared_parameters_are_float32_and_stay_what_they_are():
