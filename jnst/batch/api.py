@@ -103,7 +103,9 @@ def stylize_batch(
         task = Task(content, several, one, check_seed(seed), None, initial, key, own, keep)
         items.append(prepare(task, extra_terms=extra_terms))
     scheduler = BatchScheduler(params, mesh=mesh, batch_size=batch_size, extra_terms=extra_terms)
-    return scheduler.run(items, callback=callback)
+    for item in items:
+        scheduler.padded_sizes.see(item)
+    return scheduler.run(list(map(scheduler.padded_sizes.choose, items)), callback=callback)
 
 
 def _style_reader() -> Callable[[Any, ColorProfile], tuple[Any, ...]]:

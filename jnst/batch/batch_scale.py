@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jnst.batch.loop import Element, Problem, batch_pictures
-from jnst.batch.requests import Item, padded_size
+from jnst.batch.requests import Item
 from jnst.config import compile_key
 from jnst.images.padding import pad_image
 from jnst.images.sizing import finish
@@ -41,7 +41,7 @@ class BatchScale:
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]
-        self.bucket = padded_size(self.runs[0].size, config)
+        self.bucket, self.exact = items[0].padding[index]
         self.rule = stop_rule(self.run)
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)
@@ -57,14 +57,13 @@ class BatchScale:
         extra_terms: Sequence[Term] = (),
     ) -> Problem:
         """The batch's input, stacked on the host; idle elements repeat the first image."""
-        exact = all(run.size == self.bucket for run in self.runs)
         each = []
         for element in range(batch_size):
             used = element < len(self.items)
             source = element if used else 0
             item, size = self.items[source], np.array(self.runs[source].size, np.int32)
             weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
-            extent = None if exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
+            extent = None if self.exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
             content = pad_image(content_at_scale(item.canvas, self.runs[source].size), self.bucket)
             start = pad_image(starts[source], self.bucket)
             problem = Problem(content, start, grams[source], weights, extent, np.bool_(used))  # pyright: ignore

@@ -24,8 +24,10 @@ from jnst.transfer.result import Result
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import Weights
 
-# Pictures read ahead of the batch at hand, and pictures that wait for others of their size.
+# Pictures read ahead of the batch at hand, those looked at before the first is given its padded size, and those that
+# wait for others of their size.
 _READ_AHEAD = 8
+_LOOKED_AT = 16
 _MOST_WAITING = 128
 # What the system says of a name, not of the disk.
 _CONCERNS_ONE = {
@@ -106,6 +108,18 @@ class Pipeline:
     ) -> Iterator[list[ReadyEntry]]:
         """Entries of one kind, as many as a batch holds; what is left over at the end in smaller ones."""
         waiting: dict[Hashable, list[ReadyEntry]] = {}
+        for ready in self._padded(self._readied(entries, readers, deliver)):
+            self.remaining.read(ready.item)
+            group = waiting.setdefault(ready.item.group, [])
+            group.append(ready)
+            if len(group) >= self.scheduler.limit(ready.item):
+                yield waiting.pop(ready.item.group)
+            elif sum(map(len, waiting.values())) >= _MOST_WAITING:
+                yield waiting.pop(max(waiting, key=lambda kind: len(waiting[kind])))
+        yield from waiting.values()
+
+    def _readied(self, entries: Iterable[Entry], readers: ThreadPoolExecutor, deliver: Deliver) -> Iterator[ReadyEntry]:
+        """The entries whose pictures could be read."""
         for entry, future in _ahead(entries, readers, self._read):
             if not future.done():
                 self.remaining.doing("reading pictures")
@@ -115,14 +129,24 @@ class Pipeline:
                 self.remaining.unreadable()
                 deliver(make_failure(entry, error))
                 continue
-            self.remaining.read(ready.item)
-            group = waiting.setdefault(ready.item.group, [])
-            group.append(ready)
-            if len(group) >= self.scheduler.limit(ready.item):
-                yield waiting.pop(ready.item.group)
-            elif sum(map(len, waiting.values())) >= _MOST_WAITING:
-                yield waiting.pop(max(waiting, key=lambda kind: len(waiting[kind])))
-        yield from waiting.values()
+            yield ready
+
+    def _padded(self, readied: Iterable[ReadyEntry]) -> Iterator[ReadyEntry]:
+        """The same with the padded sizes that they will have, which depend on the pictures that follow."""
+        sizes, seen = self.scheduler.padded_sizes, collections.deque[ReadyEntry]()
+
+        def choose() -> ReadyEntry:
+            ready = seen.popleft()
+            unread = max(0, self.remaining.unread - 1 - len(seen))
+            return ready._replace(item=sizes.choose(ready.item, unread))
+
+        for ready in readied:
+            sizes.see(ready.item)
+            seen.append(ready)
+            if len(seen) > _LOOKED_AT:
+                yield choose()
+        while seen:
+            yield choose()
 
     def _paint(
         self, batch: list[ReadyEntry], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None

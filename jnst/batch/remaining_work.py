@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from jnst.batch.requests import Item, padded_size
+from jnst.batch.requests import Item
 from jnst.progress.callbacks import BatchSnapshot, Silent
 
 
@@ -49,14 +49,18 @@ class RemainingWork:
         """A picture has been read and waits for others of its kind."""
         with self._lock:
             if item.group not in self._groups:
-                config = item.task.config
-                sizes = [padded_size(size, config) for size in item.sizes]
-                work = float(sum(height * width for height, width in sizes) * max(1, config.run.steps))
+                sizes = [scale.size for scale in item.padding]
+                work = float(sum(height * width for height, width in sizes) * max(1, item.task.config.run.steps))
                 self._groups[item.group] = _Group(sizes[-1], work)
             self._unread -= 1
             self._read += 1
             self._left[item.group] += 1
             self._known_work += self._groups[item.group].work
+
+    @property
+    def unread(self) -> int:
+        """Pictures that were not read yet, as far as is known."""
+        return max(0, self._unread)
 
     def unreadable(self) -> None:
         """A picture could not be read."""

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,18 @@ class Task:
     keep: Any = None
 
 
+class PaddedScale(NamedTuple):
+    """What the images of a batch are padded to at a scale: height and width, and whether every image fills it."""
+
+    size: tuple[int, int]
+    exact: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """A task at working size, ready to be painted: `full` is its picture, `sizes` those of a coarse-to-fine run.
 
+    `padding` is what it is padded to at each scale: first its own, then what `jnst.batch.padded_sizes` chose.
     `canvas` is the picture in the colours that the run works in, and so are the task's styles; `masks` are those of its
     regions; `alpha` is the picture's opacity in [0, 1], or None.
 
@@ -57,6 +65,7 @@ class Item:
     full: np.ndarray
     sizes: tuple[tuple[int, int], ...]
     canvas: np.ndarray
+    padding: tuple[PaddedScale, ...]
     masks: RegionMasks | None = None
     alpha: np.ndarray | None = None
 
@@ -66,17 +75,29 @@ class Item:
         return 0 if self.masks is None else len(self.masks.masks)
 
     @property
-    def group(self) -> Hashable:
-        """What is the same for all images of a batch: the compiled program's settings, the steps, the buckets."""
+    def program(self) -> Hashable:
+        """What is the same for all images that could share a compiled program if they were of one size."""
         config = self.task.config
-        buckets = tuple((padded_size(size, config), padded_size(size, config) == size) for size in self.sizes)
-        keeps = self.masks is not None and self.masks.keep is not None
-        return compile_key(config), config.run, buckets, self.regions, keeps
+        return (
+            compile_key(config),
+            config.run,
+            len(self.sizes),
+            self.regions,
+            self.masks is not None and self.masks.keep is not None,
+        )
+
+    @property
+    def group(self) -> Hashable:
+        """What is the same for all images of a batch: the compiled program's settings, the steps, the padded sizes."""
+        return self.program, self.padding
 
 
-def padded_size(size: tuple[int, int], config: Config) -> tuple[int, int]:
-    """The size that an image is padded to in a batch; its own where its opposite sides are to meet."""
-    return size if config.network.padding == "circular" else bucket_size(*size)
+def own_padding(sizes: Sequence[tuple[int, int]], config: Config) -> tuple[PaddedScale, ...]:
+    """What an image is padded to by its own size alone; nothing where its opposite sides are to meet."""
+    if config.network.padding == "circular":
+        return tuple(PaddedScale(size, True) for size in sizes)
+    padded = [bucket_size(*size) for size in sizes]
+    return tuple(PaddedScale(bucket, bucket == size) for bucket, size in zip(padded, sizes, strict=True))
 
 
 def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
@@ -112,7 +133,8 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
         changes = {"styles": styles}
     # The picture as it was read may be large, and is not needed any more.
     task = dataclasses.replace(task, content=None, initial=initial, **changes)
-    return Item(task, full, sizes, canvas_of(full, colors), masks, fit_alpha(content.alpha, *sizes[-1]))
+    alpha = fit_alpha(content.alpha, *sizes[-1])
+    return Item(task, full, sizes, canvas_of(full, colors), own_padding(sizes, config), masks, alpha)
 
 
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:

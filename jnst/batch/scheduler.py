@@ -13,7 +13,8 @@ from jnst.argument_checks import asks_to_stop
 from jnst.array_types import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
-from jnst.batch.requests import Item, first_picture, padded_size
+from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_price
+from jnst.batch.requests import Item, first_picture
 from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
 from jnst.errors import ConfigError
@@ -77,7 +78,9 @@ class BatchScheduler:
         self.batch_size, self.report = batch_size, report
         self.doing = doing or (lambda _: None)
         self.extra_terms, self._compiled_terms = tuple(extra_terms), compiled_terms(extra_terms)
+        self.padded_sizes = PaddedSizes(self._device().platform, own=batch_size is not None)
         self._limits: dict[Hashable, int] = {}
+        self._sizes_run: dict[Hashable, set[int]] = {}  # of batches, by what their images have in common
         self._reported: set[Hashable] = set()
         self._grams = StyleCache(self.params, weights_sha256, extra_terms).grams
 
@@ -92,7 +95,7 @@ class BatchScheduler:
             else:
                 self._limits[item.group] = devices * batch_size_that_fits(
                     item.task.config,
-                    *padded_size(item.sizes[-1], item.task.config),
+                    *item.padding[-1].size,
                     available=available_bytes(self._device()),
                     platform=self._device().platform,
                     regions=item.regions,
@@ -100,7 +103,7 @@ class BatchScheduler:
         return self._limits[item.group]
 
     def run(self, items: Sequence[Item], *, callback: Callback | None = None) -> list[Result]:
-        """One result per item, in their order.
+        """One result per item, in their order. What they are padded to has been chosen.
 
         Raises:
             ConfigError: for a style too small for the deepest layer, or an extra term that cannot be used.
@@ -129,12 +132,17 @@ class BatchScheduler:
         return jax.local_devices()[0] if self.mesh is None else self.mesh.devices.flat[0]
 
     def _choose_batch_size(self, item: Item, waiting: int) -> int:
-        """The largest batch while there is enough for it, then powers of two, so that few sizes are compiled."""
-        limit, devices = self.limit(item), count_devices(self.mesh)
-        if self.batch_size is not None or waiting >= limit:
+        """As many as asked for, or `choose_batch_size` of what fits."""
+        limit = self.limit(item)
+        if self.batch_size is not None or item.task.config.tile:
             return limit
-        per_device = max(1, waiting // devices)
-        return devices * (1 << (per_device.bit_length() - 1))
+        compiled = self._sizes_run.setdefault(item.group, set())
+        price = compile_price(item, self._device().platform)
+        chosen = choose_batch_size(
+            waiting, limit, devices=count_devices(self.mesh), compiled=tuple(compiled), price=price
+        )
+        compiled.add(chosen)
+        return chosen
 
     def _halve_or_raise(self, item: Item, batch_size: int, error: Exception) -> None:
         """Out of memory, half as many images are tried next; everything else is passed on."""

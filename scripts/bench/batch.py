@@ -3,6 +3,7 @@
     python scripts/bench/batch.py sizes      seconds per image and evaluation as the batch grows (VGG19, random weights)
     python scripts/bench/batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
     python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize`
+    python scripts/bench/batch.py mixed      30 pictures of eight shapes against 30 of one (--weights vgg16-small)
     python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search
 
 Prints Markdown rows. Nothing is downloaded; weights are random or the bundled ones.
@@ -71,9 +72,14 @@ print(sorted(seconds)[len(seconds) // 2], min(seconds), min(spent))
 """
 
 
-def picture(seed: int, side: int) -> np.ndarray:
+# Width by height of what cameras and people make, as parts of the longer side.
+SHAPES = [(1, 2 / 3), (3 / 4, 1), (1, 9 / 16), (1, 1), (1, 3 / 4), (2 / 3, 1), (4 / 5, 1), (9 / 16, 1)]
+
+
+def picture(seed: int, side: int, shape: tuple[float, float] = (1, 1)) -> np.ndarray:
     generator = np.random.default_rng(seed)
-    y, x = np.mgrid[:side, :side] / side
+    width, height = (round(side * part) for part in shape)
+    y, x = np.mgrid[:height, :width] / side
     waves = [0.5 + 0.5 * np.sin(a * x + b * y + 9 * x * y) for a, b in generator.uniform(2, 30, (3, 2))]
     image = np.stack(waves, axis=-1)
     image[np.hypot(x - generator.uniform(), y - generator.uniform()) < 0.25] = generator.uniform(size=3)
@@ -159,6 +165,40 @@ def bench_commands(side: int, count: int, steps: int) -> None:
     print(f"| `jnst batch`, compiled before | {warm:.1f} | {3600 * count / warm:.0f} |")
 
 
+def bench_mixed(side: int, count: int, steps: int | None, weights: str, extra: list[str]) -> None:
+    """A folder of many shapes against one of 4:3 alone: everything included, with nothing compiled and the second time.
+
+    The seconds of the folder of one shape are scaled to the pixels of the other.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder, pixels, seconds = Path(name), {}, {}
+        Image.fromarray(np.uint8(255 * picture(99, side))).save(folder / "style.png")
+        for kind, shapes in (("one", [(1, 3 / 4)]), ("mixed", SHAPES)):
+            (folder / kind).mkdir()
+            sizes = []
+            for seed in range(count):
+                image = Image.fromarray(np.uint8(255 * picture(seed, side, shapes[seed % len(shapes)])))
+                image.save(folder / kind / f"{seed:02d}.png")
+                sizes.append(image.width * image.height)
+            pixels[kind] = sum(sizes)
+        words = ["--style", "style.png", "--weights", weights, "--size", str(side), "--quiet", *extra]
+        words += [] if steps is None else ["--steps", str(steps)]
+        for kind in ("one", "mixed"):
+            environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / f"cache-{kind}")}
+            for turn in ("cold", "warm"):
+                begin = time.monotonic()
+                command = [sys.executable, "-m", "jnst", "batch", kind, "-o", f"{kind}-{turn}", *words]
+                subprocess.run(command, cwd=folder, env=environment, check=True)
+                seconds[kind, turn] = time.monotonic() - begin
+    print(f"| {count} images of {side} px, {steps or 'the preset'}'s steps | cold, s | warm, s |")
+    print("| --- | --- | --- |")
+    for kind in ("one", "mixed"):
+        print(f"| {kind} | {seconds[kind, 'cold']:.1f} | {seconds[kind, 'warm']:.1f} |")
+    share = pixels["mixed"] / pixels["one"]
+    ratios = (seconds["mixed", turn] / seconds["one", turn] / share for turn in ("cold", "warm"))
+    print("| mixed : one, per pixel |" + "".join(f" {ratio:.2f} |" for ratio in ratios))
+
+
 def bench_searches(side: int, count: int, steps: int) -> None:
     """L-BFGS's forms: own evaluations per image, evaluations that a batch in lock-step pays, and the loss reached."""
     from jnst.batch.api import stylize_batch
@@ -190,14 +230,20 @@ def bench_searches(side: int, count: int, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("sizes", "torch", "commands", "searches"))
+    parser.add_argument("what", choices=("sizes", "torch", "commands", "mixed", "searches"))
     parser.add_argument("--side", type=int, default=256, help="pixels")
     parser.add_argument("--sizes", default="1,2,4,8,16")
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--images", type=int, help="16; 30 of mixed shapes")
+    parser.add_argument("--steps", type=int, help="30; those of the preset for mixed shapes")
+    parser.add_argument("--weights", default="vgg16-caffe", help="of mixed shapes")
+    parser.add_argument("--extra", default="", metavar="FLAGS", help="of `jnst batch`, in one word, for mixed alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
     arguments = parser.parse_args()
+    if arguments.what == "mixed":
+        bench_mixed(arguments.side, arguments.images or 30, arguments.steps, arguments.weights, arguments.extra.split())
+        return
+    arguments.images, arguments.steps = arguments.images or 16, arguments.steps or 30
     if arguments.what == "sizes":
         sizes = [int(size) for size in arguments.sizes.split(",")]
         bench_sizes(arguments.side, sizes, arguments.steps, arguments.rounds)

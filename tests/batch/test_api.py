@@ -301,11 +301,8 @@ def test_what_a_batch_needs_is_reported_once_for_each_size(params):
     assert plans[0].compiled < plans[0].available
 
 
-def test_leftover_images_go_into_smaller_powers_of_two(params):
-    scheduler = BatchScheduler(params)
+def test_a_batch_size_that_was_asked_for_is_kept(params):
     item = prepare(Task(SQUARES[0], (STYLE,), CONFIG))
-    scheduler._limits[item.group] = 8
-    assert [scheduler._choose_batch_size(item, waiting) for waiting in (20, 8, 7, 3, 1)] == [8, 8, 4, 2, 1]
     fixed = BatchScheduler(params, batch_size=8)
     assert [fixed._choose_batch_size(item, waiting) for waiting in (20, 3)] == [8, 8]
 
