@@ -19,13 +19,13 @@ from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
 from jnst.images.resizing import to_unit
-from jnst.images.sizing import fit
+from jnst.images.sizing import fit, fit_size
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.distances import gram_matrix
 from jnst.loss.features import features
 from jnst.loss.guidance import carry_masks, fillings, region_products, to_grams
 from jnst.transfer.layer_view import LayerView, describe_statistics
-from jnst.transfer.scales import check_size
+from jnst.transfer.scales import check_given_size, check_size
 
 # Maps on a sheet of all layers, and on a layer's own.
 ON_A_SHEET, ON_ITS_OWN = 7, 36
@@ -140,8 +140,8 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     chosen = check_names("layers", (layers,) if isinstance(layers, str) else layers)
     names = tuple(dict.fromkeys(chosen or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
     pixels, mask = as_style(picture, "RGB", color_profile=config.color_profile)
+    check_layers(names, np.shape(pixels), config)
     image = to_unit(fit(np.asarray(pixels), config.size))
-    check_layers(names, (image.shape[0], image.shape[1]), config)
     maps = features(params, image, names, config)
     grams = _grams(maps, mask, (image.shape[0], image.shape[1]), config)
     views = (LayerView(name, np.asarray(maps[name], np.float32), np.asarray(grams[name])) for name in names)
@@ -163,10 +163,12 @@ def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int]
     return to_grams(products, fillings(carried, size, config.network), size, config)[0]
 
 
-def check_layers(names: Sequence[str], size: tuple[int, int], config: Config) -> None:
-    """Raises ConfigError for an unknown layer, or a picture of that height and width that is too small for one."""
+def check_layers(names: Sequence[str], shape: tuple[int, ...], config: Config) -> None:
+    """Raises ConfigError for an unknown layer, or a picture of that shape, as it was read, too small for one."""
     loss = dataclasses.replace(config.loss, content_layers=tuple((name, 1.0) for name in names), style_layers=())
-    check_size(size, dataclasses.replace(config, loss=loss), "inspected")
+    config = dataclasses.replace(config, loss=loss)
+    check_given_size(shape, config, "inspected")
+    check_size(fit_size(shape[0], shape[1], config.size), config, "inspected")
 
 
 def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, Any], *, overwrite: bool) -> list[Path]:

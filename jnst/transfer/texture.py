@@ -13,7 +13,7 @@ from jnst.config_fields import require
 from jnst.errors import ConfigError, quote
 from jnst.transfer.driver import stylize
 from jnst.transfer.result import Result
-from jnst.transfer.scales import check_tileable
+from jnst.transfer.scales import check_size, check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.
 COARSEST = 128
@@ -89,7 +89,8 @@ def texture_config(
     """The config with which `stylize` makes a texture out of a blank picture of that height and width.
 
     Raises:
-        ConfigError: there is no style layer, or a seamless picture of that size cannot tile.
+        ConfigError: there is no style layer, the picture is too small for the deepest one, or a seamless picture of
+            that size cannot tile.
     """
     require(bool(config.loss.style_layers), "a texture is made of style layers, and the config has none")
     pixels = config.size.pixels if config.size.rule != "keep" else config.size.style_pixels
@@ -104,6 +105,7 @@ def texture_config(
     )
     if seamless:
         config = dataclasses.replace(config, network=dataclasses.replace(config.network, padding="circular"))
+    check_size(size, config, "texture")
     if config.network.padding == "circular":
         check_tileable(size, config)
     return config
