@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names, check_whole
+from jnst.argument_checks import check_config, check_kind, check_names, check_whole
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ConfigError, ImageError, quote
@@ -68,7 +68,7 @@ class Inspection:
         Raises:
             ConfigError: for a number of channels below 1 or above 512, or a height above 4096.
         """
-        _check_sheet(channels, height)
+        channels, height = _check_sheet(channels, height)
         pictures, labels = [], []
         for layer in self.layers.values():
             maps, names = layer.maps(channels, height)
@@ -93,7 +93,7 @@ class Inspection:
             ImageError: for a file that exists without `overwrite`, or a place that is not writable.
         """
         if channels is not None:
-            _check_sheet(channels, 1)
+            channels, _ = _check_sheet(channels, 1)
         targets = check_place(path, self.layers, overwrite=overwrite)
         if Path(path).suffix.lower() in SUFFIXES:
             write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
@@ -148,10 +148,12 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     return Inspection(image, {view.name: view for view in views})
 
 
-def _check_sheet(channels: Any, height: Any) -> None:
+def _check_sheet(channels: Any, height: Any) -> tuple[int, int]:
+    """Both as they are in Python: small integers of NumPy would overflow in sums."""
     for name, value, most in (("channels", channels, MOST_CHANNELS), ("height", height, _MOST_HEIGHT)):
         if isinstance(value, bool) or not 1 <= check_whole(name, value) <= most:
             raise ConfigError(f"{name} is {quote(value)}; expected 1 to {most}")
+    return int(channels), int(height)
 
 
 def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int], config: Config) -> dict[str, Gram]:
@@ -176,8 +178,18 @@ def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, 
 
     Raises:
         ImageError: for one that exists without `overwrite`, or a place that is not writable.
+        ConfigError: where path is no path.
     """
-    target = Path(path)
+    check_kind("path", path, (str, os.PathLike), "the name of a picture or folder")
+    if not os.fspath(path):
+        raise ImageError("path is empty; expected the name of a picture or folder")
+    try:
+        return _find_files(Path(path), layers, overwrite=overwrite)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _find_files(target: Path, layers: Sequence[str] | dict[str, Any], *, overwrite: bool) -> list[Path]:
     if target.suffix.lower() in SUFFIXES:
         check_writable(target, overwrite=overwrite)
         return [target]

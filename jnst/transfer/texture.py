@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names
+from jnst.argument_checks import check_config, check_names, check_switch
 from jnst.array_types import Params
 from jnst.config import Config, SizeConfig
 from jnst.config_fields import require
@@ -48,8 +48,8 @@ def texture(
         The picture, the trace of the losses, and why the run ended, as `stylize`.
 
     Raises:
-        ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile, or
-            a config without style layers.
+        ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile,
+            `seamless` neither true nor false, or a config without style layers.
 
     >>> import jnst
     >>> params, config = jnst.load_preset("default", weights="vgg16-small", steps=2)
@@ -58,7 +58,7 @@ def texture(
     (32, 48, 3)
     """
     check_config(config)
-    canvas = check_canvas(size)
+    canvas, seamless = check_canvas(size), check_switch("seamless", seamless)
     config = texture_config(config, canvas, seamless=seamless, scales=scales)
     return stylize(params, blank(canvas), style, config, **options)
 
