@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jnst.config import Config, PixelSpace
@@ -49,6 +49,31 @@ def check_whole(name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise ConfigError(f"{name} is {type(value).__name__}; expected a whole number") from None
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """The value as a whole number; raises ConfigError where it is none, is true or false, or is below the least.
+
+    >>> check_count("devices", 4, 1)
+    4
+    """
+    if isinstance(value, bool) or check_whole(name, value) < least:
+        raise ConfigError(f"{name} is {quote(value)}; expected a whole number, {least} or more")
+    return operator.index(value)
+
+
+def check_pair(name: str, value: Any) -> tuple[int, int]:
+    """Height and width in pixels; raises ConfigError for anything but two whole numbers of one or more."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        raise ConfigError(f"{name} is {quote(value)}; expected height and width in pixels")
+    return check_count(f"{name}[0]", value[0], 1), check_count(f"{name}[1]", value[1], 1)
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """The value; raises ConfigError for anything but True and False: the text "false" would count as true."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's as well, which is not imported for that
+        raise ConfigError(f"{name} is {quote(value)}; expected True or False")
+    return bool(value)
 
 
 def check_callback(callback: Any) -> None:

@@ -11,9 +11,10 @@ import wrong_arguments
 from small import shallow, small_params
 
 import jnst
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, JnstError
 from jnst.transfer.inspection import Inspection
 from jnst.transfer.layer_view import LayerView
+from jnst.transfer.planning import plan_run
 
 
 def test_an_argument_of_another_kind_is_named_in_one_sentence():
@@ -76,3 +77,39 @@ def test_sheets_that_cannot_be_are_refused(options):
     layer = LayerView("relu1_1", np.ones((2, 3, 4), np.float32), np.ones((4, 4), np.float32))
     with pytest.raises(ConfigError, match=r"(channels|height) is .*; expected (1 to|a whole)"):
         Inspection(np.zeros((2, 3, 3), np.float32), {"relu1_1": layer}).sheet(**options)
+
+
+def test_sheets_are_the_same_for_integers_of_any_type_and_go_where_a_path_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layer = LayerView("relu1_1", np.ones((2, 3, 4), np.float32), np.ones((4, 4), np.float32))
+    seen = Inspection(np.zeros((2, 3, 3), np.float32), {"relu1_1": layer})
+    np.testing.assert_array_equal(
+        seen.sheet(channels=np.int8(3), height=np.uint8(100)), seen.sheet(channels=3, height=100)
+    )
+    for path, message in (
+        (3, "path is int"),
+        (None, "path is NoneType"),
+        ("", "path is empty"),
+        ("x" * 300, "too long"),
+    ):
+        with pytest.raises(JnstError, match=message):
+            seen.save(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "message"),
+    [
+        ((0, 5), {}, r"size\[0\] is 0; expected a whole number, 1 or more"),
+        ((5, -1), {}, r"size\[1\] is -1"),
+        ((1, 2, 3), {}, "expected height and width in pixels"),
+        ((True, 5), {}, r"size\[0\] is True"),
+        ((8, 8), {"devices": 0}, "devices is 0; expected a whole number, 1 or more"),
+        ((8, 8), {"regions": -1}, "regions is -1; expected a whole number, 0 or more"),
+        ((8, 8), {"available": float("nan")}, "available is nan; expected bytes"),
+        ((8, 8), {"available": -1}, "available is -1; expected bytes"),
+    ],
+)
+def test_a_run_that_cannot_be_is_not_planned(size, options, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_run(size, shallow(), **options)

@@ -184,6 +184,8 @@ def _left_over(
         if recovered is not None:
             manifest.append(recovered | {"time": now(), "recovered": True})
     counts = Counter(state for _, state, _ in states)
+    if job.resume and mine and not before and counts["new"] == len(mine):
+        printer.note(f"there is nothing of this job in {job.options.output} yet: it begins anew")
     if counts["changed"]:
         printer.note(f"{counts['changed']} are painted again, since their content or style has changed")
     todo = [

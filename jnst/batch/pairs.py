@@ -4,7 +4,7 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jnst.argument_checks import check_seed
@@ -21,6 +21,8 @@ from jnst.transfer.regions import WORDS
 _REGION_COLUMNS = ("mask", "style_mask", "keep", "region_weights")
 COLUMNS = ("content", "style", "output", "seed", "style_weights", *_REGION_COLUMNS)
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+# What a line without a value consists of.
+_NOTHING = " \t,;"
 _DEFAULT_TEMPLATE = "{content}-{style}.png"
 
 
@@ -81,6 +83,7 @@ def read_pairs(path: str, reading: Reading) -> Rows:
         raise ConfigError(f"{path} is empty; expected a row for each picture")
     lines = path.lower().endswith((".jsonl", ".ndjson"))
     rows = _json_rows(text, reading) if lines else _csv_rows(path, text, reading)
+    reading = reading._replace(override=_remembering(reading.override))
     base, entries, bad = path.replace("\\", "/").rpartition("/")[0], [], []
     for index, (number, row) in enumerate(rows):
         if isinstance(row, str):
@@ -97,18 +100,39 @@ def read_pairs(path: str, reading: Reading) -> Rows:
     return Rows(entries, bad)
 
 
+def _remembering(override: Callable[[Mapping[str, Any]], Config]) -> Callable[[Mapping[str, Any]], Config]:
+    """The function, with one config for all rows of the same settings: making ten thousand takes half a minute."""
+    known: dict[Hashable, Config] = {}
+
+    def remembered(settings: Mapping[str, Any]) -> Config:
+        if any(isinstance(value, list | dict) for value in settings.values()):
+            return override(settings)
+        key = tuple((name, type(value), value) for name, value in settings.items())
+        if key not in known:
+            known[key] = override(settings)
+        return known[key]
+
+    return remembered
+
+
 def _csv_rows(path: str, text: str, reading: Reading) -> list[tuple[int, dict[str, Any] | str]]:
     """Line and row, or what is wrong with it."""
     separator, names = _read_head(path, text, reading)
     limit = csv.field_size_limit(max(len(text) + 1, 131_072))
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        while not any(value.strip() for value in next(reader)):
+        while not any(value.strip(_NOTHING) for value in next(reader)):
             pass  # empty lines above the head
         rows: list[tuple[int, dict[str, Any] | str]] = []
+        last = reader.line_num
         for values in reader:
+            first, last = last + 1, reader.line_num
             cells = [value.strip() for value in values]
             if not any(cells):
+                continue
+            if any("\n" in cell or "\r" in cell for cell in cells):
+                lines = f"a quotation mark makes lines {first} to {last} one row"
+                rows.append((first, f"{lines}; close it in its own line, or write it twice inside quotation marks"))
                 continue
             if any(cells[len(names) :]):
                 rows.append(
@@ -126,7 +150,7 @@ def _csv_rows(path: str, text: str, reading: Reading) -> list[tuple[int, dict[st
 def _read_head(path: str, text: str, reading: Reading) -> tuple[str, list[str]]:
     """The separator and the names of the columns."""
     lines = [line for line in text.splitlines() if line.strip()]
-    first = next((line for line in lines if line.strip(" \t,;")), lines[0])
+    first = next((line for line in lines if line.strip(_NOTHING)), lines[0])
     heads = {sign: [name.strip().strip('"').strip() for name in first.split(sign)] for sign in _SEPARATORS}
     separator = max(heads, key=lambda sign: ("content" in map(str.lower, heads[sign]), len(heads[sign])))
     known = {name.lower(): name for name in (*COLUMNS, *reading.known)}

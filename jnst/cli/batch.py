@@ -71,8 +71,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--animate films the way to a single picture; `jnst stylize` has it")
     if not arguments.contents and not arguments.pairs:
         raise JnstError("CONTENT is missing; expected pictures, folders or globs, or --pairs FILE")
-    if not arguments.output:
-        raise JnstError("-o is empty; expected a folder or URL for the results, such as . for this folder")
     if arguments.contents and not arguments.styles:
         raise JnstError("--style is missing; expected one or more style pictures")
     with open_printer(quiet=arguments.quiet) as printer:
@@ -88,7 +86,11 @@ def _paint(
 ) -> int:
     """Makes the pictures, or says what would be made; returns the exit code."""
     from jnst.batch.shards import Share, join_fleet, parse_share
+    from jnst.cli.plain_files import check_files
 
+    if arguments.pairs == "-":
+        raise ConfigError("--pairs - names no file; /dev/stdin reads a list in CSV from standard input")
+    check_files([*arguments.contents, *arguments.styles, arguments.output], urls=True)
     # Processes have to find each other before anything else uses JAX.
     share = Share()
     if arguments.shard is not None:

@@ -47,4 +47,6 @@ def check_file_flags(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.quality <= 100:
         raise ConfigError(f"quality is {arguments.quality}; expected 1 to 100")
     if not 0 <= getattr(arguments, "checkpoint_every", 0.0) < 1e6:
-        raise ConfigError(f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more")
+        raise ConfigError(
+            f"checkpoint every is {arguments.checkpoint_every} minutes; expected zero or more, below a million"
+        )

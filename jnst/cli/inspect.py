@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings |= {"size.rule": "long", "size.pixels": arguments.size}
     if arguments.pooling is not None:
         settings["network.pooling"] = arguments.pooling
-    from jnst.batch.discovery import check_path
+    from jnst.cli.plain_files import check_files
     from jnst.files import check_keeps_inputs
     from jnst.images.reading import read_image
     from jnst.presets.resolve import resolve_run
@@ -60,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jnst.vgg.convolution import prepare_params
 
     output = Path(arguments.output or f"{Path(arguments.picture).stem}-layers.png")
-    for path in (arguments.picture, str(output)):
-        check_path(path)
+    check_files((arguments.picture, *filter(None, [arguments.output])))
     configure_jax()
     resolved = resolve_run(arguments.preset, weights=arguments.weights, network=arguments.network, settings=settings)
     targets = check_place(output, layers or resolved.config.loss.layers, overwrite=arguments.overwrite)

@@ -67,6 +67,17 @@ class _Parser(argparse.ArgumentParser):
             name = "/".join(action.option_strings) or str(action.metavar or action.dest)
             self.error(describe_unknown(name, str(value), [str(choice) for choice in action.choices]))
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse's, but an empty word, as of a variable of the shell that is not set, never stands for a default.
+
+        What is parsed further says for itself what it expects, and no layer at all is a choice.
+        """
+        own = action.type is not None or action.choices is not None or action.dest.startswith("set:")
+        name = str(action.metavar or action.dest)
+        if not own and "" in arg_strings and not name.startswith("LAYER"):
+            self.error(f"{action.option_strings[0] if action.option_strings else name} is empty; expected {name}")
+        return super()._get_values(action, arg_strings)  # pyright: ignore[reportAttributeAccessIssue]
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but a mistyped flag is named together with the closest one."""
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]

@@ -90,15 +90,14 @@ def _paint(
     printer: Silent,
 ) -> tuple[dict[str, Any], int]:
     """Makes the picture. Returns its record, and the signal that ended the run early, or 0."""
-    from jnst.batch.discovery import check_path
+    from jnst.cli.plain_files import check_files
     from jnst.jobs.job import Job
     from jnst.jobs.outputs import check_outputs
     from jnst.jobs.run import run_job
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
 
-    for path in (*pictures, str(output)):
-        check_path(path)
+    check_files((*pictures, *filter(None, [arguments.output])))
     cache = configure_jax()
     printer.doing("reading the weights")
     resolved = resolve_run(

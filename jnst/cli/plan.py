@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jnst.cli.file_flags import add_reading_flags
@@ -47,7 +48,7 @@ def read_tile(text: str | None) -> int | None:
 def read_memory(gigabytes: float | None) -> int | None:
     """Bytes, or None for what is free."""
     if gigabytes is not None and not 0 < gigabytes < 1e6:
-        raise ConfigError(f"memory is {gigabytes} GB; expected a number above zero")
+        raise ConfigError(f"memory is {gigabytes} GB; expected a number above zero, below a million")
     return None if gigabytes is None else round(gigabytes * 1e9)
 
 
@@ -78,17 +79,17 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
         raise ConfigError("--split-rows divides rows among the devices that are here; leave it or --chip out")
     import jax
 
-    from jnst.batch.discovery import check_path
     from jnst.batch.folders import read_picture
+    from jnst.cli.plain_files import check_files
     from jnst.images.sizing import fit_size, scale_sizes
     from jnst.runtime import configure_jax
     from jnst.transfer.chip_plan import describe_estimate, estimate_on_chip
     from jnst.transfer.chips import find_chip
     from jnst.transfer.planning import describe_plan, expected_seconds, measure_pace, plan_run
-    from jnst.transfer.scales import smallest_scale
+    from jnst.transfer.scales import check_given_size, check_size, smallest_scale
 
     chip = None if arguments.chip is None else find_chip(arguments.chip)
-    check_path(arguments.content)
+    check_files([arguments.content], urls=True)
     cache = configure_jax()
     printer.doing("reading the weights")
     params, config, notice = _recipe(arguments, settings)
@@ -96,7 +97,9 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
         arguments.content, allow_large=arguments.allow_large, allow_damaged=arguments.allow_damaged
     )
     height, width = picture.pixels.shape[:2]
+    check_given_size((height, width), config, "content")
     size = fit_size(height, width, config.size)
+    check_size(size, config, "content")
     sizes = scale_sizes(*size, config.run.scales, minimum=smallest_scale(config))
     masks = _read_masks(arguments, picture, sizes, config)
     devices = jax.local_device_count() if arguments.split_rows else 1
@@ -156,6 +159,8 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
             settings=settings,
         )
     except WeightsError:
+        if not _may_come(arguments.weights or "auto"):
+            raise
         config = find_preset(
             arguments.preset or "default",
             network=arguments.network,
@@ -167,6 +172,14 @@ def _recipe(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[An
         params = random_weights(network.architecture, network.width, 0, network.channels)
         return prepare_params(params), config, [notice]
     return prepare_params(resolved.weights.params), resolved.config, list(resolved.notices)
+
+
+def _may_come(weights: str) -> bool:
+    """Whether weights that cannot be read may be there later: a name that is known, or a file that is to be made."""
+    from jnst.weights.registry import CATALOGUE
+
+    path = Path(weights)
+    return weights in ("auto", *CATALOGUE) or ((path.suffix != "" or len(path.parts) > 1) and not path.exists())
 
 
 def _duration(seconds: float) -> str:

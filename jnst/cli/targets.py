@@ -37,9 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Path, printer: Silent) -> str:
     """Writes the file; returns what to say of it."""
-    from jnst.batch.discovery import check_path
     from jnst.batch.folders import read_picture
     from jnst.cli.inputs import parse_blend
+    from jnst.cli.plain_files import check_files
     from jnst.files import check_keeps_inputs, check_writable_file
     from jnst.presets.resolve import resolve_run
     from jnst.runtime import configure_jax
@@ -48,8 +48,8 @@ def _prepare(arguments: argparse.Namespace, settings: dict[str, Any], output: Pa
     from jnst.vgg.convolution import prepare_params
 
     blend = parse_blend(arguments.style_blend) if arguments.style_blend else None
-    for path in (str(output), *arguments.styles):
-        check_path(path)
+    check_files(arguments.styles, urls=True)
+    check_files(filter(None, [arguments.output]))
     if not is_style_file(output):
         raise ConfigError(f"{output} is not the name of a prepared style; expected one that ends in .h5")
     check_keeps_inputs([output], [*arguments.styles, arguments.weights])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jnst.cli.file_flags import add_overwrite_flag
-from jnst.errors import JnstError, WeightsError, describe_unknown, quote
+from jnst.errors import JnstError, WeightsError, describe_unknown, one_line, quote
 from jnst.progress.bar import ProgressBar
 from jnst.progress.callbacks import Silent
 from jnst.vgg.layers import describe_width
@@ -138,7 +138,7 @@ def _convert(arguments: argparse.Namespace) -> int:
             dtype="float16" if arguments.half else "float32",
             notes=notes,
         )
-    print(f"{output}: {describe_width(info)}, {info.lineage} lineage")
+    print(one_line(f"{output}: {describe_width(info)}, {info.lineage} lineage"))
     return 0
 
 

@@ -20,7 +20,7 @@ from jnst.jobs.frames import make_film
 from jnst.jobs.job import Job
 from jnst.jobs.plots import check_matplotlib, plot_losses
 from jnst.jobs.record import record_path
-from jnst.jobs.resuming import is_finished, may_replace, state_path
+from jnst.jobs.resuming import begin_or_go_on, is_finished, may_replace, state_path
 from jnst.transfer.animation import Animation
 from jnst.transfer.result import Result
 from jnst.weights.network import Weights
@@ -30,11 +30,13 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     """Finds out before any work whether everything can be written at its end.
 
     Returns:
-        The job, which overwrites where it goes on with the run that wrote what is there.
+        The job, which overwrites where it goes on with the run that wrote what is there, and begins anew where there
+        is nothing to go on with.
 
     Raises:
         ImageError: for a file that could not be written, with the reason.
-        JnstError: curves are asked for, and matplotlib is not installed.
+        JnstError: the state to go on from is of another run, or damaged; or curves are asked for, and matplotlib is
+            not installed.
     """
     check_format(job.output, job.bits)
     _check_inputs_stay(job)
@@ -43,6 +45,8 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     make_film(job)
     if job.resume and not job.overwrite and is_finished(job, weights):
         raise ImageError(f"{job.output} is finished: there is nothing to resume; --overwrite makes it again")
+    if job.resume:
+        job = begin_or_go_on(job, weights)
     if may_replace(job, weights):
         job = dataclasses.replace(job, overwrite=True)
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)

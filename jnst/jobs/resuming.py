@@ -1,6 +1,7 @@
 """What makes two runs the same one: then a state may be gone on from, and an interrupted picture replaced."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,26 @@ def with_stored_tiles(job: Job) -> Config:
         return job.config
     tiles = {name: stored[name] for name in ("tile", "tiled_content") if name in stored}
     return dataclasses.replace(job.config, **tiles)
+
+
+def begin_or_go_on(job: Job, weights: Weights) -> Job:
+    """A job that is to be resumed, with its state looked at before the work.
+
+    Returns:
+        The job; one that begins anew, and says so, where neither a state nor a result is there yet, so that the first
+        call of a run needs no other command than the calls that go on with it.
+
+    Raises:
+        JnstError: the state is damaged, or of another run; the message names every setting that differs.
+    """
+    place = state_path(job.output)
+    if os.path.lexists(place):
+        stored = dataclasses.replace(job, config=with_stored_tiles(job)) if job.choose_tile else job
+        make_checkpoint(stored, weights, None).check()
+    elif not any(map(os.path.lexists, (job.output, record_path(job.output)))):
+        notice = f"there is no state at {place} and no {job.output.name} yet: the run begins anew"
+        return dataclasses.replace(job, resume=False, notices=(*job.notices, notice))
+    return job
 
 
 def may_replace(job: Job, weights: Weights) -> bool:

@@ -25,6 +25,7 @@ from jnst.runtime import Interruptions
 from jnst.transfer.driver import stylize
 from jnst.transfer.result import Result
 from jnst.transfer.row_sharding import row_mesh
+from jnst.transfer.scales import check_given_size
 from jnst.transfer.texture import blank
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import Weights
@@ -68,6 +69,7 @@ def run_job(job: Job, weights: Weights, printer: Silent, *, paint: Paint | None 
     regions, keep = read_regions(job.regions, styles, read_mask)
     for note in (*job.notices, *content.notes, *(note for style in styles for note in style.notes)):
         printer.note(note)
+    check_given_size(content.pixels.shape, job.config, "content")
     size = fit_size(content.pixels.shape[0], content.pixels.shape[1], job.config.size)
     check_writable(job.output, overwrite=True, bits=job.bits, size=size)
     if job.resume and job.choose_tile:

@@ -8,12 +8,11 @@ from typing import Any
 from jnst.config import Config
 from jnst.errors import ConfigError, quote
 from jnst.images.sizing import fit_size, scale_sizes
-from jnst.images.writing import quantize
+from jnst.studio.knobs import change_knobs, first_knobs
 from jnst.studio.library import Library
-from jnst.studio.painter import change_knobs, first_knobs
-from jnst.studio.painting import Painting, Start
+from jnst.studio.painting import Painting
 from jnst.transfer.planning import plan_run
-from jnst.transfer.scales import smallest_scale
+from jnst.transfer.scales import check_given_size, smallest_scale
 
 MAX_SIDE, MAX_STEPS, MAX_STYLES = 4096, 5000, 6
 _LIMITS: Mapping[str, tuple[int, int]] = {"size": (16, MAX_SIDE), "steps": (1, MAX_STEPS)}
@@ -56,7 +55,7 @@ class Draft:
         """A painting of the draft, with the preset in `config` and knobs from plain JSON values.
 
         Raises:
-            ConfigError: where a picture is missing, or the size does not fit into memory.
+            ConfigError: where a picture is missing or a point, or the size does not fit into memory.
         """
         if self.content is None or not self.styles:
             missing = "a photo" if self.content is None else "a painting"
@@ -67,6 +66,7 @@ class Draft:
             size=dataclasses.replace(config.size, rule="long", pixels=self.size),
             run=dataclasses.replace(config.run, steps=self.steps, tolerance=0.0, max_time=0.0),
         )
+        check_given_size((content.height, content.width), config, "content")
         config = fit_memory(config, content.height, content.width)
         chosen = change_knobs(first_knobs(config, len(styles)), knobs)
         height, width = fit_size(content.height, content.width, config.size)
@@ -93,7 +93,7 @@ def enlarge(old: Painting) -> Painting:
         run=dataclasses.replace(old.config.run, steps=goal, scales=1),
     )
     config = fit_memory(config, old.content.height, old.content.width)
-    start = Start(quantize(old.picture, bits=16), old.number, True)
+    start = old.as_start(detail=True)
     size = fit_size(old.content.height, old.content.width, config.size)
     return Painting(0, old.content, old.styles, config, old.wanted or old.knobs, old.seed, start, (size,), goal=goal)
 

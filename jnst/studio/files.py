@@ -15,8 +15,8 @@ from jnst.images.writing import write_image
 from jnst.jobs.job import Job
 from jnst.jobs.record import make_record
 from jnst.presets.resolve import Run
+from jnst.studio.knobs import turned
 from jnst.studio.library import NamedFile, shrink
-from jnst.studio.painter import turned
 from jnst.studio.painting import Painting
 from jnst.transfer.result import Result
 

@@ -12,10 +12,9 @@ from jnst.images.sizing import fit_size, scale_sizes
 from jnst.jobs.job import Job
 from jnst.progress.callbacks import Progress, Silent
 from jnst.studio.files import describe_steering
-from jnst.studio.painter import change_knobs, first_knobs, turned
+from jnst.studio.knobs import change_knobs, first_knobs, turned
 from jnst.studio.painting import LIVE, Painting, Start
 from jnst.studio.session import Studio
-from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.result import Result, describe_end, has_fallen
 from jnst.transfer.scales import smallest_scale
 
@@ -38,7 +37,6 @@ def check_job(job: Job) -> None:
         "--save-every": run.save_every > 0,
         "--animate": job.film is not None,
         "a mask": job.regions is not None,
-        f"--colors {run.colors}": run.colors in PREPARED,
         "--resume": job.resume,
         "--split-rows": job.split_rows,
     }

@@ -1,108 +1,37 @@
 """One picture in the making: moved a few steps at a time under weights that may change between them."""
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 
 from jnst.array_types import Gram, Params
 from jnst.config import Colors, Config, compile_key
-from jnst.config_fields import is_weight
-from jnst.errors import ConfigError, describe_unknown, quote
 from jnst.images.inputs import PictureForm, StylePicture, as_styles
 from jnst.images.resizing import to_unit
 from jnst.images.sizing import fit
 from jnst.loss.region_targets import blend_grams
 from jnst.loss.targets import content_targets, loss_weights, style_grams
 from jnst.loss.term import Targets
+from jnst.studio.knobs import Knobs, turned
+from jnst.transfer.color_mode import PREPARED, canvas_of, carry_over, prepare_styles
 from jnst.transfer.loop import CAPACITY, advance
 from jnst.transfer.regions_at_scale import guide
 from jnst.transfer.restart import restart
-from jnst.transfer.scales import at_scale, check_size, content_at_scale, first_image, styles_at_scale
+from jnst.transfer.scales import (
+    at_scale,
+    check_given_size,
+    check_size,
+    content_at_scale,
+    first_image,
+    styles_at_scale,
+)
 from jnst.transfer.state import Trace, TransferState, current_picture, init_state
 from jnst.transfer.stopping import MAX_REJECTED
 
 # What the curves show; the names are those of the trace.
 CURVES = ("total", "content", "style", "total_variation")
-_MOST_SMOOTHNESS = 1000.0
-
-
-# Ways with colours that are put on at the end, and so can be changed while a picture is painted.
-_COLORS = ("style", "content")
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """What may be changed while a picture is painted; each acts at the next step.
-
-    strength: of the style, 0 to 1, as in the config: a tenth more doubles the style weight.
-    smoothness: factor on the preset's total variation weight (on one, where the preset has none).
-    blend: weight of each style picture.
-    colors: "style", or "content" for the photo's own colours. They are put on at the end and change no step.
-    """
-
-    strength: float = 0.5
-    smoothness: float = 1.0
-    blend: tuple[float, ...] = (1.0,)
-    colors: Colors = "style"
-
-    def __post_init__(self) -> None:
-        for name, most in (("strength", 1.0), ("smoothness", _MOST_SMOOTHNESS)):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= most):
-                raise ConfigError(f"{name} is {value}; expected a number from 0 to {most:g}")
-        if not all(map(is_weight, self.blend)) or not sum(self.blend) > 0:
-            raise ConfigError(f"blend is {list(self.blend)}; expected weights of zero or more, not all zero")
-        if self.colors not in _COLORS:  # the other ways with colours prepare the style before the first step
-            raise ConfigError(describe_unknown("colors of the studio", str(self.colors), _COLORS))
-
-
-def change_knobs(knobs: Knobs, changes: Mapping[str, Any]) -> Knobs:
-    """The knobs with some of them set anew, from plain JSON values.
-
-    >>> change_knobs(Knobs(), {"strength": 1}).strength
-    1.0
-
-    Raises:
-        ConfigError: for a knob that does not exist, a value of the wrong type, or a blend of another length.
-    """
-    fields = {field.name for field in dataclasses.fields(Knobs)}
-    checked: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name not in fields:
-            raise ConfigError(describe_unknown("knob", name, fields))
-        numbers: list[Any] = value if name == "blend" and isinstance(value, list) else [value]
-        if name != "colors" and not all(type(number) in (int, float) for number in numbers):
-            raise ConfigError(
-                f"{name} is {quote(value)}; expected a number" + (" per painting" if name == "blend" else "")
-            )
-        if name == "blend" and len(numbers) != len(knobs.blend):
-            raise ConfigError(f"blend has {len(numbers)} weights; expected {len(knobs.blend)}, one per painting")
-        checked[name] = (
-            tuple(map(float, numbers)) if name == "blend" else value if name == "colors" else float(numbers[0])
-        )
-    return dataclasses.replace(knobs, **checked)
-
-
-def turned(config: Config, knobs: Knobs) -> Config:
-    """The config with the knobs in it."""
-    loss = config.loss
-    loss = dataclasses.replace(
-        loss,
-        strength=knobs.strength,
-        tv_weight=(loss.tv_weight or 1.0) * knobs.smoothness,
-    )
-    return dataclasses.replace(config, loss=loss, run=dataclasses.replace(config.run, colors=knobs.colors))
-
-
-def first_knobs(config: Config, styles: int) -> Knobs:
-    """The knobs that leave the config as it is, with that many style pictures weighing the same."""
-    smoothness = 1.0 if config.loss.tv_weight else 0.0
-    return Knobs(config.loss.strength, smoothness, blend=(1.0,) * styles, colors=config.run.colors)
 
 
 def read_trace(trace: Trace) -> dict[str, list[float]]:
@@ -121,12 +50,13 @@ class Painter:
         knobs: to begin with.
         seed: of a random initial picture.
         initial: picture to begin with in place of `config.init`; brought to the size of this scale.
+        initial_colors: the way with colours that it was painted in; None where it was not painted here.
         size: height and width at this scale; the full size by default.
         scale: number of the scale, 0 for the coarsest. Above that, the picture to begin with is an enlarged result, of
             which only the fine detail is missing.
 
     Raises:
-        ConfigError: where an image is too small for the deepest layer.
+        ConfigError: where an image is too small, as given or for the deepest layer.
     """
 
     def __init__(
@@ -139,23 +69,23 @@ class Painter:
         *,
         seed: int = 0,
         initial: np.ndarray | None = None,
+        initial_colors: Colors | None = None,
         size: tuple[int, int] | None = None,
         scale: int = 0,
     ) -> None:
         self._params, self._knobs = params, knobs
         self._config, self._key = at_scale(config, scale), compile_key(config)
+        check_given_size(np.shape(content), config, "content")
         self._canvas = fit(content, config.size)
-        unit = to_unit(self._canvas)
-        full = (unit.shape[0], unit.shape[1])
-        self._size = full if size is None else size
+        self._full = to_unit(self._canvas)
+        self._size = (self._full.shape[0], self._full.shape[1]) if size is None else size
         check_size(self._size, config, "content")
-        self._content = content_at_scale(unit, self._size)
-        several = as_styles(list(styles), color_profile=config.color_profile)
-        painted = styles_at_scale(several, config, full, self._size)
-        guide(None, self._size, painted, config)
-        self._grams = [self._style_grams(one) for one in painted]
+        self._styles = as_styles(list(styles), color_profile=config.color_profile)
+        several = self._prepare()
         self._targets = self._blended()
         self._aim()
+        if initial is not None and initial_colors is not None:
+            initial = carry_over(to_unit(initial), self._full, initial_colors, knobs.colors)
         enlarged = scale > 0 or (initial is not None and initial.shape[:2] == self._size)
         before, given = (to_unit(initial), None) if enlarged else (None, initial)  # pyright: ignore
         first = first_image(config, self._content, several[0].pixels, before=before, initial=given, seed=seed)
@@ -173,6 +103,20 @@ class Painter:
 
     def _begin(self, picture: np.ndarray) -> TransferState:
         return init_state(to_unit(picture), self._config)
+
+    def _prepare(self) -> list[StylePicture]:
+        """Brings photo and styles to this scale, in the colours that the knobs say, and makes the Gram matrices.
+
+        Returns:
+            The styles in those colours, as large as they were given.
+        """
+        full, colors = self._full, self._knobs.colors
+        self._content = content_at_scale(canvas_of(full, colors), self._size)
+        several = prepare_styles(self._styles, full, colors)
+        painted = styles_at_scale(several, self._config, (full.shape[0], full.shape[1]), self._size)
+        guide(None, self._size, painted, self._config)
+        self._grams = [self._style_grams(one) for one in painted]
+        return several
 
     def _style_grams(self, style: StylePicture) -> dict[str, Gram]:
         mask = None if style.mask is None else jnp.asarray(style.mask)[..., None]
@@ -203,12 +147,18 @@ class Painter:
     def set_knobs(self, knobs: Knobs) -> bool:
         """Sets the knobs; returns whether the loss is another now, and what was measured before is forgotten."""
         before, self._knobs = self._knobs, knobs
-        if dataclasses.replace(before, colors=knobs.colors) == knobs:
+        prepared = before.colors != knobs.colors and not {before.colors, knobs.colors}.isdisjoint(PREPARED)
+        if dataclasses.replace(before, colors=knobs.colors) == knobs and not prepared:
             return False
-        if before.blend != knobs.blend:
+        if prepared:
+            self._prepare()
+        if prepared or before.blend != knobs.blend:
             self._targets = self._blended()
         self._aim()
-        self._state = restart(self._state)
+        if "luminance" in {before.colors, knobs.colors} and prepared:
+            self._state = self._begin(carry_over(self.picture(), self._full, before.colors, knobs.colors))
+        else:
+            self._state = restart(self._state)
         return True
 
     def go_back(self, picture: np.ndarray) -> None:
@@ -216,7 +166,7 @@ class Painter:
         self._state = self._begin(picture)
 
     def picture(self) -> np.ndarray:
-        """The picture in the style's colours: RGB in [0, 1], height × width × 3."""
+        """The picture as it is worked on, grey where that is on luminance alone: RGB in [0, 1], height × width × 3."""
         fresh = int(self._state.step) == 0
         return current_picture(self._state, self._config, best=self._config.run.keep == "best" and not fresh)
 

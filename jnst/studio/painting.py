@@ -6,13 +6,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jnst.config import Config
+from jnst.config import Colors, Config
 from jnst.errors import ConfigError
 from jnst.images.resizing import to_unit
 from jnst.images.sizing import finish
 from jnst.images.writing import quantize
+from jnst.studio.knobs import Knobs
 from jnst.studio.library import Entry
-from jnst.studio.painter import CURVES, Knobs
+from jnst.studio.painter import CURVES
+from jnst.transfer.color_mode import carry_over
 
 Status = Literal["queued", "compiling", "painting", "paused", "done", "stopped", "failed"]
 # A painting in one of these is being worked on.
@@ -22,7 +24,7 @@ MAX_MOMENTS, MAX_MOMENT_BYTES = 16, 200 * 2**20
 
 
 class Moment(NamedTuple):
-    """The picture after so many steps, in the style's colours at 16 bits, and the knobs and the scale at that time."""
+    """The picture after so many steps, as it was worked on, at 16 bits, and the knobs and the scale at that time."""
 
     step: int
     pixels: np.ndarray
@@ -31,11 +33,16 @@ class Moment(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A picture to begin with; `of` is the painting it comes from, 0 for a file, and `detail` that it was enlarged."""
+    """A picture to begin with.
+
+    of: the painting it comes from, 0 for a file. detail: whether it was enlarged. colors: the way with colours that it
+        was painted in, or None for a file.
+    """
 
     pixels: np.ndarray
     of: int
     detail: bool
+    colors: Colors | None = None
 
 
 @dataclass(eq=False)
@@ -47,7 +54,7 @@ class Painting:
         picture that enters it. begins: the index of that entry, for each scale so far.
     steering: what was changed, at which step. reason: why it ended, in the words of `Result.stopped`.
     canvas: the photo at full size. alpha: of the photo as read, or None.
-    picture: newest, in the style's colours; `version` counts its changes.
+    picture: newest, as it is worked on in the colours of `knobs`; `version` counts its changes.
     wanted: knobs asked for and not yet taken over; back: the moment to go back to; pause, stop: asked for.
     """
 
@@ -102,7 +109,19 @@ class Painting:
         """
         if self.picture is None or self.canvas is None:
             raise ConfigError(f"painting {self.number} has no picture yet; wait until it has been compiled")
-        return finish(self.picture, self.canvas, (self.wanted or self.knobs).colors)
+        colors = (self.wanted or self.knobs).colors
+        return finish(carry_over(self.picture, self.canvas, self.knobs.colors, colors), self.canvas, colors)
+
+    def look_back(self, moment: Moment) -> np.ndarray:
+        """The picture of an earlier moment as it is to be seen, at the size of its scale."""
+        if self.canvas is None or moment.knobs.colors != "luminance":
+            return moment.pixels
+        return quantize(carry_over(to_unit(moment.pixels), self.canvas, "luminance", "style"), bits=16)
+
+    def as_start(self, *, detail: bool) -> Start:
+        """The newest picture as one to begin with."""
+        assert self.picture is not None
+        return Start(quantize(self.picture, bits=16), self.number, detail, self.knobs.colors)
 
     def record(self, trace: dict[str, list[float]]) -> None:
         """Adds entries of the present scale to the trace."""
@@ -142,8 +161,11 @@ class Painting:
         self.begins = self.begins[: moment.scale + 1]
         self.moments = [one for one in self.moments if one.step <= moment.step]
         self.steering = [change for change in self.steering if change["step"] <= moment.step]
-        self.knobs, self.scale = dataclasses.replace(moment.knobs, colors=self.knobs.colors), moment.scale
+        colors, self.scale = self.knobs.colors, moment.scale
+        self.knobs = moment.knobs
         self.show(to_unit(moment.pixels))
+        self._recolor(colors)
+        self.knobs = dataclasses.replace(moment.knobs, colors=colors)
 
     def steer(self, knobs: Knobs) -> None:
         """Takes over knobs, and notes what changed and when."""
@@ -156,7 +178,13 @@ class Painting:
                 last |= changed
             else:
                 self.steering.append({"step": self.step, **changed})
+        self._recolor(knobs.colors)
         self.knobs = knobs
+
+    def _recolor(self, colors: Colors) -> None:
+        """Makes the newest picture one to work on in those colours."""
+        if self.picture is not None and self.canvas is not None:
+            self.picture = carry_over(self.picture, self.canvas, self.knobs.colors, colors)
 
     def curves(self) -> dict[str, list[float | None]]:
         """The curves to draw, with null for what is not finite."""

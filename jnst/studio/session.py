@@ -9,13 +9,12 @@ import numpy as np
 
 from jnst.errors import ConfigError, quote
 from jnst.images.reading import read_bytes
-from jnst.images.writing import quantize
 from jnst.presets.resolve import Run
 from jnst.studio.draft import MAX_STYLES, Draft, enlarge
 from jnst.studio.files import Kept, encode_png, file_name
+from jnst.studio.knobs import change_knobs
 from jnst.studio.library import MAX_BYTES, MAX_PIXELS, Library
-from jnst.studio.painter import change_knobs
-from jnst.studio.painting import LIVE, Painting, Start
+from jnst.studio.painting import LIVE, Painting
 from jnst.studio.queue import PaintingQueue
 from jnst.studio.worker import Worker
 
@@ -63,6 +62,7 @@ class Studio:
                 "preset": self.run.config.preset,
                 "single": self.single,
                 "strength": self.run.config.loss.strength,
+                "colors": self.run.config.run.colors,
                 "notices": list(self.run.notices),
                 "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
                 "pictures": pictures,
@@ -130,7 +130,7 @@ class Studio:
         return self._frozen(number)
 
     def set_knobs(self, number: int, changes: Mapping[str, Any]) -> None:
-        """Sets knobs of a painting, which acts at its next step; colours at once.
+        """Sets knobs of a painting, which acts at its next step; those of the photo at once.
 
         Raises:
             ConfigError: for a knob or value that does not exist.
@@ -164,7 +164,7 @@ class Studio:
             if painting.status in ("done", "stopped") and painting.picture is not None:
                 if painting.step >= painting.goal:
                     painting.goal = painting.step + painting.config.run.steps
-                painting.start = Start(quantize(painting.picture, bits=16), number, False)
+                painting.start = painting.as_start(detail=False)
                 painting.status, painting.stop = "queued", False
             self._queue.tell()
 
@@ -214,7 +214,8 @@ class Studio:
     def look_back(self, number: int, step: int) -> np.ndarray:
         """The picture of an earlier moment."""
         with self._queue.changed:
-            return self._queue.find(number).find_moment(step).pixels
+            painting = self._queue.find(number)
+            return painting.look_back(painting.find_moment(step))
 
     def curves(self, number: int) -> dict[str, list[float | None]]:
         """The curves of a painting."""

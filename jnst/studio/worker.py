@@ -8,10 +8,9 @@ import numpy as np
 
 from jnst.errors import JnstError
 from jnst.images.inputs import StylePicture, as_style, visible_pixels
-from jnst.images.resizing import to_unit
 from jnst.presets.resolve import Run
 from jnst.studio.painter import Painter
-from jnst.studio.painting import Painting, Status
+from jnst.studio.painting import Painting, Start, Status
 from jnst.studio.queue import PaintingQueue
 from jnst.vgg.convolution import prepare_params
 
@@ -54,10 +53,10 @@ class Worker(threading.Thread):
         with self._queue.changed:
             painting.alpha = photo.alpha
         styles = [as_style(style.read(profile)) for style in painting.styles]
-        initial = None if painting.start is None else painting.start.pixels
+        start = painting.start
         while True:
             scale = painting.scale
-            painter = self._begin(painting, content, styles, initial)
+            painter = self._begin(painting, content, styles, start)
             ending = self._descend(painting, painter)
             if ending is not None:
                 return ending
@@ -66,11 +65,12 @@ class Worker(threading.Thread):
                     painting.remember()
                     painting.scale += 1
                 assert painting.picture is not None
-                initial, painting.status = painting.picture, "compiling"
+                start = Start(painting.picture, 0, False, painting.knobs.colors)
+                painting.status = "compiling"
                 self._queue.tell()
 
     def _begin(
-        self, painting: Painting, content: np.ndarray, styles: list[StylePicture], initial: np.ndarray | None
+        self, painting: Painting, content: np.ndarray, styles: list[StylePicture], start: Start | None
     ) -> Painter:
         """Makes the targets of the present scale and compiles for its size."""
         begin, enlarged = time.monotonic(), painting.start is not None and painting.start.detail
@@ -81,7 +81,8 @@ class Worker(threading.Thread):
             painting.config,
             painting.knobs,
             seed=painting.seed,
-            initial=initial,
+            initial=None if start is None else start.pixels,
+            initial_colors=None if start is None else start.colors,
             size=painting.sizes[painting.scale],
             scale=max(painting.scale, int(enlarged)),
         )
@@ -141,6 +142,7 @@ class Worker(threading.Thread):
                 wanted, painting.wanted = painting.wanted, None
                 if back is not None:
                     painting.return_to(back)
+                picture = painting.picture
                 if wanted is not None:
                     painting.remember()
                     painting.steer(wanted)
@@ -160,8 +162,8 @@ class Worker(threading.Thread):
                     self._queue.changed.wait()
             if back is not None and painting.sizes[painting.scale] != painter.size:
                 return None  # it goes on at another scale
-            if back is not None:
-                painter.go_back(to_unit(back.pixels))
+            if back is not None and picture is not None:
+                painter.go_back(picture)
             if back is not None or wanted is not None:
                 painter.set_knobs(knobs)
 

@@ -5,6 +5,7 @@ there is the old state or the new one, never half of one.
 """
 
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,9 @@ from jnst.errors import JnstError, quote
 from jnst.files import replacing
 from jnst.transfer.state import TransferState
 from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
+
+# Differences between two runs that a message names.
+_MOST_DIFFERENCES = 12
 
 
 @dataclass
@@ -81,16 +85,23 @@ class Checkpoint:
         Raises:
             JnstError: where there is none, it is damaged, or it is of another run; the message says what differs.
         """
-        if not self.resume:
-            return None
+        return read_state(self.path, self.check()) if self.resume else None
+
+    def check(self) -> dict[str, Any]:
+        """What the stored state says of itself, where this very run may go on from it.
+
+        Raises:
+            JnstError: as `load`.
+        """
         about = read_about(self.path)
         differing = _differences(about["identity"], self.identity)
         if differing:
+            more = [f"and {len(differing) - _MOST_DIFFERENCES} more"] * (len(differing) > _MOST_DIFFERENCES)
             raise JnstError(
-                f"the state in {self.path} is of another run: {'; '.join(differing[:3])}; give the same settings, or "
-                "leave out --resume to start again"
+                f"the state in {self.path} is of another run: {'; '.join([*differing[:_MOST_DIFFERENCES], *more])}; "
+                "give what the state has to go on with it, or pass --overwrite in place of --resume to begin anew"
             )
-        return read_state(self.path, about)
+        return about
 
     def remove(self) -> None:
         """The run is done."""
@@ -117,12 +128,21 @@ def restore_state(template: TransferState, leaves: list[np.ndarray]) -> Transfer
 
 
 def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
-    """Sentences for what differs between two trees of JSON types."""
+    """Sentences for what differs between two trees of JSON types. Settings are called by their path in the config."""
     if isinstance(stored, dict) and isinstance(wanted, Mapping):
         names = sorted({*stored, *wanted})
         return [
             sentence
             for name in names
-            for sentence in _differences(stored.get(name), wanted.get(name), f"{path}.{name}" if path else name)
+            for sentence in _differences(
+                stored.get(name), wanted.get(name), f"{path}.{name}" if path not in ("", "config") else name
+            )
         ]
-    return [] if stored == wanted else [f"{quote(path)[1:-1]} was {quote(stored)} and is now {quote(wanted)}"]
+    if stored == wanted:
+        return []
+    shown, now = (f"the file with the SHA-256 {one[:12]}…" if _is_hash(one) else quote(one) for one in (stored, wanted))
+    return [f"{quote(path)[1:-1]} was {shown} and is now {now}"]
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

@@ -8,7 +8,7 @@ from jnst.config import Colors
 from jnst.images.colors import match_colors, match_luminance, to_grey
 from jnst.images.inputs import StylePicture
 from jnst.images.masks import fit_mask
-from jnst.images.resizing import resize
+from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import finish
 from jnst.transfer.regions import RegionMasks
 
@@ -64,3 +64,19 @@ def prepare_styles(
         matched = match(style.pixels, full, weights=weights, like_weights=place)
         prepared.append(style._replace(pixels=np.clip(matched, 0, 1)))
     return prepared
+
+
+def carry_over(picture: np.ndarray, full: np.ndarray, before: Colors, after: Colors) -> np.ndarray:
+    """The picture of a run that goes on under another way with colours.
+
+    A run on luminance alone works on a grey picture. One that becomes such a run goes on from the picture's luminance,
+    and one that is none any more from the picture in the photo's colours, as it was shown.
+
+    Args:
+        picture: RGB in [0, 1], as the run works on it.
+        full: the content image at working size, in colour, of any type that `to_unit` takes.
+        before, after: of the config.
+    """
+    if (before == "luminance") == (after == "luminance"):
+        return picture
+    return to_grey(picture) if after == "luminance" else show_colors(picture, to_unit(full), before)

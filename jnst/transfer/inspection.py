@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names, check_whole
+from jnst.argument_checks import check_config, check_kind, check_names, check_whole
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ConfigError, ImageError, quote
@@ -19,13 +19,13 @@ from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
 from jnst.images.resizing import to_unit
-from jnst.images.sizing import fit
+from jnst.images.sizing import fit, fit_size
 from jnst.images.writing import SUFFIXES, check_writable, write_image
 from jnst.loss.distances import gram_matrix
 from jnst.loss.features import features
 from jnst.loss.guidance import carry_masks, fillings, region_products, to_grams
 from jnst.transfer.layer_view import LayerView, describe_statistics
-from jnst.transfer.scales import check_size
+from jnst.transfer.scales import check_given_size, check_size
 
 # Maps on a sheet of all layers, and on a layer's own.
 ON_A_SHEET, ON_ITS_OWN = 7, 36
@@ -68,7 +68,7 @@ class Inspection:
         Raises:
             ConfigError: for a number of channels below 1 or above 512, or a height above 4096.
         """
-        _check_sheet(channels, height)
+        channels, height = _check_sheet(channels, height)
         pictures, labels = [], []
         for layer in self.layers.values():
             maps, names = layer.maps(channels, height)
@@ -93,7 +93,7 @@ class Inspection:
             ImageError: for a file that exists without `overwrite`, or a place that is not writable.
         """
         if channels is not None:
-            _check_sheet(channels, 1)
+            channels, _ = _check_sheet(channels, 1)
         targets = check_place(path, self.layers, overwrite=overwrite)
         if Path(path).suffix.lower() in SUFFIXES:
             write_image(path, self.sheet(channels=channels or ON_A_SHEET), overwrite=overwrite)
@@ -140,18 +140,20 @@ def inspect(params: Params, picture: Any, config: Config, *, layers: Sequence[st
     chosen = check_names("layers", (layers,) if isinstance(layers, str) else layers)
     names = tuple(dict.fromkeys(chosen or sorted(config.loss.layers, key=lambda name: (name[4:], name))))
     pixels, mask = as_style(picture, "RGB", color_profile=config.color_profile)
+    check_layers(names, np.shape(pixels), config)
     image = to_unit(fit(np.asarray(pixels), config.size))
-    check_layers(names, (image.shape[0], image.shape[1]), config)
     maps = features(params, image, names, config)
     grams = _grams(maps, mask, (image.shape[0], image.shape[1]), config)
     views = (LayerView(name, np.asarray(maps[name], np.float32), np.asarray(grams[name])) for name in names)
     return Inspection(image, {view.name: view for view in views})
 
 
-def _check_sheet(channels: Any, height: Any) -> None:
+def _check_sheet(channels: Any, height: Any) -> tuple[int, int]:
+    """Both as they are in Python: small integers of NumPy would overflow in sums."""
     for name, value, most in (("channels", channels, MOST_CHANNELS), ("height", height, _MOST_HEIGHT)):
         if isinstance(value, bool) or not 1 <= check_whole(name, value) <= most:
             raise ConfigError(f"{name} is {quote(value)}; expected 1 to {most}")
+    return int(channels), int(height)
 
 
 def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int], config: Config) -> dict[str, Gram]:
@@ -163,10 +165,12 @@ def _grams(maps: dict[str, FeatureMap], mask: Mask | None, size: tuple[int, int]
     return to_grams(products, fillings(carried, size, config.network), size, config)[0]
 
 
-def check_layers(names: Sequence[str], size: tuple[int, int], config: Config) -> None:
-    """Raises ConfigError for an unknown layer, or a picture of that height and width that is too small for one."""
+def check_layers(names: Sequence[str], shape: tuple[int, ...], config: Config) -> None:
+    """Raises ConfigError for an unknown layer, or a picture of that shape, as it was read, too small for one."""
     loss = dataclasses.replace(config.loss, content_layers=tuple((name, 1.0) for name in names), style_layers=())
-    check_size(size, dataclasses.replace(config, loss=loss), "inspected")
+    config = dataclasses.replace(config, loss=loss)
+    check_given_size(shape, config, "inspected")
+    check_size(fit_size(shape[0], shape[1], config.size), config, "inspected")
 
 
 def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, Any], *, overwrite: bool) -> list[Path]:
@@ -174,8 +178,18 @@ def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, 
 
     Raises:
         ImageError: for one that exists without `overwrite`, or a place that is not writable.
+        ConfigError: where path is no path.
     """
-    target = Path(path)
+    check_kind("path", path, (str, os.PathLike), "the name of a picture or folder")
+    if not os.fspath(path):
+        raise ImageError("path is empty; expected the name of a picture or folder")
+    try:
+        return _find_files(Path(path), layers, overwrite=overwrite)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _find_files(target: Path, layers: Sequence[str] | dict[str, Any], *, overwrite: bool) -> list[Path]:
     if target.suffix.lower() in SUFFIXES:
         check_writable(target, overwrite=overwrite)
         return [target]

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jnst.argument_checks import check_config, check_count, check_pair
 from jnst.array_types import Params
 from jnst.config import Config, compile_key
+from jnst.errors import ConfigError, quote
 from jnst.loss.objective import evaluate
 from jnst.loss.targets import make_targets
 from jnst.loss.tiling import Grid, tile_grid
@@ -76,7 +78,15 @@ def plan_run(
 
     Returns:
         The plan; where even the smallest tile does not fit, `fits` is false and `advice` says what would.
+
+    Raises:
+        ConfigError: for a size, a tile or a count that cannot be.
     """
+    check_config(config)
+    size, devices = check_pair("size", size), check_count("devices", devices, 1)
+    regions = check_count("regions", regions, 0)
+    if available is not None and not (isinstance(available, int | float) and available >= 0):
+        raise ConfigError(f"available is {quote(available)}; expected bytes, zero or more")
     if available is None:
         available = available_bytes() if chip is None else usable_bytes(chip.memory)
     whole = dataclasses.replace(config, tile=0, tiled_content="keep")

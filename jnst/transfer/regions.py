@@ -50,6 +50,7 @@ class RegionMasks(NamedTuple):
     keep: what stays the content image, or None.
     names: of the regions, for messages.
     notes: sentences about masks that are resized, for the user to read.
+    keeps_alone: whether there is no region, and one that holds the whole picture stands for the rest of what is kept.
     """
 
     masks: tuple[Mask | str, ...]
@@ -58,6 +59,7 @@ class RegionMasks(NamedTuple):
     keep: Mask | None
     names: tuple[str, ...]
     notes: tuple[str, ...]
+    keeps_alone: bool = False
 
     def at_size(self, size: tuple[int, int]) -> Guidance:
         """The masks at height × width pixels, normalised, and without what stays the content image."""
@@ -125,7 +127,7 @@ def prepare_regions(
         raise ConfigError(f"{rests} regions are the rest; expected one at most")
     kept = None if keep is None else fitting(keep, "mask of what to keep", shape, "content image")
     weights = tuple(float(region.weight) for region in several)
-    return RegionMasks(tuple(masks), tuple(style_masks), weights, kept, names, tuple(notes))
+    return RegionMasks(tuple(masks), tuple(style_masks), weights, kept, names, tuple(notes), regions is None)
 
 
 def mask_styles(styles: Sequence[StylePicture], masks: RegionMasks | None) -> list[StylePicture]:

@@ -42,7 +42,7 @@ def guide(
             part = "the visible part of the style image"
             if masks is not None and masks.style_masks[index] is not None:
                 part = f"the style mask of {masks.names[index]}"
-            _check_area(style.mask, f"{part} has", "style image", layers, config.network)
+            _check_area(style.mask, f"{part} has", "style image", layers, config.network, "show more of it")
     return None if masks is None else masks.at_size(size)
 
 
@@ -61,18 +61,28 @@ def check_regions(
         return
     layers = layers_seen((*TERMS, *extra_terms), config, "grams")
     if not layers:
-        raise ConfigError("regions need a style layer, and this run has none; leave the regions out, or add a layer")
+        what = "a mask of what to keep needs" if masks.keeps_alone else "regions need"
+        out = "the mask" if masks.keeps_alone else "the regions"
+        raise ConfigError(
+            f"{what} a style layer, and this run has none: loss.style_layers is empty; leave {out} out, or add a layer"
+        )
     for size in sizes:
         stacked = np.asarray(masks.at_size(size).masks)
         for index, name in enumerate(masks.names):
-            subject = f"{name} has" if masks.keep is None else f"{name}, without what is kept, has"
-            _check_area(stacked[..., index], subject, "content image", layers, config.network)
+            subject, remedy = f"{name} has", "make its mask white somewhere"
+            if masks.keep is not None:
+                subject, remedy = f"{name}, without what is kept, has", f"{remedy} outside what is kept"
+            if masks.keeps_alone:
+                subject, remedy = "what the mask of what to keep leaves has", "make that mask black somewhere"
+            _check_area(stacked[..., index], subject, "content image", layers, config.network, remedy)
 
 
-def _check_area(mask: np.ndarray, subject: str, owner: str, layers: Sequence[str], network: NetworkConfig) -> None:
+def _check_area(
+    mask: np.ndarray, subject: str, owner: str, layers: Sequence[str], network: NetworkConfig, remedy: str
+) -> None:
     height, width = mask.shape
     if not mask.any():
-        raise ConfigError(f"{subject} no pixels on the {owner} at {width} × {height}; make its mask white somewhere")
+        raise ConfigError(f"{subject} no pixels on the {owner} at {width} × {height}; {remedy}")
     for layer, area in _areas(mask, layers, network).items():
         if area < _FEWEST:
             raise ConfigError(

@@ -13,7 +13,7 @@ from jnst.errors import ConfigError
 from jnst.images.inputs import StylePicture
 from jnst.images.masks import fit_mask
 from jnst.images.resizing import resize, to_unit
-from jnst.images.sizing import fit, fit_style, scale_sizes
+from jnst.images.sizing import fit, fit_size, fit_style, scale_sizes
 from jnst.loss.tiling import layer_stride
 from jnst.transfer.initial import initial_image
 from jnst.vgg.layers import deepest, layer_names, minimum_size
@@ -49,6 +49,22 @@ def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
         )
 
 
+def check_given_size(shape: tuple[int, ...], config: Config, kind: str) -> None:
+    """Raises ConfigError for a picture of that shape, as it was read, with a side of one pixel that would be enlarged.
+
+    Such files stand for nothing: they hold a web page's places or count its readers. Enlarged they would be painted as
+    a plain colour. Where pictures keep their size, `check_size` says what the layers need.
+    """
+    size = fit_size(shape[0], shape[1], config.size)
+    if min(shape[:2]) == 1 and size != tuple(shape[:2]):
+        smallest = minimum_size(config.loss.layers, config.network)
+        raise ConfigError(
+            f"the {kind} image is {shape[1]} × {shape[0]} pixels; a side of one pixel is not enlarged, as there is "
+            f"nothing to see in it. Expected 2 pixels a side or more, and {smallest} at working size, which the "
+            "layers need; choose another picture"
+        )
+
+
 def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
     unit = to_unit(fit_style(style, full, config.size))
@@ -71,8 +87,9 @@ def prepare_content(content: Any, config: Config) -> tuple[np.ndarray, tuple[tup
         The image, float32 in [0, 1], and (height, width) of each scale; the last is the image's.
 
     Raises:
-        ConfigError: where the image is too small for the deepest layer, or is to tile and cannot.
+        ConfigError: where the image is too small, as given or for the deepest layer, or is to tile and cannot.
     """
+    check_given_size(np.shape(content), config, "content")
     full = np.asarray(to_unit(fit(np.asarray(content), config.size)))
     sizes = scale_sizes(full.shape[0], full.shape[1], config.run.scales, minimum=smallest_scale(config))
     for size in sizes:

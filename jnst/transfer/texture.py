@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jnst.argument_checks import check_config, check_names
+from jnst.argument_checks import check_config, check_names, check_switch
 from jnst.array_types import Params
 from jnst.config import Config, SizeConfig
 from jnst.config_fields import require
 from jnst.errors import ConfigError, quote
 from jnst.transfer.driver import stylize
 from jnst.transfer.result import Result
-from jnst.transfer.scales import check_tileable
+from jnst.transfer.scales import check_size, check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.
 COARSEST = 128
@@ -48,8 +48,8 @@ def texture(
         The picture, the trace of the losses, and why the run ended, as `stylize`.
 
     Raises:
-        ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile, or
-            a config without style layers.
+        ConfigError: for a size below one pixel or too small for the deepest layer, a seamless one that cannot tile,
+            `seamless` neither true nor false, or a config without style layers.
 
     >>> import jnst
     >>> params, config = jnst.load_preset("default", weights="vgg16-small", steps=2)
@@ -58,7 +58,7 @@ def texture(
     (32, 48, 3)
     """
     check_config(config)
-    canvas = check_canvas(size)
+    canvas, seamless = check_canvas(size), check_switch("seamless", seamless)
     config = texture_config(config, canvas, seamless=seamless, scales=scales)
     return stylize(params, blank(canvas), style, config, **options)
 
@@ -89,7 +89,8 @@ def texture_config(
     """The config with which `stylize` makes a texture out of a blank picture of that height and width.
 
     Raises:
-        ConfigError: there is no style layer, or a seamless picture of that size cannot tile.
+        ConfigError: there is no style layer, the picture is too small for the deepest one, or a seamless picture of
+            that size cannot tile.
     """
     require(bool(config.loss.style_layers), "a texture is made of style layers, and the config has none")
     pixels = config.size.pixels if config.size.rule != "keep" else config.size.style_pixels
@@ -104,6 +105,7 @@ def texture_config(
     )
     if seamless:
         config = dataclasses.replace(config, network=dataclasses.replace(config.network, padding="circular"))
+    check_size(size, config, "texture")
     if config.network.padding == "circular":
         check_tileable(size, config)
     return config

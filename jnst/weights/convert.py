@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from jnst.config import Architecture
-from jnst.errors import WeightsError, describe_unknown
+from jnst.errors import WeightsError, describe_unknown, quote
 from jnst.files import check_readable
 from jnst.vgg.layers import convolutions
 from jnst.weights.foreign_files import StoredTensor, read_pytorch, read_safetensors
@@ -57,6 +57,10 @@ def convert_weights(
         WeightsError: for a damaged or malicious file, or one that is not VGG16 or VGG19, saying which layer is wrong.
     """
     source, destination = Path(source), Path(destination)
+    told = {"name": name or destination.stem, "origin": origin, "licence": licence, **(notes or {})}
+    for what, text in told.items():
+        if "\0" in f"{what}{text}":
+            raise WeightsError(f"{quote(what)[1:-1]} is {quote(text)}; expected text without NUL characters")
     if destination.exists() and source.exists() and source.samefile(destination):
         raise WeightsError(f"{source} would be overwritten by its own conversion; choose another destination")
     params, info = read_foreign(source, lineage=lineage)

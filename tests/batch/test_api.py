@@ -20,9 +20,11 @@ from jnst.errors import ConfigError, JnstError
 from jnst.images.padding import bucket_side, pad_image
 from jnst.presets.presets import PRESETS
 from jnst.transfer.driver import stylize
+from jnst.transfer.inspection import inspect
 from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.stopping import StopRule
 from jnst.transfer.style_targets import picture_grams
+from jnst.transfer.texture import reconstruct
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions, scaled_channels
 from jnst.vgg.winograd import winograd_pays
@@ -283,6 +285,21 @@ def test_out_of_memory_with_a_single_image_says_what_it_needs(params, monkeypatc
 def test_other_errors_are_passed_on(params):
     with pytest.raises(ConfigError, match="needs at least 2 a side"):
         stylize_batch(params, np.zeros((1, 40, 3)), STYLE, CONFIG)
+
+
+@pytest.mark.parametrize(("shape", "told"), [((1, 1, 3), "1 × 1"), ((1, 40, 3), "40 × 1"), ((40, 1, 3), "1 × 40")])
+def test_a_point_or_a_line_is_enlarged_nowhere(params, shape, told):
+    point, config = np.zeros(shape, np.uint8), dataclasses.replace(CONFIG, size=SizeConfig(pixels=32))
+    message = f"image is {told} pixels; a side of one pixel is not enlarged.* and 2 at working size"
+    for paint_it in (
+        lambda: stylize_batch(params, [point], STYLE, config),
+        lambda: stylize(params, point, STYLE, config),
+        lambda: reconstruct(params, point, config, layers=["relu2_2"]),
+        lambda: inspect(params, point, config, layers=["relu2_2"]),
+        lambda: prepare(Task(point, (STYLE,), config)),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            paint_it()
 
 
 def test_lists_of_unequal_length_are_refused(params):

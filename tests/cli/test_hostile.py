@@ -108,7 +108,7 @@ def test_batch_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], words:
 @pytest.mark.usefixtures("folder")
 def test_a_batch_with_nothing_for_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """As a script says it whose variable is not set; it would fill the folder that one happens to be in."""
-    assert "-o is empty; expected a folder" in refusal(capsys, "batch", "in", "--style", "style.png", "-o", "")
+    assert "-o is empty; expected OUTDIR" in refusal(capsys, "batch", "in", "--style", "style.png", "-o", "")
 
 
 ODD = ["", ".", "..", "/", "//", "a/..", "pipe", "/dev/zero", "/dev/full", "socket", "loop", "dangling", "~nobody/x"]

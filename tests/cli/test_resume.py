@@ -1,6 +1,7 @@
 """What was interrupted goes on with the same command and `--resume`."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +69,36 @@ class TestResume:
         assert "out.png exists already" in capsys.readouterr().err
         assert pixels("out.png").shape == (5, 5, 3)
         Path("out.png").write_bytes(kept["out.png"])
-        for words in (["--style-weight", "7"], ["--seed", "3"]):
-            assert stylize("--steps", "6", "--resume", *words) == 2
-            assert "exists already" in capsys.readouterr().err
-        for words in (["--style-weight", "7"], ["--seed", "3"]):
-            assert stylize("--steps", "6", "--resume", "--overwrite", *words) == 2
-            assert "is of another run" in capsys.readouterr().err
+        Path("style.png").rename("kept.png")
+        Image.new("RGB", (24, 24), (9, 9, 9)).save("style.png")
+        assert stylize("--steps", "6", "--resume") == 2
+        assert re.search(r"styles was \[.*\] and is now \[", capsys.readouterr().err)
+        Path("kept.png").rename("style.png")
         assert {name: Path(name).read_bytes() for name in kept} == kept
+
+    @pytest.mark.parametrize("more", [[], ["--overwrite"], ["--checkpoint-every", "0"]], ids=" ".join)
+    def test_every_setting_that_differs_is_named(self, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert stylize("--steps", "6", "--max-time", "1e-9", "--content-weight", "5") == 0
+        kept = {path.name: path.read_bytes() for path in Path().glob("out*")}
+        changed = {
+            "loss.content_weight was 5.0 and is now 7.0": ["--content-weight", "7"],
+            "loss.style_weight was 60.0 and is now 9.0": ["--style-weight", "9"],
+            "seed was 0 and is now 3": ["--seed", "3"],
+            "network.pooling was 'max' and is now 'average'": ["--pooling", "average"],
+            "run.scales was 2 and is now 1": ["--scales", "1"],
+        }
+        capsys.readouterr()
+        words = ["--steps", "6", "--resume", *more, "--content-weight", "5"]
+        for sentence, flags in changed.items():
+            assert stylize(*words, *flags) == 2
+            told = capsys.readouterr().err
+            assert told.count(" was ") == told.count(sentence) == 1
+            assert "give what the state has to go on with it, or pass --overwrite in place of --resume" in told
+        assert stylize(*words, *(flag for flags in changed.values() for flag in flags)) == 2
+        told = capsys.readouterr().err
+        assert all(sentence in told for sentence in changed)
+        assert {path.name: path.read_bytes() for path in Path().glob("out*")} == kept
+        assert stylize("--steps", "2", "--resume", "--content-weight", "5") == 0
 
     def test_a_state_that_cannot_be_written_does_not_cost_the_picture(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("out.state").mkdir()
@@ -88,7 +112,26 @@ class TestResume:
         assert "no better than its start" in capsys.readouterr().out
         assert record()["stopped"] == "no descent"
 
-    def test_without_a_state_resuming_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert stylize("--steps", "3", "--resume") == 2
-        assert "there is no state at out.state" in capsys.readouterr().err
-        assert not Path("out.png").exists()
+    def test_the_first_call_with_resume_begins_anew_and_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--steps", "3", "--resume"]
+        assert stylize(*words, "--max-time", "1e-9") == 0
+        assert "there is no state at out.state and no out.png yet: the run begins anew" in capsys.readouterr().err
+        assert stylize(*words) == 0
+        assert "begins anew" not in capsys.readouterr().err
+        assert stylize("--steps", "3", output="whole.png") == 0
+        assert np.array_equal(pixels("whole.png"), pixels("out.png"))
+        for kind, name in (("texture", "tile.png"), ("reconstruct", "map.png")):
+            run = [kind, "style.png", "-o", name, "--weights", "narrow.h5", "--size", "32", *words, "--quiet"]
+            assert main([*run, *(["--layer", "relu1_1"] if kind == "reconstruct" else SHALLOW[2:4])]) == 0
+            assert Path(name).exists()
+
+    @pytest.mark.parametrize("there", ["out.png", "out.json"])
+    @pytest.mark.parametrize("more", [[], ["--overwrite"]], ids=" ".join)
+    def test_a_result_without_a_state_stays(
+        self, there: str, more: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path(there).write_bytes(b"mine")
+        assert stylize("--steps", "3", "--resume", *more) == 2
+        expected = "there is no state at out.state to resume from" if more else f"{there} exists already"
+        assert expected in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in Path().glob("out*")} == {there: b"mine"}

@@ -88,9 +88,18 @@ def half_hidden(channels, path):
     return path
 
 
-@pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("initial", [False, True])
-def test_untouched_it_writes_the_bytes_that_stylize_writes(studio, job, tmp_path, initial, alpha):
+@pytest.mark.parametrize(
+    ("initial", "alpha", "colors"),
+    [
+        (False, False, "style"),
+        (False, True, "luminance"),
+        (False, False, "match"),
+        (True, False, "luminance"),
+        (True, True, "style"),
+    ],
+)
+def test_untouched_it_writes_the_bytes_that_stylize_writes(studio, job, tmp_path, initial, alpha, colors):
+    job = replace(job, config=replace(job.config, run=replace(job.config.run, colors=colors)))
     if alpha:
         job = replace(job, content=half_hidden(4, tmp_path / "photo.png"))
     if initial:
@@ -205,7 +214,6 @@ def test_its_page_paints_nothing_else(studio, job, slow):
         ("--split-rows", {"split_rows": True}),
         ("--animate", {"film": Film(Path("film.webp"))}),
         ("a mask", {"regions": RegionFiles(keep="face.png")}),
-        ("--colors match", {"run": {"colors": "match"}}),
     ],
 )
 def test_what_the_studio_does_not_do_is_refused(job, flag, changes):

@@ -1,6 +1,7 @@
 """The stepwise painting: the driver's numbers, and knobs that act without a compilation."""
 
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from oracles import paint
 from small import SHALLOW, shallow, small_params
 
+from jnst.config import Colors, SizeConfig
 from jnst.errors import ConfigError
+from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
-from jnst.studio.painter import Knobs, Painter, change_knobs, first_knobs, turned
+from jnst.studio.knobs import Knobs, change_knobs, first_knobs, turned
+from jnst.studio.painter import Painter
 from jnst.transfer import loop
+from jnst.transfer.color_mode import show_colors
 from jnst.transfer.driver import stylize
 from jnst.transfer.scales import at_scale
 
@@ -23,14 +28,36 @@ def make(config=None, styles=(STYLE,), knobs=None, **options):
     return Painter(small_params(), CONTENT, list(styles), config, knobs or first_knobs(config, len(styles)), **options)
 
 
-def test_untouched_it_makes_what_stylize_makes():
-    config = shallow(steps=6, init="recolored")
+@pytest.mark.parametrize("colors", get_args(Colors))
+def test_untouched_it_makes_what_stylize_makes(colors):
+    config = shallow(steps=6, init="recolored", run={"colors": colors})
     expected = stylize(small_params(), CONTENT, STYLE, config)
     painter = make(config)
     first, rest = painter.paint(1), painter.paint(6)
     for name in ("total", "content", "style", "total_variation"):
         np.testing.assert_array_equal([*first[name], *rest[name]], expected.trace[name])
-    np.testing.assert_array_equal(painter.picture(), expected.image)
+    np.testing.assert_array_equal(finish(painter.picture(), CONTENT, colors), expected.image)
+
+
+@pytest.mark.parametrize("after", get_args(Colors))
+@pytest.mark.parametrize("before", get_args(Colors))
+def test_another_way_with_colours_is_that_of_a_painting_begun_in_it(before, after):
+    painter, fresh = make(knobs=Knobs(colors=before)), make(knobs=Knobs(colors=after))
+    painter.paint(4)
+    compiled = loop._advance_in_place._cache_size()
+    shown = show_colors(painter.picture(), np.asarray(CONTENT), before)
+    other = before != after and not {before, after} <= {"style", "content"}
+    assert painter.set_knobs(Knobs(colors=after)) == other
+    jax.tree.map(np.testing.assert_array_equal, painter._targets, fresh._targets)
+    goes_on = painter.picture()
+    grey = shown @ np.array([0.299, 0.587, 0.114])
+    if after == "luminance" != before:
+        np.testing.assert_allclose(goes_on, np.repeat(grey[..., None], 3, axis=2), atol=0.03)
+    elif before == "luminance" != after:
+        np.testing.assert_allclose(goes_on, shown, atol=1e-5)
+    trace = painter.paint(4)
+    assert trace["total"][-1] < trace["total"][0] or not other
+    assert loop._advance_in_place._cache_size() == compiled
 
 
 @pytest.mark.parametrize("blend", [(1.0, 0.0), (1.0, 1.0), (1.0, 3.0)])
@@ -141,8 +168,8 @@ def test_an_enlarged_picture_is_painted_as_a_finer_scale():
         ({"blend": [1]}, "blend has 1 weights; expected 2"),
         ({"blend": [0, 0]}, "not all zero"),
         ({"blend": [1, "x"]}, "expected a number per painting"),
-        ({"colors": "red"}, "unknown colors of the studio 'red'"),
-        ({"colors": None}, "unknown colors of the studio 'None'"),
+        ({"colors": "red"}, "unknown colors 'red'; known are: style, content, match, luminance"),
+        ({"colors": None}, "colors is NoneType, not text"),
     ],
 )
 def test_knobs_refuse(changes, message):
@@ -163,3 +190,5 @@ def test_a_picture_too_small_is_refused():
     config = replace(shallow(), loss=replace(SHALLOW, content_layers=(("relu5_1", 1.0),)))
     with pytest.raises(ConfigError, match="relu5_1 needs at least 16 a side"):
         Painter(small_params(), CONTENT[:8], [STYLE], config, Knobs())
+    with pytest.raises(ConfigError, match="1 × 1 pixels; a side of one pixel is not enlarged"):
+        Painter(small_params(), CONTENT[:1, :1], [STYLE], replace(config, size=SizeConfig()), Knobs())

@@ -191,6 +191,38 @@ def test_colours_of_the_photo_act_at_once_and_after_the_end(studio):
     assert np.abs(mixed - painted).max() > 0.05
 
 
+def test_ways_with_colours_may_change_on_the_way_and_after_the_end(studio, slow):
+    number = studio.paint({"colors": "luminance"})
+    paused_at(studio, number, 3)
+    photo = studio.look(number) - studio.look(number) @ np.array([0.299, 0.587, 0.114])[:, None]
+    for colors in ("match", "luminance", "style", "content", "luminance"):
+        studio.set_knobs(number, {"colors": colors})
+        shown = studio.look(number)  # before the painter has taken it over, and after
+        wait(lambda colors=colors: studio._queue.find(number).knobs.colors == colors, "the knob")
+        for picture in (shown, studio.look(number)):
+            difference = np.abs(picture - picture @ np.array([0.299, 0.587, 0.114])[:, None] - photo)
+            assert np.ptp(picture, axis=2).max() > 0.05  # never the grey that luminance is worked on in
+            assert np.median(difference) < 0.02 or colors in ("match", "style")
+    studio.go_on(number)
+    wait_for(studio, number, "done")
+    assert np.ptp(studio.look_back(number, painting(studio, number)["moments"][0]), axis=2).max() > 3000
+    before = studio.look(number)
+    studio.set_knobs(number, {"colors": "style"})
+    np.testing.assert_allclose(studio.look(number), before, atol=1e-5)
+    studio.undo(number, painting(studio, number)["moments"][0])
+    assert np.ptp(studio.look(number), axis=2).max() > 0.05
+    studio.go_on(number)
+    assert wait_for(studio, number, "done")["knobs"]["colors"] == "style"
+
+
+def test_a_photo_of_one_pixel_is_refused(studio):
+    data = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(data, "PNG")
+    studio.add_picture(data.getvalue(), "point.png", "content")
+    with pytest.raises(ConfigError, match="is 1 × 1 pixels; a side of one pixel is not enlarged"):
+        studio.paint()
+
+
 def test_the_record_is_inside_what_is_kept_and_downloaded(studio, slow):
     number = studio.paint()
     paused_at(studio, number, 3)

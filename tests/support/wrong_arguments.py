@@ -12,6 +12,7 @@ from small import shallow, small_params
 
 import jnst
 from jnst.errors import JnstError
+from jnst.transfer.planning import plan_run
 
 
 class Raising:
@@ -100,6 +101,7 @@ def calls():
         "reconstruct": (jnst.reconstruct, {"params": params, "picture": IMAGE, "config": config}),
         "texture": (jnst.texture, {"params": params, "style": IMAGE, "config": config, "size": (32, 32)}),
         "prepare_style": (jnst.prepare_style, {"params": params, "styles": IMAGE, "config": config}),
+        "plan_run": (plan_run, {"size": (24, 32), "config": config}),
     }
 
 
@@ -126,8 +128,9 @@ PLACES = {
     "load_preset": ("preset",),
     "inspect": ("params", "picture", "config", "layers"),
     "reconstruct": ("params", "picture", "config", "layers"),
-    "texture": ("params", "style", "config", "size"),
+    "texture": ("params", "style", "config", "size", "seamless"),
     "prepare_style": ("params", "styles", "config"),
+    "plan_run": ("size", "config", "available", "devices", "regions"),
 }
 # What has a meaning there, or is the caller's own affair.
 RIGHT = {
@@ -141,7 +144,10 @@ RIGHT = {
     "seed": {"number"},
     "num_steps": {"number", "large"},
     "preset": {"text"},
-    "size": {"number"},
+    "size": {"number", "list"},
+    "available": {"None", "number", "endless", "large"},
+    "devices": {"number", "large"},
+    "regions": {"number", "large"},
 }
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from PIL import Image
 from small import tiny_weights
 
 from jnst.cli.main import main
@@ -151,6 +152,31 @@ def test_bad_flags_are_refused(tmp_path, capsys):
     assert "expected auto, 0, or a multiple of 16" in capsys.readouterr().err
     assert main(["plan", "photo.png", "--memory", "-1"]) == 2
     assert "expected a number above zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--weights", "vgg91"], "unknown weights 'vgg91'; did you mean 'vgg19'"),
+        (["--weights", "damaged.h5"], "damaged.h5"),
+        (["--memory", "inf"], "memory is inf GB; expected a number above zero, below a million"),
+    ],
+)
+def test_a_plan_is_of_what_was_named(tmp_path, monkeypatch, words, message, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30)).save("photo.png")
+    (tmp_path / "damaged.h5").write_bytes(b"no weights")
+    assert main(["plan", "photo.png", "--no-probe", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert main(["plan", "photo.png", "--no-probe", "--size", "64", "--weights", "later.h5"]) == 0
+    assert "the weights are not there yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("size", "message"), [((1, 1), "1 × 1 pixels; a side"), ((40, 1), "40 × 1 pixels; a side")])
+def test_a_point_is_not_planned(tmp_path, size, message, capsys):
+    Image.new("RGB", size).save(tmp_path / "point.png")
+    assert main(["plan", str(tmp_path / "point.png"), "--no-probe", "--weights", "later.h5"]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_masks_are_counted_and_checked(tmp_path, capsys):

@@ -153,6 +153,29 @@ def test_what_cannot_be_is_refused_in_one_sentence(regions, keep, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("regions", "keep", "bare", "message"),
+    [
+        (TWO, None, True, "regions need a style layer, and .*style_layers is empty; leave the regions out"),
+        (TWO, LEFT, True, "regions need a style layer, and .*style_layers is empty; leave the regions out"),
+        (None, LEFT, True, "a mask of what to keep needs a style layer, .* is empty; leave the mask out"),
+        (None, 0 * LEFT + 1, False, "what the mask of what to keep leaves has no pixels .*; make that mask black some"),
+        ([Region(LEFT, MARBLE)], LEFT, False, "make its mask white somewhere outside what is kept"),
+    ],
+)
+def test_what_is_said_is_of_what_was_given(regions, keep, bare, message):
+    loss = dataclasses.replace(SHALLOW, style_layers=()) if bare else SHALLOW
+    with pytest.raises(ConfigError, match=message):
+        stylize(
+            small_params(),
+            CONTENT,
+            MARBLE if regions is None else None,
+            shallow(loss=loss),
+            regions=regions,
+            keep=keep,
+        )
+
+
 def test_a_region_that_a_layer_does_not_see_is_named_with_the_layer():
     mask = np.zeros((HEIGHT, WIDE))
     mask[5:8, 5:8] = 1

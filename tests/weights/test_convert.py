@@ -398,5 +398,14 @@ def test_missing_files_and_directories(tmp_path):
         convert_weights(tmp_path, tmp_path / "out.h5")
 
 
+@pytest.mark.parametrize("fields", [{"name": "a\0"}, {"origin": "\0"}, {"licence": "\0"}, {"notes": {"by\0": "x"}}])
+def test_text_that_no_weights_file_can_hold_is_refused(fields, tmp_path):
+    given = tmp_path / "tiny.h5"
+    write_weights(given, random_weights("vgg16", 1 / 16, 0), describe_weights("a", "vgg16", 1 / 16, "caffe"))
+    with pytest.raises(WeightsError, match="expected text without NUL characters"):
+        convert_weights(given, tmp_path / "out.h5", **fields)
+    assert not (tmp_path / "out.h5").exists()
+
+
 def test_the_golden_files_stay_small():
     assert all(path.stat().st_size < 60_000 for path in GOLDEN.glob("*.pth"))

@@ -10,7 +10,7 @@ let state = null; // as the server sent it
 let shown = null; // number of the painting in the middle
 let follow = true; // whether the newest painting is shown as soon as there is one
 let touched = 0; // when a knob was last moved here; until a little later the server does not move it back
-let knobs = { strength: null, smoothness: null, colors: "style", blend: null }; // for the next painting
+let knobs = { strength: null, smoothness: null, colors: null, blend: null }; // for the next painting
 
 function say(text) {
   $("message").textContent = text;
@@ -287,7 +287,7 @@ function showKnobs(painting) {
     const values = painting ? painting.knobs : knobs;
     $("strength").value = values.strength === null ? state.strength : values.strength;
     $("smoothness").value = values.smoothness === null ? 0 : position(values.smoothness);
-    $("colors").value = values.colors;
+    $("colors").value = values.colors === null ? state.colors : values.colors;
     if (values.blend) values.blend.forEach((weight, index) => { if ($(`blend-${index}`)) $(`blend-${index}`).value = weight; });
   }
   label();
@@ -361,8 +361,8 @@ function start() {
   $("size").addEventListener("change", () => send("/draft", { size: Number($("size").value) }));
   $("steps").addEventListener("change", () => send("/draft", { steps: Number($("steps").value) }));
   $("paint").addEventListener("click", async () => {
-    const chosen = { colors: knobs.colors };
-    for (const id of ["strength", "smoothness"]) if (knobs[id] !== null) chosen[id] = knobs[id];
+    const chosen = {};
+    for (const id of ["strength", "smoothness", "colors"]) if (knobs[id] !== null) chosen[id] = knobs[id];
     const number = await send("/paintings", chosen);
     if (number === undefined) return;
     follow = false;
