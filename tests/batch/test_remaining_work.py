@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jnst.batch.remaining_work import RemainingWork
+from jnst.batch.requests import PaddedScale
 from jnst.progress.callbacks import BatchSnapshot, Progress, Silent
 
 
@@ -18,8 +19,9 @@ class Listener(Silent):
 
 
 def item(height: int, width: int, steps: int = 10) -> Any:
-    config = SimpleNamespace(run=SimpleNamespace(steps=steps), network=SimpleNamespace(padding="zero"))
-    return SimpleNamespace(group=(height, width), sizes=((height, width),), task=SimpleNamespace(config=config))
+    config = SimpleNamespace(run=SimpleNamespace(steps=steps))
+    padding = (PaddedScale((height, width), exact=True),)
+    return SimpleNamespace(group=(height, width), padding=padding, task=SimpleNamespace(config=config))
 
 
 def snapshot(*steps: int, first: int = 0, compiled: float = 0.0) -> BatchSnapshot:
