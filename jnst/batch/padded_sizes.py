@@ -5,9 +5,11 @@ Where few images are alike, a program for each such size costs more than it save
 to sizes that they share: two sides per doubling at the last scale, one at the coarser ones.
 """
 
+import collections
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from jnst.batch.requests import Item, PaddedScale
 from jnst.images.padding import bucket_size
@@ -16,6 +18,12 @@ from jnst.images.padding import bucket_size
 COMPILING = {"cpu": 5e6, "gpu": 3e8, "tpu": 3e8}
 # What leaving out the padding costs, as a share of the time to paint: masks after every convolution and pool.
 _MASKS = 0.05
+# Images that are looked at before the first of them gets its padded size, and the pixels that may wait meanwhile: of
+# large images each has its own size anyway.
+_LOOKED_AT = 16
+_MOST_PIXELS = 8_000_000
+
+_Image = TypeVar("_Image")
 
 Padding = tuple[PaddedScale, ...]
 
@@ -80,6 +88,25 @@ class PaddedSizes:
             shared = own
         images.chosen.add(shared)
         return dataclasses.replace(item, padding=shared)
+
+
+def look_ahead(images: Iterable[_Image], pixels: Callable[[_Image], int]) -> Iterator[tuple[_Image, int]]:
+    """Each image, and how many have been taken that follow it: some, unless images are large.
+
+    Args:
+        images: in their order.
+        pixels: of an image, which waits in memory.
+    """
+    taken, waiting = collections.deque[_Image](), 0
+    for image in images:
+        taken.append(image)
+        waiting += pixels(image)
+        while taken and (len(taken) > _LOOKED_AT or waiting > _MOST_PIXELS):
+            first = taken.popleft()
+            waiting -= pixels(first)
+            yield first, len(taken)
+    while taken:
+        yield taken.popleft(), len(taken)
 
 
 def choose_batch_size(waiting: int, limit: int, *, devices: int, compiled: Sequence[int], price: float) -> int:

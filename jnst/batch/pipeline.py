@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from jnst.batch import folders
 from jnst.batch.entry_reader import EntryReader, ReadyEntry
 from jnst.batch.input_changes import without_stamps
 from jnst.batch.options import Options
+from jnst.batch.padded_sizes import look_ahead
 from jnst.batch.records import Record, make_failure, make_success
 from jnst.batch.remaining_work import RemainingWork
 from jnst.batch.scheduler import BatchScheduler, Plan
@@ -24,10 +26,8 @@ from jnst.transfer.result import Result
 from jnst.vgg.convolution import prepare_params
 from jnst.weights.network import Weights
 
-# Pictures read ahead of the batch at hand, those looked at before the first is given its padded size, and those that
-# wait for others of their size.
+# Pictures read ahead of the batch at hand, and pictures that wait for others of their size.
 _READ_AHEAD = 8
-_LOOKED_AT = 16
 _MOST_WAITING = 128
 # What the system says of a name, not of the disk.
 _CONCERNS_ONE = {
@@ -133,20 +133,15 @@ class Pipeline:
 
     def _padded(self, readied: Iterable[ReadyEntry]) -> Iterator[ReadyEntry]:
         """The same with the padded sizes that they will have, which depend on the pictures that follow."""
-        sizes, seen = self.scheduler.padded_sizes, collections.deque[ReadyEntry]()
+        sizes = self.scheduler.padded_sizes
 
-        def choose() -> ReadyEntry:
-            ready = seen.popleft()
-            unread = max(0, self.remaining.unread - 1 - len(seen))
-            return ready._replace(item=sizes.choose(ready.item, unread))
-
-        for ready in readied:
+        def see(ready: ReadyEntry) -> ReadyEntry:
             sizes.see(ready.item)
-            seen.append(ready)
-            if len(seen) > _LOOKED_AT:
-                yield choose()
-        while seen:
-            yield choose()
+            return ready
+
+        for ready, followed in look_ahead(map(see, readied), lambda ready: math.prod(ready.item.sizes[-1])):
+            unread = max(0, self.remaining.unread - 1 - followed)
+            yield ready._replace(item=sizes.choose(ready.item, unread))
 
     def _paint(
         self, batch: list[ReadyEntry], deliver: Deliver, callback: Callable[[BatchSnapshot], Any] | None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import picture, shallow, small_params
 
-from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_price
+from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_price, look_ahead
 from jnst.batch.requests import Item, Task, own_padding, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.transfer.driver import stylize
@@ -106,6 +106,23 @@ def test_programs_of_other_settings_are_not_shared():
 def test_the_price_of_compiling_falls_with_the_size_and_the_steps():
     assert compile_price(item_of((256, 256)), "cpu") == pytest.approx(5e6 / (256 * 256 * 100))
     assert compile_price(item_of((512, 256), config_of(steps=50)), "tpu") == pytest.approx(3e8 / (512 * 256 * 50))
+
+
+@pytest.mark.parametrize(("pixels", "most"), [(0, 16), (1_000_000, 8), (7_000_000, 1), (90_000_000, 0)])
+def test_few_images_wait_while_others_are_looked_at_and_of_large_ones_none(pixels, most):
+    taken: list[int] = []
+
+    def images():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    found = []
+    for number, followed in look_ahead(images(), lambda _: pixels):
+        assert followed == len(taken) - number - 1
+        found.append((number, followed))
+    assert [number for number, _ in found] == list(range(40))
+    assert max(followed for _, followed in found) == most
 
 
 # --- how many a batch has ---
