@@ -109,7 +109,7 @@ class Manifest:
                 os.close(descriptor)
                 return self._open()
             size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            if size and _read_from(descriptor, size - 1) != b"\n":
                 os.write(descriptor, b"\n")  # an earlier run was killed in the middle of a line
         return descriptor
 
@@ -156,7 +156,22 @@ class Manifest:
                     self._part, self._number = [], self._number + 1
                 return
             with self._disk_errors():
+                self._descriptor = self._where_pictures_go(self._descriptor)
                 _write_whole(self._descriptor, line.encode())
+
+    def _where_pictures_go(self, descriptor: int) -> int:
+        """The manifest, or where its folder was removed or renamed under the run, a new one with the lines so far."""
+        held = os.fstat(descriptor)
+        try:
+            if os.path.samestat(os.stat(self.path), held):
+                return descriptor
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        lines = _read_from(descriptor, 0)
+        fresh = self._open()
+        _write_whole(fresh, lines)
+        os.close(descriptor)
+        return fresh
 
     def _part_path(self) -> str:
         return f"{self.path.removesuffix('.jsonl')}-{self._number:05d}.jsonl"
@@ -174,6 +189,13 @@ class Manifest:
 
     def __exit__(self, *reason: object) -> None:
         self.close()
+
+
+def _read_from(descriptor: int, start: int) -> bytes:
+    """The bytes from there to the end; what is written goes behind the end wherever one has read."""
+    os.lseek(descriptor, start, os.SEEK_SET)
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        return file.read()
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

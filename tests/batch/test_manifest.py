@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 
 import fsspec
 import pytest
@@ -69,6 +70,29 @@ def test_two_runs_cannot_write_one_book(tmp_path):
         Manifest(str(tmp_path), Share())
     with Manifest(str(tmp_path), Share()) as manifest:
         manifest.append(item("a.png"))
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "file alone", "made anew"])
+def test_lines_follow_the_pictures_where_the_folder_goes_away(tmp_path, how):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with Manifest(str(folder), Share()) as manifest:
+        manifest.append({"kind": "item", "name": "a.png"})
+        if how == "renamed":
+            folder.rename(tmp_path / "elsewhere")
+        elif how == "file alone":
+            (folder / manifest_name(Share())).unlink()
+        else:
+            shutil.rmtree(folder)
+        if how == "made anew":
+            folder.mkdir()
+            (folder / manifest_name(Share())).write_text('{"kind": "other"}\n')
+        for name in ("b.png", "c.png"):
+            manifest.append({"kind": "item", "name": name})
+        with pytest.raises(ConfigError, match="another run is writing"):
+            Manifest(str(folder), Share())
+        names = [record.get("name") for record in read_records(str(folder))]
+        assert names == [None] * (how == "made anew") + ["a.png", "b.png", "c.png"]
 
 
 def test_books_on_object_stores_are_written_in_parts():
