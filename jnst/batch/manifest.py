@@ -5,6 +5,7 @@ what settings a run began, `kind` "item" what became of a picture: `status` "don
 """
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -24,6 +25,8 @@ except ImportError:  # Windows has no such locks
 
 _PREFIX = "jnst-manifest"
 _LINES_PER_PART = 256
+# What the system says where there is no room: on the disk, for the user, in a file.
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def manifest_name(share: Share) -> str:
@@ -143,7 +146,9 @@ class Manifest:
         try:
             yield
         except OSError as error:
-            raise ImageError(f"cannot write {self.path}: {error.strerror or error}") from error
+            full = "; finished pictures stay: make room, and the same command with --resume goes on"
+            remedy = full if error.errno in _FULL else ""
+            raise ImageError(f"cannot write {self.path}: {error.strerror or error}{remedy}") from error
 
     def append(self, record: dict[str, Any]) -> None:
         """Adds a line; when this returns, it is on the disk. Safe from several threads."""

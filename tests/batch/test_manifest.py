@@ -1,5 +1,6 @@
 """The manifest of a job survives kills, and names and lists of work are what they should be."""
 
+import errno
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ from jnst.batch.shards import Share
 from jnst.batch.worklist import combine, fill_template
 from jnst.cli.flags import parse_named
 from jnst.config import Config
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, ImageError
 from jnst.presets.settings import replace_settings, setting_names
 
 
@@ -47,6 +48,19 @@ def test_every_line_is_on_the_disk_when_append_returns(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
         manifest.append(item("a.png"))
     assert synced == [(tmp_path / "jnst-manifest.jsonl").stat().st_size]
+
+
+@pytest.mark.parametrize(("number", "resumes"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, False)])
+def test_a_full_disk_says_what_stays_and_how_to_go_on(tmp_path, monkeypatch, number, resumes):
+    def refuse(descriptor, data):
+        raise OSError(number, os.strerror(number))
+
+    with Manifest(str(tmp_path), Share()) as manifest:
+        monkeypatch.setattr(os, "write", refuse)
+        with pytest.raises(ImageError, match=os.strerror(number)) as caught:
+            manifest.append(item("a.png"))
+        monkeypatch.undo()
+    assert ("finished pictures stay: make room" in str(caught.value)) is resumes
 
 
 @pytest.mark.parametrize("torn", ['{"kind": "item", "na', '{"kind": "item", "name": "b.png", "status": "done"'])
