@@ -353,3 +353,23 @@ def test_ctrl_c_in_an_import_ends_the_process_and_elsewhere_it_is_raised(tmp_pat
     )
     assert done.returncode == code, done.stderr
     assert done.stderr.strip() == ("jnst: stopped" if code == 130 else "")
+
+
+def test_a_stopped_process_ends_while_a_thread_computes() -> None:
+    """Taking Python apart under a thread that waits for a computation is an abort."""
+    program = """
+import sys, threading
+import jax, jax.numpy as jnp
+import jnst.__main__, jnst.cli.main
+def stop(words):
+    x = jnp.ones((300, 300))
+    long = jax.jit(lambda x: jax.lax.fori_loop(0, 100_000, lambda _, y: jnp.tanh(y @ x) * 0.01, x)).lower(x).compile()
+    for _ in range(2):
+        threading.Thread(target=lambda: jax.block_until_ready(long(x)), daemon=True).start()
+    print("shown")
+    raise KeyboardInterrupt
+jnst.cli.main._dispatch = stop
+jnst.__main__.enter()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "weights"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "shown\n", "jnst: stopped\n")
