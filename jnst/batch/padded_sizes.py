@@ -14,9 +14,10 @@ from typing import TypeVar
 from jnst.batch.requests import Item, PaddedScale
 from jnst.images.padding import bucket_size
 
-# Pixels × steps that can be painted in the time that a program takes to compile, on VGG16 with the preset `default`.
+# Pixels × steps that can be painted in the time that a program takes to compile, with the preset `default`. On two CPU
+# cores that is measured; for accelerators it is an estimate.
 COMPILING = {"cpu": 5e6, "gpu": 3e8, "tpu": 3e8}
-# What leaving out the padding costs, as a share of the time to paint: masks after every convolution and pool.
+# What masks after every convolution and pool cost a padded image, as a share of the time to paint; an estimate.
 _MASKS = 0.05
 # Images that are looked at before the first of them gets its padded size, and the pixels that may wait meanwhile: of
 # large images each has its own size anyway.

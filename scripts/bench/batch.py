@@ -165,7 +165,7 @@ def bench_commands(side: int, count: int, steps: int) -> None:
     print(f"| `jnst batch`, compiled before | {warm:.1f} | {3600 * count / warm:.0f} |")
 
 
-def bench_mixed(side: int, count: int, steps: int | None, weights: str, extra: list[str]) -> None:
+def bench_mixed(side: int, count: int, steps: int | None, weights: str) -> None:
     """A folder of many shapes against one of 4:3 alone: everything included, with nothing compiled and the second time.
 
     The seconds of the folder of one shape are scaled to the pixels of the other.
@@ -181,7 +181,7 @@ def bench_mixed(side: int, count: int, steps: int | None, weights: str, extra: l
                 image.save(folder / kind / f"{seed:02d}.png")
                 sizes.append(image.width * image.height)
             pixels[kind] = sum(sizes)
-        words = ["--style", "style.png", "--weights", weights, "--size", str(side), "--quiet", *extra]
+        words = ["--style", "style.png", "--weights", weights, "--size", str(side), "--quiet"]
         words += [] if steps is None else ["--steps", str(steps)]
         for kind in ("one", "mixed"):
             environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / f"cache-{kind}")}
@@ -236,12 +236,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="16; 30 of mixed shapes")
     parser.add_argument("--steps", type=int, help="30; those of the preset for mixed shapes")
     parser.add_argument("--weights", default="vgg16-caffe", help="of mixed shapes")
-    parser.add_argument("--extra", default="", metavar="FLAGS", help="of `jnst batch`, in one word, for mixed alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
     arguments = parser.parse_args()
     if arguments.what == "mixed":
-        bench_mixed(arguments.side, arguments.images or 30, arguments.steps, arguments.weights, arguments.extra.split())
+        bench_mixed(arguments.side, arguments.images or 30, arguments.steps, arguments.weights)
         return
     arguments.images, arguments.steps = arguments.images or 16, arguments.steps or 30
     if arguments.what == "sizes":
