@@ -41,7 +41,7 @@ class BatchScale:
         config = at_scale(items[0].task.config, index)
         self.run, self.key = config.run, compile_key(config)
         self.runs = [ScaleRun(self.run, index, item.sizes, clock) for item in items]
-        self.bucket, self.exact = items[0].padding[index]
+        self.padded_size, self.exact = items[0].padding[index]
         self.rule = stop_rule(self.run)
         self.reasons = np.full(len(items), RUNNING)
         self.words = ["running"] * len(items)
@@ -64,8 +64,8 @@ class BatchScale:
             item, size = self.items[source], np.array(self.runs[source].size, np.int32)
             weights = jax.tree.map(np.asarray, loss_weights(item.task.config, extra_terms))
             extent = None if self.exact else Extent((np.int32(0), np.int32(0)), (size[0], size[1]))
-            content = pad_image(content_at_scale(item.canvas, self.runs[source].size), self.bucket)
-            start = pad_image(starts[source], self.bucket)
+            content = pad_image(content_at_scale(item.canvas, self.runs[source].size), self.padded_size)
+            start = pad_image(starts[source], self.padded_size)
             problem = Problem(content, start, grams[source], weights, extent, np.bool_(used))  # pyright: ignore
             each.append(problem._replace(guidance=self._guidance(source)))
         return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
@@ -76,8 +76,8 @@ class BatchScale:
         if masks is None:
             return None
         guidance = masks.at_size(self.runs[element].size)
-        keep = None if guidance.keep is None else pad_image(np.asarray(guidance.keep), self.bucket)
-        padded = pad_image(np.asarray(guidance.masks), self.bucket)
+        keep = None if guidance.keep is None else pad_image(np.asarray(guidance.keep), self.padded_size)
+        padded = pad_image(np.asarray(guidance.masks), self.padded_size)
         return Guidance(padded, guidance.weights, keep)  # pyright: ignore[reportArgumentType]
 
     def record(self, trace: Trace, state: Element) -> None:

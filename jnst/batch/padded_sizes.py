@@ -8,11 +8,11 @@ to sizes that they share: two sides per doubling at the last scale, one at the c
 import collections
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from jnst.batch.requests import Item, PaddedScale
-from jnst.images.padding import bucket_size
+from jnst.images.padding import padded_size
 
 # Pixels × steps that can be painted in the time that a program takes to compile, with the preset `default`. On two CPU
 # cores that is measured; for accelerators it is an estimate.
@@ -24,19 +24,19 @@ _MASKS = 0.05
 _LOOKED_AT = 16
 _MOST_PIXELS = 8_000_000
 
-_Image = TypeVar("_Image")
+_T = TypeVar("_T")
 
 Padding = tuple[PaddedScale, ...]
 
 
-def compile_price(item: Item, platform: str) -> float:
+def compile_cost(item: Item, platform: str) -> float:
     """How many images like this one can be painted in the time that their program takes to compile."""
     height, width = item.sizes[-1]
     return COMPILING.get(platform, COMPILING["gpu"]) / (height * width * max(1, item.task.config.run.steps))
 
 
-class _Images:
-    """Images that differ in size alone: how many were seen and wait by their own padding, and what was chosen."""
+class _Counts:
+    """Of images that differ in size alone: by their own padding how many were seen and wait, and what was chosen."""
 
     def __init__(self) -> None:
         self.seen: Counter[Padding] = Counter()
@@ -54,13 +54,13 @@ class PaddedSizes:
 
     def __init__(self, platform: str, *, own: bool = False) -> None:
         self._platform, self._own = platform, own
-        self._programs: dict[Hashable, _Images] = {}
+        self._programs: dict[Hashable, _Counts] = {}
         self._total = 0
 
     def see(self, item: Item) -> None:
         """An image has been read; `choose` is asked for it later."""
         self._total += 1
-        images = self._programs.setdefault(item.program, _Images())
+        images = self._programs.setdefault(item.program, _Counts())
         images.seen[item.padding] += 1
         images.waiting[item.padding] += 1
 
@@ -85,20 +85,20 @@ class PaddedSizes:
             if not any(_fits([scale.size for scale in padding], shared) for padding in others):
                 shared = own  # nobody to share with
         waste = _area(shared) / _area(own) - 1 + _MASKS * all(scale.exact for scale in own)
-        if waste * expected > compile_price(item, self._platform):
+        if waste * expected > compile_cost(item, self._platform):
             shared = own
         images.chosen.add(shared)
         return dataclasses.replace(item, padding=shared)
 
 
-def look_ahead(images: Iterable[_Image], pixels: Callable[[_Image], int]) -> Iterator[tuple[_Image, int]]:
+def look_ahead(images: Iterable[_T], pixels: Callable[[_T], int]) -> Iterator[tuple[_T, int]]:
     """Each image, and how many have been taken that follow it: some, unless images are large.
 
     Args:
         images: in their order.
         pixels: of an image, which waits in memory.
     """
-    taken, waiting = collections.deque[_Image](), 0
+    taken, waiting = collections.deque[_T](), 0
     for image in images:
         taken.append(image)
         waiting += pixels(image)
@@ -110,7 +110,7 @@ def look_ahead(images: Iterable[_Image], pixels: Callable[[_Image], int]) -> Ite
         yield taken.popleft(), len(taken)
 
 
-def choose_batch_size(waiting: int, limit: int, *, devices: int, compiled: Sequence[int], price: float) -> int:
+def choose_batch_size(waiting: int, limit: int, *, devices: int, compiled: Collection[int], cost: float) -> int:
     """How many images the next batch has, idle elements included.
 
     The largest batch while there is enough for it. What is left is painted in one batch of a power of two with idle
@@ -121,19 +121,19 @@ def choose_batch_size(waiting: int, limit: int, *, devices: int, compiled: Seque
         limit: of one batch.
         devices: among which a batch is divided; the result is a multiple of it.
         compiled: batch sizes that there are programs for.
-        price: images that can be painted in the time that a program takes to compile.
+        cost: images that can be painted in the time that a program takes to compile.
 
-    >>> [choose_batch_size(waiting, 8, devices=1, compiled=(), price=1.0) for waiting in (20, 8, 7, 5, 3, 1)]
+    >>> [choose_batch_size(waiting, 8, devices=1, compiled=(), cost=1.0) for waiting in (20, 8, 7, 5, 3, 1)]
     [8, 8, 8, 4, 4, 1]
     """
     if waiting >= limit:
         return limit
     filled = -(-waiting // devices)
     powers = [devices << power for power in reversed(range(filled.bit_length())) if filled & (1 << power)]
-    in_parts = price * sum(part not in compiled for part in powers)
+    in_parts = cost * sum(part not in compiled for part in powers)
     first = (filled - 1).bit_length()
     wholes = [devices << power for power in range(first, limit.bit_length()) if devices << power <= limit]
-    costs = {whole: whole - waiting + price * (whole not in compiled) for whole in wholes}
+    costs = {whole: whole - waiting + cost * (whole not in compiled) for whole in wholes}
     whole = min(wholes, key=costs.__getitem__, default=None)
     return powers[0] if whole is None or costs[whole] > in_parts else whole
 
@@ -149,7 +149,7 @@ def _fits(sizes: Sequence[tuple[int, int]], padding: Padding) -> bool:
 def _shared_padding(item: Item) -> Padding:
     last = len(item.sizes) - 1
     return tuple(
-        PaddedScale(bucket_size(*size, per_doubling=2 if index == last else 1), False)
+        PaddedScale(padded_size(*size, per_doubling=2 if index == last else 1), False)
         for index, size in enumerate(item.sizes)
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jnst.config import Config, compile_key
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
-from jnst.images.padding import bucket_size
+from jnst.images.padding import padded_size
 from jnst.images.transparency import fit_alpha
 from jnst.loss.term import Term
 from jnst.transfer.color_mode import PREPARED, canvas_of, prepare_styles
@@ -96,8 +96,8 @@ def own_padding(sizes: Sequence[tuple[int, int]], config: Config) -> tuple[Padde
     """What an image is padded to by its own size alone; nothing where its opposite sides are to meet."""
     if config.network.padding == "circular":
         return tuple(PaddedScale(size, True) for size in sizes)
-    padded = [bucket_size(*size) for size in sizes]
-    return tuple(PaddedScale(bucket, bucket == size) for bucket, size in zip(padded, sizes, strict=True))
+    padded = [padded_size(*size) for size in sizes]
+    return tuple(PaddedScale(full, full == size) for full, size in zip(padded, sizes, strict=True))
 
 
 def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:

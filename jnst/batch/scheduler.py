@@ -13,7 +13,7 @@ from jnst.argument_checks import asks_to_stop
 from jnst.array_types import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
-from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_price
+from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_cost
 from jnst.batch.requests import Item, first_picture
 from jnst.batch.style_cache import StyleCache
 from jnst.devices import count_devices, image_mesh, place
@@ -137,10 +137,8 @@ class BatchScheduler:
         if self.batch_size is not None or item.task.config.tile:
             return limit
         compiled = self._sizes_run.setdefault(item.group, set())
-        price = compile_price(item, self._device().platform)
-        chosen = choose_batch_size(
-            waiting, limit, devices=count_devices(self.mesh), compiled=tuple(compiled), price=price
-        )
+        cost = compile_cost(item, self._device().platform)
+        chosen = choose_batch_size(waiting, limit, devices=count_devices(self.mesh), compiled=compiled, cost=cost)
         compiled.add(chosen)
         return chosen
 
@@ -169,7 +167,7 @@ class BatchScheduler:
         for index in range(len(items[0].sizes)):
             begin = time.monotonic()
             scale = BatchScale(items, index, indices, clock)
-            self.doing(_describe_compiling(scale.bucket, batch_size))
+            self.doing(_describe_compiling(scale.padded_size, batch_size))
             starts = [first_picture(item, index, picture) for item, picture in zip(items, pictures, strict=True)]
             grams = [self._grams(item, index) for item in items]
             problems = place(scale.problems(starts, grams, batch_size, extra_terms=self.extra_terms), self.mesh)
@@ -218,17 +216,17 @@ class BatchScheduler:
         compiled = advance_batch.lower(
             self.params, scale.rule, jnp.int32(0), targets, state, config=scale.key, mesh=self.mesh
         ).compile()
-        identity = (scale.key, scale.bucket, batch_size, scale.items[0].regions)
+        identity = (scale.key, scale.padded_size, batch_size, scale.items[0].regions)
         if identity in self._reported:
             return
         self._reported.add(identity)
         devices, config = count_devices(self.mesh), scale.items[0].task.config
         predicted = params_bytes(config) + batch_size // devices * element_bytes(
-            config, *scale.bucket, scale.items[0].regions
+            config, *scale.padded_size, scale.items[0].regions
         )
         needed, available = compiled_bytes(compiled), available_bytes(self._device())
         if self.report is not None:
-            self.report(Plan(scale.bucket, batch_size, devices, predicted, needed, available))
+            self.report(Plan(scale.padded_size, batch_size, devices, predicted, needed, available))
         if self.batch_size is None and batch_size > devices and (needed or predicted) > available:
             raise MemoryError(f"a batch of {batch_size} needs {(needed or predicted) / 1e9:.1f} GB on each device")
 
@@ -257,6 +255,6 @@ class BatchScheduler:
                 return [*scale.pictures(state)], ended
 
 
-def _describe_compiling(bucket: tuple[int, int], batch_size: int) -> str:
+def _describe_compiling(size: tuple[int, int], batch_size: int) -> str:
     several = f" for {batch_size} pictures at once" if batch_size > 1 else ""
-    return f"compiling {bucket[1]}×{bucket[0]}{several} (once per size)"
+    return f"compiling {size[1]}×{size[0]}{several} (once per size)"

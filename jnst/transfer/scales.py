@@ -52,8 +52,8 @@ def check_size(size: tuple[int, ...], config: Config, kind: str) -> None:
 def check_given_size(shape: tuple[int, ...], config: Config, kind: str) -> None:
     """Raises ConfigError for a picture of that shape, as it was read, with a side of one pixel that would be enlarged.
 
-    Such files stand for nothing: they hold a web page's places or count its readers. Enlarged they would be painted as
-    a plain colour. Where pictures keep their size, `check_size` says what the layers need.
+    Such files are spacers of web pages, and enlarged they are one plain colour, or stripes. Where pictures keep their
+    size, `check_size` says what the layers need.
     """
     size = fit_size(shape[0], shape[1], config.size)
     if min(shape[:2]) == 1 and size != tuple(shape[:2]):

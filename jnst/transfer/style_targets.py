@@ -20,7 +20,7 @@ from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
-from jnst.images.padding import bucket_size, pad_image
+from jnst.images.padding import pad_image, padded_size
 from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit_style
 from jnst.loss.guidance import layer_of, layers_with_means, mean_of
@@ -143,11 +143,11 @@ def picture_grams(
     Computed whole, on a picture padded to one of few sizes, which gives the same numbers and few compilations.
     """
     size = (picture.shape[0], picture.shape[1])
-    bucket = bucket_size(*size)
-    extent = None if bucket == size else Extent((0, 0), size)
-    padded = jnp.asarray(pad_image(picture, bucket))
+    padded_to = padded_size(*size)
+    extent = None if padded_to == size else Extent((0, 0), size)
+    padded = jnp.asarray(pad_image(picture, padded_to))
     key = dataclasses.replace(compile_key(config), tile=0)
-    seen = None if mask is None else jnp.asarray(pad_image(mask[..., None], bucket))
+    seen = None if mask is None else jnp.asarray(pad_image(mask[..., None], padded_to))
     return style_grams(params, padded, extent, seen, config=key, extra_terms=extra_terms)
 
 

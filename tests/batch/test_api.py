@@ -17,7 +17,7 @@ from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig, compile_key
 from jnst.errors import ConfigError, JnstError
-from jnst.images.padding import bucket_side, pad_image
+from jnst.images.padding import pad_image, padded_side
 from jnst.presets.presets import PRESETS
 from jnst.transfer.driver import stylize
 from jnst.transfer.inspection import inspect
@@ -70,12 +70,12 @@ def together(params):
     return stylize_batch(params, SQUARES, STYLE, CONFIG, batch_size=4)
 
 
-def test_bucket_sides_are_few_and_little_longer():
-    assert [bucket_side(length) for length in (1, 16, 17, 225, 256, 257, 341, 400, 512, 683)] == [
+def test_padded_sides_are_few_and_little_longer():
+    assert [padded_side(length) for length in (1, 16, 17, 225, 256, 257, 341, 400, 512, 683)] == [
         *(16, 16, 32, 240, 256, 288, 352, 416, 512, 704)
     ]
-    assert len({bucket_side(length) for length in range(257, 513)}) == 8
-    assert max(bucket_side(length) / length for length in range(128, 4096)) < 1.13
+    assert len({padded_side(length) for length in range(257, 513)}) == 8
+    assert max(padded_side(length) / length for length in range(128, 4096)) < 1.13
 
 
 def test_padding_goes_below_and_to_the_right():

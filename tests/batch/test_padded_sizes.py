@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import picture, shallow, small_params
 
-from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_price, look_ahead
+from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_cost, look_ahead
 from jnst.batch.requests import Item, Task, own_padding, prepare
 from jnst.batch.scheduler import BatchScheduler, Plan
 from jnst.transfer.driver import stylize
@@ -104,8 +104,8 @@ def test_programs_of_other_settings_are_not_shared():
 
 
 def test_the_price_of_compiling_falls_with_the_size_and_the_steps():
-    assert compile_price(item_of((256, 256)), "cpu") == pytest.approx(5e6 / (256 * 256 * 100))
-    assert compile_price(item_of((512, 256), config_of(steps=50)), "tpu") == pytest.approx(3e8 / (512 * 256 * 50))
+    assert compile_cost(item_of((256, 256)), "cpu") == pytest.approx(5e6 / (256 * 256 * 100))
+    assert compile_cost(item_of((512, 256), config_of(steps=50)), "tpu") == pytest.approx(3e8 / (512 * 256 * 50))
 
 
 @pytest.mark.parametrize(("pixels", "most"), [(0, 16), (1_000_000, 8), (7_000_000, 1), (90_000_000, 0)])
@@ -129,7 +129,7 @@ def test_few_images_wait_while_others_are_looked_at_and_of_large_ones_none(pixel
 
 
 @pytest.mark.parametrize(
-    ("waiting", "compiled", "price", "expected"),
+    ("waiting", "compiled", "cost", "expected"),
     [
         # Compiling costs nothing: no idle element.
         ((20, 8, 7, 3, 1), (), 0.0, [8, 8, 4, 2, 1]),
@@ -141,17 +141,17 @@ def test_few_images_wait_while_others_are_looked_at_and_of_large_ones_none(pixel
         ((3, 5), (8,), 100.0, [8, 8]),
     ],
 )
-def test_what_is_left_over_costs_least(waiting, compiled, price, expected):
-    found = [choose_batch_size(count, 8, devices=1, compiled=compiled, price=price) for count in waiting]
+def test_what_is_left_over_costs_least(waiting, compiled, cost, expected):
+    found = [choose_batch_size(count, 8, devices=1, compiled=compiled, cost=cost) for count in waiting]
     assert found == expected
 
 
 @pytest.mark.parametrize("devices", [1, 3, 4])
 def test_all_are_painted_in_batches_that_devices_divide(devices):
-    for count, price in itertools.product(range(1, 70), (0.0, 0.5, 3.0, 50.0)):
+    for count, cost in itertools.product(range(1, 70), (0.0, 0.5, 3.0, 50.0)):
         left, compiled, limit = count, set(), 8 * devices
         while left > 0:
-            size = choose_batch_size(left, limit, devices=devices, compiled=tuple(compiled), price=price)
+            size = choose_batch_size(left, limit, devices=devices, compiled=tuple(compiled), cost=cost)
             assert 0 < size <= limit
             assert size % devices == 0
             compiled.add(size)

@@ -20,7 +20,7 @@ from jnst.jobs.region_files import RegionFiles
 from jnst.presets.settings import replace_settings, setting_names
 from jnst.transfer.driver import stylize
 
-# One that fills its bucket, and two that are padded to theirs.
+# One that fills its padded size, and two that do not.
 CONTENTS = [np.asarray(picture(*one)) for one in (("shapes", 32, 48), ("hills", 27, 37), ("weave", 30, 33))]
 MARBLE, HILLS = np.asarray(picture("marble", 27, 36, 3)), np.asarray(picture("hills", 30, 31))
 PARAMS = small_params()

@@ -144,8 +144,8 @@ def test_tiles_go_round_too(size, content):
     assert relative(tiled_gradient, gradient) < 2e-5
 
 
-@pytest.mark.parametrize("bucket", [None, (64, 80)])
-def test_style_statistics_are_those_of_the_middle_which_sees_no_border(bucket):
+@pytest.mark.parametrize("padded_to", [None, (64, 80)])
+def test_style_statistics_are_those_of_the_middle_which_sees_no_border(padded_to):
     """The same for every padding of the first convolution, and for a picture with rows and columns of no account."""
     style, params, reach = (
         picture("weave", 48, 64),
@@ -156,8 +156,8 @@ def test_style_statistics_are_those_of_the_middle_which_sees_no_border(bucket):
     for layer, margin in reach.items():
         map_ = oracles.extract_features(params, np.asarray(style), "vgg16", layers=[layer])[layer]
         expected[layer] = oracles.gram_matrix(map_[margin:-margin, margin:-margin], divisor="pixels")
-    if bucket is not None:
-        padded = jnp.zeros((*bucket, 3)).at[:48, :64].set(style)
+    if padded_to is not None:
+        padded = jnp.zeros((*padded_to, 3)).at[:48, :64].set(style)
         extent = Extent((0, 0), (48, 64))
     for first in ("zero", "replicate"):
         config = torus(network={"first_padding": first}, tile=32)
