@@ -70,7 +70,7 @@ def enter() -> None:
         print("jnst: stopped", file=sys.stderr)
         sys.exit(130)
     code = main()
-    if code == 130:
+    if code > 128:  # after a signal
         leave_at_once(code)
     sys.exit(code)
 

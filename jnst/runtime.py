@@ -164,7 +164,7 @@ class Interruptions:
 
     def _remember(self, number: int, frame: object) -> None:
         if self.signal and number != getattr(signal, "SIGHUP", None):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.signal = self.signal or number
 
 

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -111,9 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str], debug: bool) -> int:
     try:
         return _dispatch(words)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         complain("jnst: stopped")
-        return 130
+        return 128 + (stopped.args[0] if stopped.args else signal.SIGINT)
     except BrokenPipeError:
         return 1
     except SystemExit as leave:

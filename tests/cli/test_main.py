@@ -355,7 +355,8 @@ def test_ctrl_c_in_an_import_ends_the_process_and_elsewhere_it_is_raised(tmp_pat
     assert done.stderr.strip() == ("jnst: stopped" if code == 130 else "")
 
 
-def test_a_stopped_process_ends_while_a_thread_computes() -> None:
+@pytest.mark.parametrize(("stop", "code"), [("KeyboardInterrupt", 130), ("KeyboardInterrupt(15)", 143)])
+def test_a_stopped_process_ends_while_a_thread_computes(stop: str, code: int) -> None:
     """Taking Python apart under a thread that waits for a computation is an abort."""
     program = """
 import sys, threading
@@ -367,9 +368,10 @@ def stop(words):
     for _ in range(2):
         threading.Thread(target=lambda: jax.block_until_ready(long(x)), daemon=True).start()
     print("shown")
-    raise KeyboardInterrupt
+    raise STOP
 jnst.cli.main._dispatch = stop
 jnst.__main__.enter()
 """
-    done = subprocess.run([sys.executable, "-c", program, "weights"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "shown\n", "jnst: stopped\n")
+    words = [sys.executable, "-c", program.replace("STOP", stop), "weights"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "shown\n", "jnst: stopped\n")
