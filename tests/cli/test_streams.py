@@ -168,7 +168,6 @@ def test_a_run_on_urls_is_repeated_from_its_record(expected, capsys):
 
 
 def test_a_web_address_is_read(folder, expected):
-    pytest.importorskip("aiohttp")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -201,7 +200,6 @@ class Troubled(http.server.BaseHTTPRequestHandler):
 
 
 def test_what_a_web_server_does_wrong_is_said_in_a_sentence(capsys, monkeypatch):
-    pytest.importorskip("aiohttp")
     monkeypatch.setattr(folders, "SILENT_SECONDS", 0.5)
     said = {
         "404": "does not exist",
