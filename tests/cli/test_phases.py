@@ -11,6 +11,7 @@ from small import shallow, small_params, tiny_weights
 
 from jnst.cli.main import main
 from jnst.progress.bar import ProgressBar
+from jnst.studio import server
 from jnst.transfer.driver import stylize
 
 # Three convolutions deep, which compile in seconds.
@@ -93,7 +94,6 @@ def test_weights(folder: Path, said: list[str]) -> None:
 
 
 def test_studio(folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    server = pytest.importorskip("jnst.studio.server")
     monkeypatch.setattr(server, "serve", lambda studio, listener, ready: ready("the link"))
     assert main(["studio", "--no-browser", "a.png", "--weights", tiny_weights()]) == 0
     assert said[:-1] == ["starting JAX", "reading the weights", "reading the pictures"]

@@ -305,7 +305,6 @@ def test_a_tiff_that_crashes_its_library_is_damaged(tmp_path, monkeypatch):
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_tiff_of_numbers_that_are_no_colours_is_refused_as_that(dtype, channels, message, compression, tmp_path):
     """Neither called damaged nor read as something else."""
-    tifffile = pytest.importorskip("tifffile")
     values = np.linspace(-100, 100, 12 * 9 * channels).reshape(12, 9, channels).astype(dtype)
     kind = "rgb" if channels == 3 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", values.squeeze(), photometric=kind, compression=compression)

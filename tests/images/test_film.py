@@ -84,7 +84,6 @@ def test_an_encoder_without_its_program_is_refused(tmp_path, monkeypatch):
         check_film(tmp_path / "film.mp4")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="needs jnst[video]")
 def test_the_real_encoder_makes_a_film(tmp_path):
     write_film(tmp_path / "film.mp4", iter(frames(5, 33, 47)))
     data = (tmp_path / "film.mp4").read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jnst.errors import ImageError
@@ -112,7 +113,6 @@ def deep_png(kind, interlace=0, chunks=()):
 
 
 def deep_tiff(channels, **options):
-    tifffile = pytest.importorskip("tifffile")
 
     def make(width, height):
         buffer = io.BytesIO()
@@ -260,7 +260,6 @@ def test_a_deep_picture_of_one_endless_line_is_refused(tmp_path):
 @pytest.mark.parametrize("callable_", [True, False])
 def test_a_deep_tiff_is_right_to_the_last_bit(orientation, channels, options, order, callable_, tmp_path, monkeypatch):
     """By strips, by tiles, or by Pillow where libtiff cannot be called."""
-    tifffile = pytest.importorskip("tifffile")
     values = np.random.default_rng(0).integers(0, 65_536, (21, 37, channels)).astype(np.uint16)
     extra = ["unassalpha"] if channels == 4 else None
     tag = [(274, "H", 1, orientation, True)]
