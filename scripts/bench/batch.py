@@ -2,7 +2,8 @@
 
     python scripts/bench/batch.py sizes      seconds per image and evaluation as the batch grows (VGG19, random weights)
     python scripts/bench/batch.py torch      the same evaluation in PyTorch, image after image (--torch-python)
-    python scripts/bench/batch.py commands   16 images by one `jnst batch` against 16 runs of `jnst stylize`
+    python scripts/bench/batch.py commands   16 images by one `jnst batch`, by 16 runs of `jnst stylize`, and by N_S_T's
+                                             program in PyTorch in a loop (--torch-python), all for as many evaluations
     python scripts/bench/batch.py mixed      30 pictures of eight shapes against 30 of one (--weights vgg16-small)
     python scripts/bench/batch.py searches   evaluations and loss of L-BFGS with and without line search
 
@@ -135,16 +136,42 @@ def bench_sizes(side: int, sizes: list[int], steps: int, rounds: int) -> None:
         print(f"| {batch_size} | {best:.3f} ({middle:.3f}) | {min(spent):.2f} | {compiled:.1f} | {memory} |")
 
 
-def bench_commands(side: int, count: int, steps: int) -> None:
-    """One batch command against single commands, everything included; compiled programs are cached in both cases."""
+def torch_loop(folder: Path, images: list[np.ndarray], style: np.ndarray, evaluations: int, python: str) -> float:
+    """Seconds of N_S_T's program in PyTorch for all images, one after the other in one process, its start included."""
+    import time_to_quality
+
+    from jnst.presets.resolve import resolve_run
+
+    run = resolve_run("gordic-vgg16", weights="vgg16-caffe")
+    for index, image in enumerate(images):
+        np.savez(folder / f"job{index}.npz", **time_to_quality.torch_job(run, image, style))  # pyright: ignore[reportArgumentType]
+    # It waits for a line before its evaluations and after them.
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import time_to_quality_torch as program\n"
+        "for job in range(int(sys.argv[2])):\n"
+        f"    sys.argv[1:] = [f'job{{job}}.npz', 'answer.npz', '{evaluations}', '{evaluations}']; program.main()"
+    )
+    command = [python, "-c", program, str(Path(__file__).parent), str(len(images))]
+    begin = time.monotonic()
+    subprocess.run(command, cwd=folder, input="\n" * 3 * len(images), text=True, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - begin
+
+
+def bench_commands(side: int, count: int, evaluations: int, torch_python: str) -> None:
+    """N_S_T's VGG16 preset on the bundled weights: a batch command, single commands, and PyTorch in a loop.
+
+    Everything is included: starting, reading, writing. Compiled programs are cached.
+    """
+    images, style = [picture(seed, side) for seed in range(count)], picture(99, side)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
-        for seed in range(count):
-            Image.fromarray(np.uint8(255 * picture(seed, side))).save(folder / "in" / f"{seed:02d}.png")
-        Image.fromarray(np.uint8(255 * picture(99, side))).save(folder / "style.png")
+        for seed, image in enumerate(images):
+            Image.fromarray(np.uint8(255 * image)).save(folder / "in" / f"{seed:02d}.png")
+        Image.fromarray(np.uint8(255 * style)).save(folder / "style.png")
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JNST_CACHE": str(folder / "cache")}
-        common = ["--weights", "vgg16-caffe", "--size", str(side), "--iterations", str(steps), "--quiet"]
+        common = ["--preset", "gordic-vgg16", "--weights", "vgg16-caffe", "--size", str(side), "--quiet"]
+        common += ["--steps", str(evaluations - 1)]  # a step is an evaluation, and the initial image takes one
 
         def run(*words: str) -> float:
             begin = time.monotonic()
@@ -157,12 +184,17 @@ def bench_commands(side: int, count: int, steps: int) -> None:
         cold_single = run("stylize", "in/00.png", "style.png", "-o", "cold.png")
         single = sum(run("stylize", f"in/{seed:02d}.png", "style.png", "-o", f"{seed}.png") for seed in range(count))
         cold, warm = batch("out1"), batch("out2")
-    print(f"| {count} images of {side} px, {steps} steps | s | images per hour |")
+        rows = {
+            f"{count} × `jnst stylize` (compiled before; the very first took {cold_single:.1f} s)": single,
+            "`jnst batch`, compiling": cold,
+            "`jnst batch`, compiled before": warm,
+        }
+        if Path(torch_python).exists():
+            rows["N_S_T's program, PyTorch, in a loop"] = torch_loop(folder, images, style, evaluations, torch_python)
+    print(f"| {count} images of {side} px, {evaluations} evaluations | s | images per hour |")
     print("| --- | --- | --- |")
-    print(f"| {count} × `jnst stylize` (compiled before; the very first took {cold_single:.1f} s) | {single:.1f} "
-          f"| {3600 * count / single:.0f} |")  # fmt: skip
-    print(f"| `jnst batch`, compiling | {cold:.1f} | {3600 * count / cold:.0f} |")
-    print(f"| `jnst batch`, compiled before | {warm:.1f} | {3600 * count / warm:.0f} |")
+    for row, seconds in rows.items():
+        print(f"| {row} | {seconds:.1f} | {3600 * count / seconds:.0f} |")
 
 
 def bench_mixed(side: int, count: int, steps: int | None, weights: str) -> None:
@@ -234,7 +266,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="pixels")
     parser.add_argument("--sizes", default="1,2,4,8,16")
     parser.add_argument("--images", type=int, help="16; 30 of mixed shapes")
-    parser.add_argument("--steps", type=int, help="30; those of the preset for mixed shapes")
+    parser.add_argument("--steps", type=int, help="or evaluations: 30; those of the preset for mixed shapes")
     parser.add_argument("--weights", default="vgg16-caffe", help="of mixed shapes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch-python", default=str(ROOT / ".venv-bench" / "bin" / "python"))
@@ -254,7 +286,7 @@ def main() -> None:
         middle, best, spent = map(float, shown.stdout.split())
         print(f"| PyTorch, one after another | {best:.3f} ({middle:.3f}) | {spent:.2f} |")
     elif arguments.what == "commands":
-        bench_commands(arguments.side, arguments.images, arguments.steps)
+        bench_commands(arguments.side, arguments.images, arguments.steps, arguments.torch_python)
     else:
         bench_searches(arguments.side, arguments.images, arguments.steps)
 
