@@ -173,6 +173,7 @@ class SizeConfig:
 
 
 MOST_STEPS = 100_000_000
+MOST_SCALES = 8
 # Steps at which a content lead falls to its root, and to one.
 LEAD_FALLS = (100, 200)
 
@@ -253,7 +254,9 @@ class RunConfig:
     steps: int = setting(300, "optimiser steps at full size", unit="steps")
     chunk: int = setting(25, "steps between two looks at the picture", unit="steps")
     save_every: int = setting(0, "write a frame each so many steps; 0 never", unit="steps")
-    scales: int = setting(1, "sizes of a coarse-to-fine run, each half the next")
+    scales: int = setting(
+        1, "sizes of a coarse-to-fine run, each half the next; 0 for two, and one more per doubling above 768 pixels"
+    )
     tolerance: float = setting(0.0, "stop when the loss falls by less than this fraction over a chunk; 0 never")
     max_time: float = setting(0.0, "stop after this long; 0 never", unit="seconds")
     keep: Keep = setting("best", "which picture is the result")
@@ -272,7 +275,10 @@ class RunConfig:
         for name in ("steps", "chunk", "save_every"):  # the compiled loop counts in 32 bits
             value = getattr(self, name)
             require(value <= MOST_STEPS, f"{name.replace('_', ' ')} is {value}; expected at most {MOST_STEPS} steps")
-        require(1 <= self.scales <= 8, f"scales is {self.scales}; expected 1 to 8")
+        require(
+            0 <= self.scales <= MOST_SCALES,
+            f"scales is {self.scales}; expected 1 to {MOST_SCALES}, or 0 for as many as the size asks for",
+        )
         require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance}; expected 0 or more and below 1")
         require(
             math.isfinite(self.max_time) and self.max_time >= 0,

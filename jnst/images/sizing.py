@@ -1,10 +1,15 @@
 """Which size a picture is brought to, and bringing it there."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
-from jnst.config import Colors, ResizeKernel, SizeConfig
+from jnst.config import MOST_SCALES, Colors, ResizeKernel, SizeConfig
 from jnst.images.resizing import LUMINANCE, Array, resize, to_unit
+
+# Longer side, in pixels, that the first of as many scales as the size asks for has at most.
+FIRST_SCALE = 384
 
 
 def fit_size(height: int, width: int, size: SizeConfig) -> tuple[int, int]:
@@ -75,14 +80,30 @@ def finish(picture: npt.ArrayLike, content: npt.ArrayLike, colors: Colors) -> np
     return result.astype(np.float32)
 
 
+def scale_count(longer: int, scales: int) -> int:
+    """How many sizes `scales` stands for where the longer side is that many pixels.
+
+    Zero stands for at least two, and for as many as bring the first one to `FIRST_SCALE` pixels or less: the painting's
+    motifs then have the same share of the picture at every size.
+
+    >>> [scale_count(longer, 0) for longer in (256, 512, 768, 769, 1024, 2048, 4096)]
+    [2, 2, 2, 3, 3, 4, 5]
+    >>> scale_count(4096, 2)
+    2
+    """
+    return scales or min(MOST_SCALES, max(2, 1 + math.ceil(math.log2(max(longer, 1) / FIRST_SCALE))))
+
+
 def scale_sizes(height: int, width: int, scales: int, *, minimum: int = 64) -> list[tuple[int, int]]:
     """The sizes of a coarse-to-fine run, smallest first, each half the next, none with a side below `minimum`.
 
     >>> scale_sizes(300, 401, 3)
     [(75, 100), (150, 200), (300, 401)]
+    >>> scale_sizes(768, 1024, 0)
+    [(192, 256), (384, 512), (768, 1024)]
     """
     sizes = [(height, width)]
-    for power in range(1, scales):
+    for power in range(1, scale_count(max(height, width), scales)):
         smaller = (max(1, round(height / 2**power)), max(1, round(width / 2**power)))
         if min(smaller) < minimum:
             break

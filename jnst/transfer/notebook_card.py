@@ -20,7 +20,7 @@ def settings_line(config: Config) -> str:
     'default · vgg19 · lbfgs, 300 steps · content 1, style 1, total variation 0'
     """
     loss, run = config.loss, config.run
-    scales = f", {run.scales} scales" if run.scales > 1 else ""
+    scales = ", scales by size" if run.scales == 0 else f", {run.scales} scales" if run.scales > 1 else ""
     return (
         f"{config.preset} · {config.network.architecture} · {config.optimizer.method}, {run.steps} steps{scales} · "
         f"content {loss.content_weight:g}, style {loss.style_weight:g}, total variation {loss.tv_weight:g}"

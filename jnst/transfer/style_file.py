@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jnst.config import MOST_SCALES
 from jnst.errors import TargetsError, WeightsError
 from jnst.files import disk_errors, write_atomically
 from jnst.loss.guidance import layer_of
@@ -86,8 +87,8 @@ def read_style(path: str | Path) -> StyleTargets:
             if version != FORMAT_VERSION:
                 raise WeightsError(f"style format {version}; this jnst reads format {FORMAT_VERSION}; update jnst")
             scales = int(attributes["scales"])
-            if not 1 <= scales <= 8:
-                raise WeightsError(f"{scales} scales; expected 1 to 8")
+            if not 1 <= scales <= MOST_SCALES:
+                raise WeightsError(f"{scales} scales; expected 1 to {MOST_SCALES}")
             groups = [member(file, f"scale{power}") for power in range(scales)]
             grams = tuple({name: _read_moment(member(group, name), name) for name in group} for group in groups)
             pixels = member(member(file, "picture"), "pixels")

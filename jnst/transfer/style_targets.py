@@ -22,7 +22,7 @@ from jnst.images.inputs import as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import pad_image, padded_size
 from jnst.images.resizing import resize, to_unit
-from jnst.images.sizing import fit_style
+from jnst.images.sizing import fit_style, scale_count
 from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams, check_style_weights
 from jnst.loss.registry import TERMS
@@ -192,7 +192,7 @@ def prepare_style(
     several = as_styles(styles, color_profile=config.color_profile)
     pictures = [to_unit(fit_style(np.asarray(style.pixels), (0, 0), config.size)) for style in several]
     by_scale = []
-    for power in range(config.run.scales):
+    for power in range(_scales_to_prepare(pictures, config)):
         shrunk = [_halve(picture, power, minimum_size(config.loss.layers, config.network)) for picture in pictures]
         masks = [_fit(style.mask, picture) for style, picture in zip(several, shrunk, strict=True)]
         each = [picture_grams(params, one, config, mask=mask) for one, mask in zip(shrunk, masks, strict=True)]
@@ -200,6 +200,13 @@ def prepare_style(
         by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
     first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
     return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)
+
+
+def _scales_to_prepare(pictures: Sequence[np.ndarray], config: Config) -> int:
+    """As many as a content picture needs that the size rule brings to the same size, or that is as large."""
+    sides = [max(picture.shape[:2]) for picture in pictures]
+    known = 0 if config.size.rule == "keep" else config.size.pixels
+    return scale_count(max(known, *sides), config.run.scales)
 
 
 def _fit(mask: Mask | None, picture: np.ndarray) -> Mask | None:

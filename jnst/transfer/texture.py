@@ -8,7 +8,7 @@ import numpy as np
 
 from jnst.argument_checks import check_config, check_names, check_switch
 from jnst.array_types import Params
-from jnst.config import Config, SizeConfig
+from jnst.config import MOST_SCALES, Config, SizeConfig
 from jnst.config_fields import require
 from jnst.errors import ConfigError, quote
 from jnst.transfer.driver import stylize
@@ -17,7 +17,6 @@ from jnst.transfer.scales import check_size, check_tileable
 
 # The coarsest scale of a texture has at least so many pixels on its shorter side.
 COARSEST = 128
-MOST_SCALES = 8
 
 
 def texture(
@@ -101,7 +100,7 @@ def texture_config(
         size=plain,
         loss=dataclasses.replace(config.loss, content_layers=()),
         optimizer=dataclasses.replace(config.optimizer, content_lead=1.0),
-        run=dataclasses.replace(config.run, colors="style", scales=texture_scales(size) if scales is None else scales),
+        run=dataclasses.replace(config.run, colors="style", scales=scales or texture_scales(size)),
     )
     if seamless:
         config = dataclasses.replace(config, network=dataclasses.replace(config.network, padding="circular"))

@@ -203,6 +203,14 @@ def test_scales_halve_and_stop_in_time():
     assert scale_sizes(20, 20, 3) == [(20, 20)]
 
 
+def test_the_first_of_as_many_scales_as_the_size_asks_for_is_never_large():
+    for longer in (*range(100, 1600, 7), 4000, 30_000):
+        sizes = scale_sizes(longer * 3 // 4, longer, 0)
+        assert len(sizes) >= 2 or longer * 3 // 8 < 64
+        assert max(sizes[0]) <= 384 or len(sizes) == 8
+        assert len(sizes) <= 2 or max(sizes[0]) > 384 / 2 - 1
+
+
 def test_finish_keeps_the_contents_colours_if_asked() -> None:
     generator = np.random.default_rng(0)
     content, picture = 0.3 + 0.4 * generator.random((6, 7, 3)), 0.3 + 0.4 * generator.random((6, 7, 3))

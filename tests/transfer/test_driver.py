@@ -11,9 +11,12 @@ from small import SHALLOW, shallow, small_params
 
 from jnst.config import OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import ConfigError, ImageError, JnstError
+from jnst.images import sizing
+from jnst.images.sizing import scale_count
 from jnst.progress.callbacks import Snapshot
 from jnst.transfer.driver import stylize
 from jnst.transfer.scales import at_scale, smallest_scale, style_at_scale
+from jnst.transfer.style_targets import prepare_style
 
 CONTENT, STYLE = paint("shapes", 20, 28), paint("marble", 24, 24, 3)
 
@@ -220,6 +223,22 @@ def test_coarse_to_fine():
     assert result.image.shape == (20, 28, 3)
     alone = run(with_run(steps=3))
     assert result.trace["content"][0] > alone.trace["content"][0]  # it begins with the coarse picture
+
+
+def test_no_number_of_scales_is_as_many_as_the_size_asks_for(monkeypatch):
+    config = replace(with_run(steps=1, scales=0, chunk=1), size=SizeConfig(rule="keep"))
+
+    def sizes():
+        seen = []
+        run(config, callback=lambda snapshot: seen.append(snapshot.progress.size))
+        return sorted(set(seen))
+
+    assert sizes() == [(10, 14), (20, 28)]  # at least two
+    monkeypatch.setattr(sizing, "FIRST_SCALE", 7)
+    assert scale_count(28, 0) == 3
+    assert sizes() == [(10, 14), (20, 28)]  # 5 × 7 leaves the layers no room
+    # A style that is prepared beforehand has as many as a content picture of its size can need.
+    assert len(prepare_style(small_params(), STYLE, config).grams) == scale_count(24, 0) == 3
 
 
 def test_a_style_at_a_coarse_scale_shrinks_with_the_content():
