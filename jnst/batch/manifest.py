@@ -61,9 +61,23 @@ def _books(folder: str) -> list[str]:
 
 
 def latest(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The last line of each picture, by its name; a line that is not what a run writes is left out as a torn one is."""
-    items = (_checked_item(record) for record in records if record.get("kind") == "item")
-    return {item["name"]: item for item in items if item is not None}
+    """The last line of each picture, by its name; a line that is not what a run writes is left out as a torn one is.
+
+    The last one by its time: of a folder that was first one job and then shards, or other shards, the manifests do not
+    follow one another in the order of their names.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        item = _checked_item(record) if record.get("kind") == "item" else None
+        if item is not None and _moment(item) >= _moment(found.get(item["name"], {})):
+            found[item["name"]] = item
+    return found
+
+
+def _moment(record: dict[str, Any]) -> str:
+    """When a line was written, as text that sorts by time; empty where it does not say."""
+    moment = record.get("time")
+    return moment if isinstance(moment, str) else ""
 
 
 def _checked_item(record: dict[str, Any]) -> dict[str, Any] | None:

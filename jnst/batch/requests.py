@@ -140,6 +140,14 @@ def prepare(task: Task, *, extra_terms: Sequence[Term] = ()) -> Item:
 def first_picture(item: Item, index: int, before: np.ndarray | None) -> np.ndarray:
     """The image that a scale begins with; `before` is the result of the coarser one, if there is one."""
     task = item.task
-    style = task.styles.picture if isinstance(task.styles, StyleTargets) else task.styles[0].pixels
-    content = content_at_scale(item.canvas, item.sizes[index])
-    return first_image(task.config, content, style, before=before, initial=task.initial, seed=task.seed)
+    stored = isinstance(task.styles, StyleTargets)
+    return first_image(
+        task.config,
+        content_at_scale(item.canvas, item.sizes[index]),
+        [task.styles.shown] if isinstance(task.styles, StyleTargets) else task.styles,
+        before=before,
+        initial=task.initial,
+        seed=task.seed,
+        style_weights=None if stored else task.style_weights,
+        masks=item.masks,
+    )

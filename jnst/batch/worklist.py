@@ -31,6 +31,7 @@ _CANDIDATES = (
 # Of a field, such as 06d or >12; a width of more digits would ask for gigabytes.
 _FORMAT_SPEC = re.compile(r"(.?[<>=^])?[+\- ]?0?\d{0,2}[ds]?")
 _LONGEST_NAME = 255
+_RENAME = "rename the picture, or give names with --name, such as '{index:06d}.png'"
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,11 @@ def clean_name(name: str) -> str:
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     outside = any(part.strip().rstrip(".") == "" for part in parts) or ":" in plain[:2] or "://" in plain
     if not parts or outside or plain.startswith(("/", "~")):
-        raise ConfigError(f"the result's name {quote(name)} does not lie inside the output folder")
+        # Such as ~photo.png and a:b.png, which lie inside it here.
+        elsewhere = f", or not on every system; {_RENAME}" if len(parts) == 1 else ""
+        raise ConfigError(f"the result's name {quote(name)} does not lie inside the output folder{elsewhere}")
     if any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise ConfigError(
-            f"the result's name {quote(name)} holds a control character; rename the picture, or give names with "
-            "--name, such as '{index:06d}.png'"
-        )
+        raise ConfigError(f"the result's name {quote(name)} holds a control character; {_RENAME}")
     if max(len(os.fsencode(part)) for part in parts) > _LONGEST_NAME:
         raise ConfigError(
             f"the result's name {quote(name)} is too long: a file's name has {_LONGEST_NAME} bytes at most; give a "

@@ -9,8 +9,10 @@ from jax.core import Tracer
 from jnst.errors import ImageError
 from jnst.images.numpy_array import to_array
 
-# Resampling kernels overshoot [0, 1] a little; 255 or NaN is something else.
-LOWEST, HIGHEST = -1.0, 2.0
+# Resampling kernels overshoot [0, 1] a little. The weights of Lanczos, the worst, add up to 1.56 without their signs,
+# so that along both sides together it reaches 0.71 below and above. What goes from -1 to 1, as other programs have it,
+# or holds 255 or NaN is something else.
+LOWEST, HIGHEST = -0.75, 1.75
 
 
 def is_floating(dtype: Any) -> bool:
@@ -43,6 +45,7 @@ def validate_image(image: Any, kind: str) -> None:
     if not (low >= LOWEST and high <= HIGHEST):  # false for NaN as well
         raise ImageError(
             f"the {kind} image holds numbers from {low:g} to {high:g}; expected [0, 1] in floating point, or uint8"
+            f"{'; (image + 1) / 2 brings [-1, 1] there' if low >= -1.01 and high <= 1.01 else ''}"
         )
 
 

@@ -88,7 +88,9 @@ class Painter:
             initial = carry_over(to_unit(initial), self._full, initial_colors, knobs.colors)
         enlarged = scale > 0 or (initial is not None and initial.shape[:2] == self._size)
         before, given = (to_unit(initial), None) if enlarged else (None, initial)  # pyright: ignore
-        first = first_image(config, self._content, several[0].pixels, before=before, initial=given, seed=seed)
+        first = first_image(
+            config, self._content, several, before=before, initial=given, seed=seed, style_weights=knobs.blend
+        )
         self._state = self._begin(first)
 
     @property

@@ -100,7 +100,14 @@ class ImageRun(NamedTuple):
             guidance=guidance,
         )
         image = first_image(
-            self.config, content, self.styles[0].pixels, before=before, initial=self.initial, seed=self.seed
+            self.config,
+            content,
+            self.styles,
+            before=before,
+            initial=self.initial,
+            seed=self.seed,
+            style_weights=self.style_weights,
+            masks=self.masks,
         )
         if self.mesh is not None:
             return targets, shard_state(image, config, self.mesh, extra_terms=self.extra_terms)

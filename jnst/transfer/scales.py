@@ -16,6 +16,7 @@ from jnst.images.resizing import resize, to_unit
 from jnst.images.sizing import fit, fit_size, fit_style, scale_sizes
 from jnst.loss.tiling import layer_stride
 from jnst.transfer.initial import initial_image
+from jnst.transfer.regions import RegionMasks
 from jnst.vgg.layers import deepest, layer_names, minimum_size
 
 
@@ -152,17 +153,28 @@ def styles_at_scale(
 
 
 def first_image(
-    config: Config, content: np.ndarray, style: Any, *, before: np.ndarray | None, initial: Any, seed: int
+    config: Config,
+    content: np.ndarray,
+    styles: Sequence[StylePicture],
+    *,
+    before: np.ndarray | None,
+    initial: Any,
+    seed: int,
+    style_weights: Sequence[float] | None = None,
+    masks: RegionMasks | None = None,
 ) -> np.ndarray:
     """The image that a scale begins with: the coarser scale's enlarged, or one given, or what `config.init` says.
 
     Args:
         config: of the run.
         content: from `content_at_scale`.
-        style: the first style image, as it was given.
+        styles: the style images, as they were given. Of several that are blended, the one with the largest weight
+            counts, the first of equal ones; where there are regions, each region begins with its own.
         before: the result of the coarser scale, if there is one.
         initial: an image of any size to begin the first scale with, or None.
         seed: of the random start.
+        style_weights: of styles that are blended; equal by default.
+        masks: of the regions. What none of them covers, or is kept, begins as the content.
 
     Returns:
         RGB, float32, of the content's size.
@@ -174,13 +186,33 @@ def first_image(
         return to_unit(resize(np.asarray(initial), height, width, config.size.kernel))
     if config.init == "content":
         return content
+    if masks is None or masks.keeps_alone or config.init == "random":
+        return _begin(config, content, styles[leading_style(style_weights)], seed, None)
+    shares = np.asarray(masks.at_size((height, width)).masks)
+    picture = np.clip(1 - shares.sum(2, keepdims=True), 0, 1) * content
+    for style, share in zip(styles, np.moveaxis(shares, 2, 0), strict=True):
+        if share.any():
+            picture += share[..., None] * _begin(config, content, style, seed, share)
+    return picture.astype(np.float32)
+
+
+def leading_style(style_weights: Sequence[float] | None) -> int:
+    """Which of several styles has the largest weight; the first of equal ones."""
+    return 0 if style_weights is None else int(np.argmax(np.asarray(style_weights, np.float64)))
+
+
+def _begin(config: Config, content: np.ndarray, style: StylePicture, seed: int, share: np.ndarray | None) -> np.ndarray:
+    """The initial image that the config names, for the part of the content that `share` shows."""
+    size = (content.shape[0], content.shape[1])
     image = initial_image(
         jax.random.key(seed),
         jnp.asarray(content),
-        jnp.asarray(to_unit(resize(np.asarray(style), height, width, config.size.kernel))),
+        jnp.asarray(to_unit(resize(np.asarray(style.pixels), *size, config.size.kernel))),
         config.init,
         noise=config.noise,
         variable=config.variable,
         network_input=config.network_input,
+        content_mask=share,
+        style_mask=None if style.mask is None else fit_mask(style.mask, size),
     )
     return np.asarray(image)

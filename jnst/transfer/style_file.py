@@ -32,6 +32,8 @@ def write_style(path: str | Path, targets: StyleTargets) -> None:
         f"scale{power}": dict(grams) for power, grams in enumerate(targets.grams)
     }
     groups["picture"] = {"pixels": targets.picture}
+    if targets.mask is not None:
+        groups["picture"]["mask"] = targets.mask
     attributes = {
         "/": {
             "format": FORMAT,
@@ -58,6 +60,9 @@ def _hash(targets: StyleTargets) -> str:
             digest.update(np.ascontiguousarray(grams[layer], "<f4").data)
     digest.update(f"{targets.picture.shape}\n".encode())
     digest.update(np.ascontiguousarray(targets.picture).data)
+    if targets.mask is not None:
+        digest.update(f"mask {targets.mask.shape}\n".encode())
+        digest.update(np.ascontiguousarray(targets.mask).data)
     return digest.hexdigest()
 
 
@@ -91,17 +96,26 @@ def read_style(path: str | Path) -> StyleTargets:
                 raise WeightsError(f"{scales} scales; expected 1 to {MOST_SCALES}")
             groups = [member(file, f"scale{power}") for power in range(scales)]
             grams = tuple({name: _read_moment(member(group, name), name) for name in group} for group in groups)
-            pixels = member(member(file, "picture"), "pixels")
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.id.get_storage_size() != pixels.nbytes:
-                raise WeightsError("the picture is not an array of bytes, or incomplete")
+            picture = member(file, "picture")
+            pixels = _read_bytes(member(picture, "pixels"), 3)
+            mask = _read_bytes(member(picture, "mask"), 2) if "mask" in picture else None
+            if mask is not None and (mask.shape != pixels.shape[:2] or not mask.any()):
+                raise WeightsError("the picture's opacity does not fit it, or leaves nothing to see")
             targets = StyleTargets(
-                grams, pixels[()], json.loads(attributes["settings"]), str(attributes["weights_sha256"])
+                grams, pixels, json.loads(attributes["settings"]), str(attributes["weights_sha256"]), mask
             )
             if _hash(targets) != attributes["sha256"]:
                 raise WeightsError("the values do not match their hash; the file is damaged")
     except WeightsError as error:
         raise TargetsError(str(error).replace("weights file", "style file")) from error
     return targets
+
+
+def _read_bytes(dataset: Any, dimensions: int) -> np.ndarray:
+    """The picture, or its opacity."""
+    if dataset.dtype != np.uint8 or dataset.ndim != dimensions or dataset.id.get_storage_size() != dataset.nbytes:
+        raise WeightsError("the picture is not an array of bytes, or incomplete")
+    return dataset[()]
 
 
 def _read_moment(dataset: Any, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from jnst.array_types import Moment, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
 from jnst.errors import ConfigError, TargetsError
-from jnst.images.inputs import as_list, as_styles
+from jnst.images.inputs import StylePicture, as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import pad_image, padded_size
 from jnst.images.resizing import resize, to_unit
@@ -30,6 +30,7 @@ from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.notebook_card import card
+from jnst.transfer.scales import leading_style
 from jnst.vgg.extent import Extent
 from jnst.vgg.layers import minimum_size
 
@@ -42,15 +43,22 @@ class StyleTargets:
 
     grams: by layer, and the means of its channels where they are compared; for the full size first, then for each
         halving of a coarse-to-fine run.
-    picture: the (first) style picture at working size, uint8.
+    picture: the style picture at working size, uint8; of several the one with the largest weight.
     settings: what the numbers depend on, as plain JSON types (see `style_settings`).
     weights_sha256: hash of the network's weights, empty where unknown.
+    mask: opacity of the picture, height × width, uint8; None where all of it is visible.
     """
 
     grams: tuple[Grams, ...]
     picture: np.ndarray
     settings: Mapping[str, Any]
     weights_sha256: str = ""
+    mask: np.ndarray | None = None
+
+    @property
+    def shown(self) -> StylePicture:
+        """The picture, and which part of it is looked at."""
+        return StylePicture(self.picture, None if self.mask is None else to_unit(self.mask))
 
     def __repr__(self) -> str:
         height, width = self.picture.shape[:2]
@@ -198,8 +206,14 @@ def prepare_style(
         each = [picture_grams(params, one, config, mask=mask) for one, mask in zip(shrunk, masks, strict=True)]
         grams = blend_grams(each, style_weights)
         by_scale.append({layer: np.asarray(gram) for layer, gram in grams.items()})
-    first = np.rint(np.clip(pictures[0], 0, 1) * 255).astype(np.uint8)
-    return StyleTargets(tuple(by_scale), first, style_settings(config), weights_sha256)
+    leading = leading_style(style_weights)
+    picture, mask = _to_bytes(pictures[leading]), _fit(several[leading].mask, pictures[leading])
+    seen = None if mask is None else _to_bytes(mask)
+    return StyleTargets(tuple(by_scale), picture, style_settings(config), weights_sha256, seen)
+
+
+def _to_bytes(array: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 
 
 def _scales_to_prepare(pictures: Sequence[np.ndarray], config: Config) -> int:

@@ -42,6 +42,15 @@ def test_lines_are_appended_and_read_back_over_all_shards(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("first", "then"), [((0, 1), (0, 2)), ((1, 2), (0, 3)), ((0, 2), (0, 1))])
+def test_the_last_line_of_a_picture_counts_whatever_manifest_it_is_in(tmp_path, first, then):
+    """A folder may be one job first and shards later, whose manifests sort before its own by name."""
+    for share, status, moment in ((first, "failed", "10:00"), (then, "done", "11:00")):
+        with Manifest(str(tmp_path), Share(*share)) as manifest:
+            manifest.append(item("a.png", status) | {"time": f"2026-01-01T{moment}:00.000+00:00"})
+    assert latest(read_records(str(tmp_path)))["a.png"]["status"] == "done"
+
+
 def test_every_line_is_on_the_disk_when_append_returns(tmp_path, monkeypatch):
     synced = []
     with Manifest(str(tmp_path), Share()) as manifest:

@@ -8,7 +8,9 @@ import pytest
 from small import shallow, small_params
 
 import jnst
+from jnst.errors import ImageError
 from jnst.images.inputs import as_picture
+from jnst.images.resizing import resize
 from jnst.images.validate import validate_image
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
@@ -87,3 +89,17 @@ def test_while_jax_traces_only_shape_and_type_are_known() -> None:
     assert jax.jit(check)(300 * GOOD).shape == GOOD.shape
     with pytest.raises(jnst.ImageError, match=r"shape \(20, 24\)"):
         jax.jit(check)(GOOD[..., 0])
+
+
+@pytest.mark.parametrize("low", [-1.0, -0.8])
+def test_pictures_from_minus_one_to_one_are_refused_and_told_how_to_become_pictures(low):
+    """Other programs hold pictures so; taken as they are, their dark half would be black."""
+    with pytest.raises(ImageError, match=r"holds numbers from -.*; \(image \+ 1\) / 2 brings"):
+        validate_image(np.linspace(low, 1, 48).reshape(4, 4, 3), "content")
+
+
+def test_what_resampling_overshoots_is_a_picture():
+    board = np.indices((16, 16)).sum(0)[..., None] % 4 // 2 * np.ones(3)
+    for kernel in ("opencv-cubic", "pillow-bicubic", "pillow-lanczos"):
+        for size in (7, 13, 23, 64):
+            validate_image(resize(board, size, size, kernel), "content")

@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import picture
+from small import picture, shallow
 
 from jnst.config import PixelSpace
+from jnst.images.inputs import as_styles
 from jnst.images.pixel_space import encode
+from jnst.images.reading import Picture
 from jnst.presets.presets import PRESETS
 from jnst.transfer.initial import initial_image, recolor
+from jnst.transfer.regions import Region, mask_styles, prepare_regions
+from jnst.transfer.scales import first_image
 
 CONTENT, STYLE = picture("hills", 20, 30), picture("marble", 20, 30, 3)
 UNIT = PixelSpace()
@@ -100,3 +104,55 @@ def test_random_start_lies_around_what_the_network_sees_as_zero():
 def test_random_start_is_the_seeds():
     np.testing.assert_array_equal(start("random", seed=1), start("random", seed=1))
     assert jnp.any(start("random", seed=1) != start("random", seed=2))
+
+
+LEFT = np.zeros((20, 30), np.float32)
+LEFT[:, :15] = 1
+RED, BLUE = (np.full((8, 8, 3), color, np.float32) for color in ([0.9, 0.1, 0.1], [0.1, 0.1, 0.9]))
+
+
+def first(styles, init="recolored", *, regions=None, keep=None, style_weights=None, content=CONTENT):
+    """What a run of one scale begins with."""
+    pictures = as_styles(styles)
+    masks = prepare_regions(content, pictures, regions, keep)
+    return first_image(
+        shallow(init=init),
+        np.asarray(content),
+        mask_styles(pictures, masks),
+        before=None,
+        initial=None,
+        seed=0,
+        style_weights=style_weights,
+        masks=masks,
+    )
+
+
+@pytest.mark.parametrize("init", ["recolored", "style"])
+def test_each_region_begins_in_its_own_style_and_what_has_none_as_the_content(init):
+    regions = [Region(LEFT, RED), Region(np.pad(LEFT[:, :10], ((0, 0), (20, 0))), BLUE)]
+    picture = first([RED, BLUE], init, regions=regions)
+    np.testing.assert_allclose(picture[:, :15].mean((0, 1)), RED[0, 0], atol=1e-3)
+    np.testing.assert_allclose(picture[:, 20:].mean((0, 1)), BLUE[0, 0], atol=1e-3)
+    np.testing.assert_array_equal(picture[:, 15:20], np.asarray(CONTENT)[:, 15:20])
+
+
+@pytest.mark.parametrize("init", ["recolored", "style"])
+def test_one_region_that_covers_everything_begins_as_the_plain_run(init):
+    plain = first([STYLE], init)
+    np.testing.assert_allclose(first([STYLE], init, regions=[Region("all", STYLE)]), plain, atol=1e-6)
+    np.testing.assert_allclose(first([STYLE], init, keep=LEFT), plain, atol=1e-6)
+
+
+def test_colours_come_from_the_part_of_a_style_that_is_looked_at():
+    both = np.concatenate([RED, BLUE], 1)
+    half = np.pad(np.ones((8, 8)), ((0, 0), (0, 8)))
+    masked = first([both], regions=[Region("all", both, style_mask=half)])
+    np.testing.assert_allclose(masked.mean((0, 1)), RED[0, 0], atol=0.05)
+    hidden = Picture((255 * both).astype(np.uint8), (255 * half).astype(np.uint8), "PNG", ())
+    np.testing.assert_allclose(first([hidden]).mean((0, 1)), RED[0, 0], atol=0.05)
+
+
+def test_of_several_styles_the_one_with_the_largest_weight_counts_whatever_their_order():
+    for styles, weights in (([RED, BLUE], [0, 1]), ([BLUE, RED], [3, 1])):
+        np.testing.assert_array_equal(first(styles, style_weights=weights), first([BLUE]))
+    np.testing.assert_array_equal(first([RED, BLUE]), first([RED]))
