@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from jnst.config import Config, PixelSpace
@@ -62,9 +62,23 @@ def check_count(name: str, value: Any, least: int) -> int:
     return operator.index(value)
 
 
+def check_series(name: str, values: Any, expected: str) -> list[Any]:
+    """The values in their order; raises ConfigError for what has none, and for text and bytes: "11" is not 1 and 1.
+
+    >>> check_series("seeds", "11", "a list of whole numbers")
+    Traceback (most recent call last):
+    ...
+    jnst.errors.ConfigError: seeds is '11'; expected a list of whole numbers
+    """
+    unordered = isinstance(values, str | bytes | bytearray | memoryview | Mapping | Set)
+    if unordered or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} is {quote(values)}; expected {expected}")
+    return list(values)
+
+
 def check_pair(name: str, value: Any) -> tuple[int, int]:
     """Height and width in pixels; raises ConfigError for anything but two whole numbers of one or more."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence) or len(value) != 2:
         raise ConfigError(f"{name} is {quote(value)}; expected height and width in pixels")
     return check_count(f"{name}[0]", value[0], 1), check_count(f"{name}[1]", value[1], 1)
 

@@ -39,6 +39,18 @@ class NamedFile(os.PathLike[str]):
         return self._name
 
 
+def check_path_given(path: str | os.PathLike[str]) -> None:
+    """Raises ImageError for an empty path, which the system and pathlib would take for the folder at hand.
+
+    >>> check_path_given("")
+    Traceback (most recent call last):
+    ...
+    jnst.errors.ImageError: the path is empty; expected the name of a file
+    """
+    if not os.fspath(path):
+        raise ImageError("the path is empty; expected the name of a file")
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes the file whole or not at all; its mode follows the umask, and a link to a file is written through.
 

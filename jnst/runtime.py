@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import importlib.metadata
+import os
 import platform
 import re
 import signal
@@ -42,7 +43,7 @@ def configure_jax() -> str | None:
     except OSError as error:
         jax.config.update("jax_compilation_cache_dir", None)
         return f"compiled programs are not kept: {folder} cannot be written ({error.strerror}); set JNST_CACHE"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     if not isinstance(warnings.showwarning, _CacheWarnings):

@@ -12,6 +12,7 @@ from small import shallow, small_params
 
 import jnst
 from jnst.errors import ConfigError, JnstError
+from jnst.transfer.checkpoint import Checkpoint
 from jnst.transfer.inspection import Inspection
 from jnst.transfer.layer_view import LayerView
 from jnst.transfer.planning import plan_run
@@ -59,6 +60,29 @@ def test_lists_of_layers_are_tuples_of_them():
     loss = dataclasses.replace(jnst.Config().loss, style_layers=[["relu1_1", 1]])
     assert loss.style_layers == (("relu1_1", 1.0),)
     hash(loss)
+
+
+def test_an_empty_path_is_said_to_be_empty():
+    picture, params, config = np.full((16, 16, 3), 0.5, np.float32), small_params(), shallow(steps=1)
+    prepared = jnst.prepare_style(params, picture, config)
+    seen = jnst.Animation()
+    for call in (
+        lambda: jnst.read_image(""),
+        lambda: jnst.write_image("", picture),
+        lambda: jnst.stylize(params, "", picture, config),
+        lambda: jnst.stylize(params, picture, [""], config),
+        lambda: jnst.stylize(params, picture, picture, config, animate=""),
+        lambda: jnst.Animation(""),
+        lambda: seen.write(""),
+        lambda: Checkpoint("", 1),
+        lambda: jnst.read_style(""),
+        lambda: jnst.write_style("", prepared),
+    ):
+        with pytest.raises(JnstError, match="path is empty"):
+            call()
+    for call in (jnst.load_params, lambda weights: jnst.load_preset("default", weights=weights)):
+        with pytest.raises(JnstError, match='the weights are ""'):
+            call("")
 
 
 @pytest.mark.parametrize("batch", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
+from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed, check_series
 from jnst.array_types import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
@@ -83,10 +83,10 @@ def stylize_batch(
         "contents": as_list(contents) if isinstance(contents, tuple) else _as_list(contents),
         "styles": _as_list(styles),
         "configs": configs,
-        "seeds": list(seeds) if isinstance(seeds, Iterable) else [seeds],
-        "initials": [None] if initials is None else list(initials),
+        "seeds": check_series("seeds", seeds, "a whole number or a list") if isinstance(seeds, Iterable) else [seeds],
+        "initials": [None] if initials is None else check_series("initials", initials, "a list of pictures"),
         "regions": _region_list(regions),
-        "keeps": [None] if keeps is None else list(keeps),
+        "keeps": [None] if keeps is None else check_series("keeps", keeps, "a list of masks"),
     }
     count = max(map(len, lists.values()))
     for name, values in lists.items():

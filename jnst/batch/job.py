@@ -47,6 +47,9 @@ class FolderJob:
     bad_rows: tuple[str, ...] = ()
 
 
+# How often the page is written at most: while other shards are at work, each writes it at its own end.
+_PAGES = 8
+
 # Does the work of some entries: (entries, deliver, callback) -> None. `Pipeline.work` does it here.
 Engine = Callable[[Sequence[Entry], Deliver, Callable[[Any], Any] | None], None]
 
@@ -111,11 +114,19 @@ def _run(job: FolderJob, weights: Weights, printer: Silent, engine: Engine | Non
 
 
 def _write_page(job: FolderJob, summary: Summary, printer: Silent) -> None:
-    """The page is not worth the job: where it cannot be written, that is said, and everything else is there."""
+    """The page is not worth the job: where it cannot be written, that is said, and everything else is there.
+
+    Where another shard has written lines in the meantime, and may have ended and written its page before this one, the
+    page is written again.
+    """
+    output, total = job.options.output, len(job.entries) + len(job.bad_rows)
     try:
-        records = list(latest(read_records(job.options.output)).values())
-        total = len(job.entries) + len(job.bad_rows)
-        write_contact_sheet(job.options.output, records, str(summary), total=total, bad_rows=job.bad_rows)
+        records = latest(read_records(output))
+        for _ in range(_PAGES):
+            write_contact_sheet(output, list(records.values()), str(summary), total=total, bad_rows=job.bad_rows)
+            written, records = records, latest(read_records(output))
+            if records == written:
+                break
     except (JnstError, OSError, ValueError) as error:
         printer.problem(f"the page of the job is left out: {error}")
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from jnst.errors import ImageError, JnstError, describe_unknown
-from jnst.files import check_writable_file, write_atomically
+from jnst.files import check_path_given, check_writable_file, write_atomically
 from jnst.images.writing import quantize
 
 Frame = npt.NDArray[np.uint8]
@@ -39,8 +39,9 @@ def film_format(path: str | os.PathLike[str]) -> FilmFormat:
     """The format that a path's suffix names.
 
     Raises:
-        ImageError: it names none.
+        ImageError: it names none, or the path is empty.
     """
+    check_path_given(path)
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise ImageError(describe_unknown("film format", suffix or str(path), FORMATS))

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from jnst.errors import ImageError, quote
-from jnst.files import check_regular, describe_missing
+from jnst.files import check_path_given, check_regular, describe_missing
 from jnst.images.formats import BEGINNINGS, HEIC, READABLE, is_heic, pillow_formats
 
 _SAMPLE_FORMAT = 339
@@ -27,6 +27,7 @@ def read_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
     """What is in a file; ImageError where it cannot be read or nothing is in it."""
     if isinstance(path, bytes):
         path = os.fsdecode(path)
+    check_path_given(path)
     if "\0" in os.fspath(path):
         raise ImageError(f"{quote(str(path))} holds a NUL character, which no path can")
     try:

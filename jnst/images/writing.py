@@ -17,7 +17,7 @@ from PIL import ExifTags
 
 from jnst.config import Rounding
 from jnst.errors import ImageError, describe_unknown
-from jnst.files import check_writable_file, write_atomically
+from jnst.files import check_path_given, check_writable_file, write_atomically
 from jnst.images.encoding import check_encoder, encode
 from jnst.images.formats import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES
 from jnst.images.inputs import as_picture
@@ -138,8 +138,9 @@ def check_format(path: str | os.PathLike[str], bits: Bits = 8) -> str:
     """The name of the format that the path's suffix stands for.
 
     Raises:
-        ImageError: unknown suffix, or a format that cannot hold that many bits.
+        ImageError: an empty path, unknown suffix, or a format that cannot hold that many bits.
     """
+    check_path_given(path)
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         what = describe_unknown("picture format", suffix, SUFFIXES) if suffix else f"known are: {', '.join(SUFFIXES)}"

@@ -1,10 +1,12 @@
 """Gram matrices as targets: of styles that are blended, of the regions of an image, and how distances are scaled."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
+from jnst.argument_checks import check_series
 from jnst.array_types import Image, Moment, Scalar
 from jnst.config import Config
 from jnst.config_fields import is_weight
@@ -23,11 +25,12 @@ def check_style_weights(weights: Any, styles: int) -> list[float]:
     """
     if weights is None:
         weights = [1.0] * styles
-    try:
-        values = [float(weight) for weight in weights]
-    except Exception:  # arrays of other libraries raise what they like
-        values = None
-    if values is None or isinstance(weights, bytes):
+    values = None
+    with contextlib.suppress(Exception):  # arrays of other libraries raise what they like
+        parts = check_series("style weights", weights, "a list of numbers")
+        if len(weights) == len(parts) and not any(isinstance(part, str | bytes) for part in parts):
+            values = [float(part) for part in parts]
+    if values is None:
         raise ConfigError(f"style weights are {quote(weights)}; expected a number for each style")
     usable = all(map(is_weight, values)) and sum(values) > 0
     if not styles or len(values) != styles or not usable:

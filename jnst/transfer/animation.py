@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError
+from jnst.files import NamedFile
 from jnst.images.film import Frame, as_frame, check_film, film_format, load_frame, store_frame, write_film
 from jnst.transfer.film_options import Film
 
@@ -40,7 +41,8 @@ class Animation:
     is no film: `write` says why.
 
     Args:
-        path: film to be written at the end of the run, .mp4, .gif or .webp; None to call `write` oneself.
+        path: film to be written at the end of the run, .mp4, .gif or .webp; None to call `write` oneself. One without a
+            folder is in the folder at hand when the animation is made.
         seconds: length of the film, without the second for which its last frame stays.
         size: longer side of the film in pixels; by default the result's, but at most the format's usual one (.mp4
             1080, .webp 720, .gif 480). No larger than the result.
@@ -60,10 +62,11 @@ class Animation:
         size: int | None = None,
         overwrite: bool = False,
     ) -> None:
-        Film(Path(path or ""), seconds, size)  # checks them
+        Film(Path() if path is None else Path(path), seconds, size)  # checks them
         if path is not None:
             check_film(path, overwrite=overwrite)
         self.path = None if path is None else Path(path)
+        self._place = None if path is None else NamedFile(Path(os.path.abspath(path)), str(path))
         self.seconds, self.overwrite, self._longest = seconds, overwrite, size
         self._folder: Path | None = None
         self.begin((1, 1))
@@ -200,7 +203,7 @@ class Animation:
             ImageError: for a suffix that names no format of films, or a place that is not writable.
             JnstError: nothing was recorded or could not be, there is no path, or what writes MP4 is not installed.
         """
-        target = path or self.path
+        target = self._place if path is None else path
         if target is None:
             raise JnstError("the animation has no path; expected animation.write(PATH)")
         count = round(self.seconds * film_format(target).rate)

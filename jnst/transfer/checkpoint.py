@@ -5,6 +5,7 @@ there is the old state or the new one, never half of one.
 """
 
 import json
+import os
 import re
 import time
 import zipfile
@@ -16,8 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jnst.argument_checks import check_kind
 from jnst.errors import JnstError, quote
-from jnst.files import replacing
+from jnst.files import NamedFile, check_path_given, replacing
 from jnst.transfer.state import TransferState
 from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
 
@@ -29,19 +31,24 @@ _MOST_DIFFERENCES = 12
 class Checkpoint:
     """Where the state of one run is kept.
 
-    path: the file.
+    path: the file; one without a folder is in the folder at hand when this is made.
     every: seconds between two writes; zero writes only when `save` is called.
     identity: what the result depends on, as JSON types; a state is resumed by a run with the same identity alone.
     resume: whether the run goes on from what is there.
     report: called with the reason where a state could not be written.
     """
 
-    path: Path
+    path: str | os.PathLike[str]
     every: float
     identity: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     report: Callable[[str], Any] = field(default=lambda _: None, repr=False)
     _last: float = field(default_factory=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        check_kind("path", self.path, (str, os.PathLike), "the name of a file")
+        check_path_given(self.path)
+        self._place = NamedFile(Path(os.path.abspath(self.path)), str(self.path))
 
     def due(self) -> bool:
         """Whether the time has come to write again."""
@@ -58,7 +65,10 @@ class Checkpoint:
         clock = clock | {"elapsed": time.monotonic() - clock["start"]}
         about = {"format": FORMAT, "identity": self.identity, "index": index, "trace": trace, "clock": clock}
         try:
-            with replacing(self.path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as parts:
+            with (
+                replacing(self._place) as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as parts,
+            ):
                 parts.writestr("about.json", json.dumps(about))
                 for number, leaf in enumerate(leaves):
                     with parts.open(f"{number}.npy", "w", force_zip64=True) as part:
@@ -85,7 +95,7 @@ class Checkpoint:
         Raises:
             JnstError: where there is none, it is damaged, or it is of another run; the message says what differs.
         """
-        return read_state(self.path, self.check()) if self.resume else None
+        return read_state(self._place, self.check()) if self.resume else None
 
     def check(self) -> dict[str, Any]:
         """What the stored state says of itself, where this very run may go on from it.
@@ -93,7 +103,7 @@ class Checkpoint:
         Raises:
             JnstError: as `load`.
         """
-        about = read_about(self.path)
+        about = read_about(self._place)
         differing = _differences(about["identity"], self.identity)
         if differing:
             more = [f"and {len(differing) - _MOST_DIFFERENCES} more"] * (len(differing) > _MOST_DIFFERENCES)
@@ -106,7 +116,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The run is done."""
         try:
-            self.path.unlink(missing_ok=True)
+            Path(self._place).unlink(missing_ok=True)
         except OSError as error:
             self.report(f"cannot remove {self.path}: {error.strerror or error}")
 

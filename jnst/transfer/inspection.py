@@ -14,7 +14,7 @@ from jnst.argument_checks import check_config, check_kind, check_names, check_wh
 from jnst.array_types import FeatureMap, Gram, Params
 from jnst.config import Config
 from jnst.errors import ConfigError, ImageError, quote
-from jnst.files import describe_missing, making_folder
+from jnst.files import check_path_given, describe_missing, making_folder
 from jnst.images.inputs import as_style
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.montage import montage
@@ -181,8 +181,7 @@ def check_place(path: str | os.PathLike[str], layers: Sequence[str] | dict[str, 
         ConfigError: where path is no path.
     """
     check_kind("path", path, (str, os.PathLike), "the name of a picture or folder")
-    if not os.fspath(path):
-        raise ImageError("path is empty; expected the name of a picture or folder")
+    check_path_given(path)
     try:
         return _find_files(Path(path), layers, overwrite=overwrite)
     except OSError as error:

@@ -11,6 +11,7 @@ from jnst.errors import ConfigError, quote
 from jnst.images.inputs import StylePicture, as_list
 from jnst.images.masks import Mask, as_mask, fit_mask, same_aspect
 from jnst.loss.guidance import Guidance
+from jnst.loss.region_targets import check_style_weights
 
 # Masks in words: the whole picture, and what the masks of the other regions leave.
 ALL, REST = "all", "rest"
@@ -156,10 +157,13 @@ def choose_styles(style: Any, regions: Sequence[Region] | None, style_weights: A
     """The style images of a run, from those given and those of the regions.
 
     Raises:
-        ConfigError: for both, or weights to blend the styles of regions with.
+        ConfigError: for both, weights that do not fit the styles, or weights to blend the styles of regions with.
     """
     if regions is None:
-        return as_list(style)
+        styles = as_list(style)
+        if style_weights is not None:
+            check_style_weights(style_weights, len(styles))
+        return styles
     if style is not None:
         raise ConfigError(
             "there are both a style and regions, which have a style each; give None in place of the style"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jnst.config import MOST_SCALES
-from jnst.errors import TargetsError, WeightsError
-from jnst.files import disk_errors, write_atomically
+from jnst.errors import ImageError, TargetsError, WeightsError
+from jnst.files import check_path_given, disk_errors, write_atomically
 from jnst.loss.guidance import layer_of
 from jnst.transfer.style_targets import StyleTargets
 from jnst.weights.hdf5 import array_shape, hdf5_bytes, member, open_hdf5, read_array, remember
@@ -45,10 +45,11 @@ def write_style(path: str | Path, targets: StyleTargets) -> None:
         }
     }
     try:
+        check_path_given(path)
         with disk_errors(Path(path)):
             write_atomically(path, hdf5_bytes(groups, attributes))
         remember(Path(path))
-    except WeightsError as error:
+    except (ImageError, WeightsError) as error:
         raise TargetsError(str(error)) from error
 
 
@@ -84,6 +85,7 @@ def read_style(path: str | Path) -> StyleTargets:
         TargetsError: saying what is wrong with the file.
     """
     try:
+        check_path_given(path)
         with open_hdf5(Path(path)) as file:
             attributes: dict[str, Any] = dict(file.attrs)
             if attributes.get("format") != FORMAT:
@@ -106,7 +108,7 @@ def read_style(path: str | Path) -> StyleTargets:
             )
             if _hash(targets) != attributes["sha256"]:
                 raise WeightsError("the values do not match their hash; the file is damaged")
-    except WeightsError as error:
+    except (ImageError, WeightsError) as error:
         raise TargetsError(str(error).replace("weights file", "style file")) from error
     return targets
 

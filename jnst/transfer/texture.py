@@ -70,7 +70,9 @@ def check_canvas(size: Any) -> tuple[int, int]:
     """
     sides = (size, size) if isinstance(size, int | np.integer) else size
     whole = (
-        isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int | np.integer) for side in sides)
+        isinstance(sides, list | tuple)
+        and len(sides) == 2
+        and all(isinstance(side, int | np.integer) for side in sides)
     )
     if isinstance(size, bool) or not whole or not all(1 <= side <= 65_535 for side in sides):
         raise ConfigError(f"size is {quote(size)}; expected pixels from 1 to 65535: one number, or height and width")

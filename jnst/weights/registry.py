@@ -157,6 +157,8 @@ def resolve_weights(
         WeightsError: for an unknown name, or with the command that fetches what is missing.
     """
     name = str(name_or_path)
+    if not name:
+        raise WeightsError('the weights are ""; expected "auto", a name of the catalogue, or the path of a file')
     if name == "auto":
         return _choose(architecture, lineage, cache_dir)
     if name in CATALOGUE:

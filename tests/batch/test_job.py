@@ -23,11 +23,13 @@ from small import tiny_weights
 
 from jnst.batch import entry_reader, folders
 from jnst.batch.discovery import find_pictures
+from jnst.batch.gallery import write_contact_sheet
 from jnst.batch.job import FolderJob, run_folder
-from jnst.batch.manifest import latest, read_records
+from jnst.batch.manifest import Manifest, latest, read_records
 from jnst.batch.options import Options
 from jnst.batch.pipeline import Pipeline
 from jnst.batch.requests import Item
+from jnst.batch.shards import Share
 from jnst.batch.worklist import combine
 from jnst.cli.main import main
 from jnst.errors import ImageError, TargetsError
@@ -428,6 +430,23 @@ def test_a_manifest_on_a_full_disk_is_one_sentence_and_the_next_run_goes_on(fold
     done = sum(record["kind"] == "item" and record["status"] == "done" for record in read_records("out"))
     assert run(resume=True).done_before >= done
     assert results().keys() == {"a.png", "b.png", "deep/c.png", "deep/d.png"}
+
+
+def test_the_page_has_the_pictures_of_a_shard_that_ended_at_the_same_moment(folder, monkeypatch):
+    """Its last line comes after this one has read the manifests, and its page is in place before this one's."""
+
+    def ended_meanwhile(*arguments, **options):
+        if not Path(other).exists():
+            with Manifest("out", Share(1, 2)) as manifest:
+                manifest.append(line | {"time": "2100-01-01T00:00:00"})
+        write_contact_sheet(*arguments, **options)
+
+    assert run(share=Share(0, 2)).done > 0
+    last = next(iter(latest(read_records("out")).values()))
+    other, line = "out/jnst-manifest-2-of-2.jsonl", last | {"name": "of-the-other.png"}
+    monkeypatch.setattr("jnst.batch.job.write_contact_sheet", ended_meanwhile)
+    assert run(share=Share(0, 2), resume=True).done_before > 0
+    assert "of-the-other.png" in Path("out/index.html").read_text()
 
 
 def test_a_page_on_a_full_disk_is_left_out_with_a_sentence(folder, monkeypatch):

@@ -151,6 +151,15 @@ RIGHT = {
 }
 
 
+# What would be taken for numbers or pictures one by one, as "11" for 1 and 1, or has no order of its own.
+NO_SERIES = ["11", b"11", bytearray(b"11"), {1, 2}, {1: 0, 2: 0}]
+NO_SERIES_OF = {
+    ("stylize", "style_weights"): [*NO_SERIES, ["1", "2"], np.array(["1", "2"])],
+    ("make_targets", "style_weights"): [*NO_SERIES, ["1", "2"]],
+    ("stylize_batch", "seeds"): NO_SERIES,
+    ("stylize_batch", "initials"): NO_SERIES,
+    ("stylize_batch", "keeps"): NO_SERIES,
+}
 MIX_UPS = {
     "config is 'gatys'; expected a jnst.Config, such as that of jnst.load_preset": ("stylize", {"config": "gatys"}),
     "params is 'vgg19'; expected layers by name, as jnst.load_params": ("stylize", {"params": "vgg19"}),
@@ -192,6 +201,13 @@ def main():
         said = answer(function, right | wrong)[1]
         if sentence not in said:
             print(f"{name}: {said!r} in place of {sentence!r}")
+    for (name, place), values in NO_SERIES_OF.items():
+        function, right = known[name]
+        several = {key: [IMAGE, IMAGE] for key in ("style", "styles", "contents") if key in right}
+        for value in values:
+            said = answer(function, right | several | {place: value})[1]
+            if "expected a" not in said or place.replace("_", " ") not in said:
+                print(f"{name}({place}={value!r}): {said!r}")
     function, right = known["advance"]
     function(**right | {"num_steps": jnp.int32(0)})
 

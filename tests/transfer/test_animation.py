@@ -166,6 +166,19 @@ def test_a_path_is_enough(tmp_path):
         assert film.n_frames > 10
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_a_film_lies_in_the_folder_that_was_at_hand_when_the_run_began(tmp_path, monkeypatch, made):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    film = Animation("a.gif") if made else "a.gif"
+    config = replace(CONFIG, run=replace(CONFIG.run, steps=1, scales=1))
+    stylize(small_params(), CONTENT, STYLE, config, animate=film, callback=lambda _: os.chdir(tmp_path / "other"))
+    if isinstance(film, Animation):
+        film.write()
+    assert (tmp_path / "a.gif").exists()
+    assert not list((tmp_path / "other").iterdir())
+
+
 def test_a_film_is_refused_before_the_work_and_never_costs_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr("jnst.transfer.driver.run_scales", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ImageError, match="unknown film format"):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import random
 import zipfile
 
@@ -36,6 +37,25 @@ CONFIG = Config(
 @pytest.fixture(scope="module")
 def params():
     return prepare_params(material.random_params("vgg19", 1 / 16, 0))
+
+
+def test_the_state_stays_in_the_folder_that_was_at_hand_when_the_run_began(tmp_path, monkeypatch, params):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+
+    def wander(snapshot):
+        os.chdir(tmp_path / "other")
+        return snapshot.progress.step >= 3
+
+    stylize(params, CONTENT, STYLE, CONFIG, callback=wander, checkpoint=Checkpoint("run.state", 1e-6))
+    assert (tmp_path / "run.state").exists()
+    assert not list((tmp_path / "other").iterdir())
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("run.state", 1e-6, resume=True)
+    os.chdir(tmp_path / "other")
+    assert checkpoint.load() is not None
+    checkpoint.remove()
+    assert not (tmp_path / "run.state").exists()
 
 
 class Killed(Exception):
