@@ -85,7 +85,7 @@ class TestResume:
             "loss.style_weight was 60.0 and is now 9.0": ["--style-weight", "9"],
             "seed was 0 and is now 3": ["--seed", "3"],
             "network.pooling was 'max' and is now 'average'": ["--pooling", "average"],
-            "run.scales was 2 and is now 1": ["--scales", "1"],
+            "run.scales was 0 and is now 1": ["--scales", "1"],
         }
         capsys.readouterr()
         words = ["--steps", "6", "--resume", *more, "--content-weight", "5"]
