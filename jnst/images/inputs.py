@@ -16,7 +16,7 @@ from jnst.images.masks import Mask
 from jnst.images.opening import decoding
 from jnst.images.reading import Picture, finish_picture, read_image
 from jnst.images.resizing import to_unit
-from jnst.images.samples import decode_samples
+from jnst.images.samples import decode_samples, scale_hidden_grey
 from jnst.images.samples_16bit import read_orientation
 from jnst.images.transparency import fill_hidden
 from jnst.images.validate import validate_image
@@ -114,6 +114,7 @@ def _from_pillow(image: Image.Image, kind: str, color_profile: ColorProfile) -> 
     if image.width * image.height == 0:
         raise ImageError(f"{name} is {image.width} × {image.height} pixels; expected one or more each way")
     with decoding(name, b""):
+        scale_hidden_grey(image)  # before anything that loads the samples
         orientation = read_orientation(image)
         image.load()
         # Pillow turns TIFF files itself while loading, and then takes the tag away.

@@ -44,6 +44,7 @@ def decode_samples(
     """
     if is_deep(image):
         return decode_deep(path, image, data, color_profile)
+    scale_hidden_grey(image)
     if data and isinstance(image, ImageFile.ImageFile):
         _refuse_odd_tiff(path, image)
         values = _decode_directly(image, data)
@@ -57,6 +58,16 @@ def decode_samples(
     load_samples(image)
     pixels, alpha, notes = decode_bytes(path, image, lambda rows: crop(image, rows), color_profile)
     return pixels, alpha, notes if watch is None else (*watch.notes(), *notes)
+
+
+def scale_hidden_grey(image: Image.Image) -> None:
+    """Brings the grey that a PNG file of 2 or 4 bits calls transparent to 8 bits: Pillow brings the samples alone.
+
+    To be called before the samples are loaded: then it is forgotten how many bits there were.
+    """
+    known, raw = image.info.get("transparency"), next((tile[3] for tile in getattr(image, "tile", ())), None)
+    if image.format == "PNG" and isinstance(known, int) and raw in ("L;2", "L;4"):
+        image.info["transparency"] = known * (85 if raw == "L;2" else 17)
 
 
 def _decode_directly(image: ImageFile.ImageFile, data: bytes) -> npt.NDArray[np.uint8] | None:

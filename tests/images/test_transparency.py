@@ -1,17 +1,21 @@
 """What is hidden under the alpha colours nothing; what is visible stays as it is."""
 
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small import shallow, small_params
 
 import jnst
 from jnst import Region
 from jnst.errors import ConfigError, ImageError
+from jnst.images.inputs import as_picture
 from jnst.images.reading import Picture
 from jnst.images.transparency import fill_hidden, fit_alpha, lay_on_white
 from jnst.jobs.frames import FrameWriter
@@ -105,6 +109,26 @@ def test_the_fill_stays_within_the_visible_colours_and_near_them():
     assert (filled >= (20, 40, 10)).all()
     assert filled[:, 21, 0].min() > 150
     assert filled[:, 42, 0].max() < 70
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("given", ["path", "pillow"])
+def test_a_transparent_grey_of_few_bits_is_transparent(tmp_path, bits, given):
+    """Its value counts in the bits of the file."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    row = [1, 0, 2**bits - 1, 1] * 2
+    packed = int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(bits, "big")
+    parts = {b"IHDR": struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0), b"tRNS": b"\0\1"}
+    parts |= {b"IDAT": zlib.compress(b"\0" + packed), b"IEND": b""}
+    path = tmp_path / "grey.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts.items()))
+    seen = as_picture(path if given == "path" else Image.open(path))
+    assert seen.alpha is not None
+    assert seen.alpha[0].tolist() == [0 if value == 1 else 255 for value in row]
+    assert seen.pixels[0, :, 0].tolist() == [value * 255 // (2**bits - 1) for value in row]
 
 
 def test_a_picture_of_nothing_is_refused():
