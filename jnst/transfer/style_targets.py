@@ -127,7 +127,7 @@ def pick_grams(targets: StyleTargets, config: Config, halvings: int, *, extra_te
     if halvings >= len(targets.grams):
         raise TargetsError(
             f"the saved style was prepared for {len(targets.grams)} scales, this run needs {halvings + 1}; prepare it "
-            "again with `jnst targets --scales`"
+            f"again with `jnst targets --scales {halvings + 1}`"
         )
     layers, held = layers_seen((*TERMS, *extra_terms), config, "grams"), targets.grams[halvings]
     missing = [layer for layer in layers if layer not in held]
