@@ -106,6 +106,8 @@ def _plan(arguments: argparse.Namespace, printer: Silent) -> tuple[bool, list[st
     regions = 0 if masks is None else len(masks.masks)
     plan = plan_run(size, config, tile=tile, available=available, devices=devices, regions=regions, chip=chip)
     lines = [*filter(None, [cache]), *notice, *(() if masks is None else masks.notes), *describe_plan(plan)]
+    if len(sizes) > 1:
+        lines.append(f"scales: {', '.join(f'{width} × {height}' for height, width in sizes)}")
     if chip is not None:
         if plan.grid is None:
             lines += describe_estimate(estimate_on_chip(size, config, chip, available=available), config, sizes)

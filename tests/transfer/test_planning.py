@@ -143,6 +143,7 @@ def test_the_command_says_what_would_make_it_fit(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "size: 4000 × 3000 (12.0 megapixels)" in said
     assert "these would: --history 5 --history-precision bfloat16" in said
+    assert "scales: 250 × 188, 500 × 375, 1000 × 750, 2000 × 1500, 4000 × 3000" in said
     assert main([*command, "--memory", "40"]) == 0
     assert "tiles: none" in capsys.readouterr().out
 
