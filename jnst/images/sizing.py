@@ -83,8 +83,8 @@ def finish(picture: npt.ArrayLike, content: npt.ArrayLike, colors: Colors) -> np
 def scale_count(longer: int, scales: int) -> int:
     """How many sizes `scales` stands for where the longer side is that many pixels.
 
-    Zero stands for at least two, and for as many as bring the first one to `FIRST_SCALE` pixels or less: the painting's
-    motifs then have the same share of the picture at every size.
+    Zero stands for at least two, and for as many as bring the first one to `FIRST_SCALE` pixels or less, so that the
+    painting's motifs do not become small beside a large picture.
 
     >>> [scale_count(longer, 0) for longer in (256, 512, 768, 769, 1024, 2048, 4096)]
     [2, 2, 2, 3, 3, 4, 5]

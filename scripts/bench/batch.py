@@ -191,6 +191,8 @@ def bench_commands(side: int, count: int, evaluations: int, torch_python: str) -
         }
         if Path(torch_python).exists():
             rows["N_S_T's program, PyTorch, in a loop"] = torch_loop(folder, images, style, evaluations, torch_python)
+        else:
+            print(f"there is no {torch_python}: the row of PyTorch is left out", file=sys.stderr)
     print(f"| {count} images of {side} px, {evaluations} evaluations | s | images per hour |")
     print("| --- | --- | --- |")
     for row, seconds in rows.items():
