@@ -10,6 +10,7 @@ import numpy as np
 from jnst.array_types import Params
 from jnst.batch.requests import Item
 from jnst.config import compile_key
+from jnst.images.sizing import halvings
 from jnst.loss.region_targets import region_grams
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term
@@ -44,8 +45,8 @@ class StyleCache:
             prepared = pick_grams(task.styles, config, len(item.sizes) - 1 - index, extra_terms=self._compiled_terms)
             return prepared if item.masks is None else (prepared,)
         full, size = item.sizes[-1], item.sizes[index]
-        # Only the ratio of the sizes matters to a style that is not stretched to the content's size.
-        scaling = (full, size) if config.size.style == "content" else (size[0] / full[0], size == full)
+        # The content's size matters only to a style that is stretched to it.
+        scaling = (full, size) if config.size.style == "content" else halvings(full, size)
         name = (task.style_key, task.style_weights, compile_key(config), config.size, scaling, item.masks is None)
         if task.style_key is not None and name in self._styles:
             self._styles.move_to_end(name)

@@ -111,6 +111,15 @@ def scale_sizes(height: int, width: int, scales: int, *, minimum: int = 64) -> l
     return sizes
 
 
+def halvings(full: tuple[int, ...], size: tuple[int, ...]) -> int:
+    """How often the longer side of one scale was halved from full size, rounded as it may have been.
+
+    >>> [halvings((301, 400), size) for size in scale_sizes(301, 400, 3)]
+    [2, 1, 0]
+    """
+    return round(math.log2(max(full) / max(size)))
+
+
 def _resize_if_needed(array: Array, target: tuple[int, int], kernel: ResizeKernel) -> Array:
     if kernel == "tensorflow-bilinear" or array.shape[:2] != target:
         return resize(array, *target, kernel)

@@ -13,7 +13,7 @@ from jnst.errors import ConfigError
 from jnst.images.inputs import StylePicture
 from jnst.images.masks import fit_mask
 from jnst.images.resizing import resize, to_unit
-from jnst.images.sizing import fit, fit_size, fit_style, scale_sizes
+from jnst.images.sizing import fit, fit_size, fit_style, halvings, scale_sizes
 from jnst.loss.tiling import layer_stride
 from jnst.transfer.initial import initial_image
 from jnst.transfer.regions import RegionMasks
@@ -67,14 +67,21 @@ def check_given_size(shape: tuple[int, ...], config: Config, kind: str) -> None:
 
 
 def style_at_scale(style: Any, config: Config, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """The style image at working size, shrunk by the same factor as the content at a coarse scale."""
-    unit = to_unit(fit_style(style, full, config.size))
-    if size == full:
+    """The style image at working size, halved as often as the content is at a coarse scale."""
+    return halve_style(to_unit(fit_style(style, full, config.size)), halvings(full, size), config)
+
+
+def halve_style(unit: np.ndarray, times: int, config: Config) -> np.ndarray:
+    """A style image halved that many times, its sides never below what the layers need; float32 in [0, 1].
+
+    The size follows from the style alone and not from how the content's was rounded, so that contents of every size
+    share Gram matrices, those that were prepared beforehand among them.
+    """
+    if not times:
         return unit
-    factor = size[0] / full[0]
     smallest = minimum_size(config.loss.layers, config.network)
-    height, width = (max(smallest, round(side * factor)) for side in unit.shape[:2])
-    return resize(unit, height, width, "pillow-lanczos")
+    height, width = (max(smallest, round(side / 2**times)) for side in unit.shape[:2])
+    return resize(unit, height, width, "pillow-lanczos").astype(np.float32)
 
 
 def prepare_content(content: Any, config: Config) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:

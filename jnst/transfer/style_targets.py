@@ -21,7 +21,7 @@ from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import StylePicture, as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
 from jnst.images.padding import pad_image, padded_size
-from jnst.images.resizing import resize, to_unit
+from jnst.images.resizing import to_unit
 from jnst.images.sizing import fit_style, scale_count
 from jnst.loss.guidance import layer_of, layers_with_means, mean_of
 from jnst.loss.region_targets import blend_grams, check_style_weights
@@ -30,9 +30,8 @@ from jnst.loss.targets import style_grams
 from jnst.loss.term import Term, layers_seen
 from jnst.transfer.color_mode import PREPARED
 from jnst.transfer.notebook_card import card
-from jnst.transfer.scales import leading_style
+from jnst.transfer.scales import halve_style, leading_style
 from jnst.vgg.extent import Extent
-from jnst.vgg.layers import minimum_size
 
 Grams = dict[str, np.ndarray]
 
@@ -201,7 +200,7 @@ def prepare_style(
     pictures = [to_unit(fit_style(np.asarray(style.pixels), (0, 0), config.size)) for style in several]
     by_scale = []
     for power in range(_scales_to_prepare(pictures, config)):
-        shrunk = [_halve(picture, power, minimum_size(config.loss.layers, config.network)) for picture in pictures]
+        shrunk = [halve_style(picture, power, config) for picture in pictures]
         masks = [_fit(style.mask, picture) for style, picture in zip(several, shrunk, strict=True)]
         each = [picture_grams(params, one, config, mask=mask) for one, mask in zip(shrunk, masks, strict=True)]
         grams = blend_grams(each, style_weights)
@@ -225,10 +224,3 @@ def _scales_to_prepare(pictures: Sequence[np.ndarray], config: Config) -> int:
 
 def _fit(mask: Mask | None, picture: np.ndarray) -> Mask | None:
     return None if mask is None else fit_mask(mask, (picture.shape[0], picture.shape[1]))
-
-
-def _halve(picture: np.ndarray, power: int, smallest: int) -> np.ndarray:
-    if power == 0:
-        return picture
-    height, width = (max(smallest, round(side / 2**power)) for side in picture.shape[:2])
-    return resize(picture, height, width, "pillow-lanczos").astype(np.float32)

@@ -10,6 +10,7 @@ import pytest
 from material import paint, random_params
 
 from jnst.batch import scheduler as scheduling
+from jnst.batch import style_cache
 from jnst.batch.api import stylize_batch
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Problem, advance_batch, begin_batch
@@ -23,7 +24,7 @@ from jnst.transfer.driver import stylize
 from jnst.transfer.inspection import inspect
 from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.stopping import StopRule
-from jnst.transfer.style_targets import picture_grams
+from jnst.transfer.style_targets import picture_grams, prepare_style
 from jnst.transfer.texture import reconstruct
 from jnst.vgg.convolution import prepare_params
 from jnst.vgg.layers import convolutions, scaled_channels
@@ -183,6 +184,30 @@ def test_a_elements_picture_is_there_until_the_callback_returns(params):
     stylize_batch(params, SQUARES, STYLE, CONFIG, batch_size=4, callback=seen.append)
     with pytest.raises(JnstError, match="only until its callback returns"):
         seen[0].image(1)
+
+
+def test_a_style_prepared_beforehand_gives_the_picture_that_the_painting_gives_at_every_scale(params):
+    config = vary(run={"scales": 3, "steps": 3})
+    photo = paint("hills", 67, 65)  # no coarser side is half of the finer one
+    painting = np.rint(255 * paint("weave", 70, 90)).astype(np.uint8)
+    prepared = prepare_style(params, painting, config)
+    assert [gram["relu1_1"].shape for gram in prepared.grams] == 3 * [(4, 4)]
+    of_file, of_picture = (stylize_batch(params, [photo], style, config)[0] for style in (prepared, painting))
+    np.testing.assert_array_equal(of_file.image, of_picture.image)
+    assert of_file.trace == of_picture.trace
+
+
+def test_contents_of_all_sizes_share_the_gram_matrices_of_a_style(params, monkeypatch):
+    made = []
+
+    def counted(*arguments, **options):
+        made.append(arguments[1].shape)
+        return picture_grams(*arguments, **options)
+
+    monkeypatch.setattr(style_cache, "picture_grams", counted)
+    photos = [paint("hills", *sides) for sides in ((66, 64), (67, 65), (64, 69))]
+    stylize_batch(params, photos, paint("weave", 70, 90), vary(run={"scales": 3, "steps": 1}))
+    assert sorted(made) == [(18, 22, 3), (35, 45, 3), (70, 90, 3)]
 
 
 def make_batch(params, config, count):
