@@ -50,14 +50,16 @@ def next_steps(run: RunConfig, done: int, seconds_per_step: float) -> int:
 
 
 def _reason_to_stop(scale: ScaleRun, state: TransferState) -> str:
-    code = stop_reason(
-        stop_rule(scale.run),
-        entries=scale.entries,
-        best=state.best_value,
-        mark=scale.best_before_chunk(),
-        rejected=state.rejected,
-        value=state.evaluation.value,
-    )
+    with np.errstate(invalid="ignore"):  # losses that are not finite
+        code = stop_reason(
+            stop_rule(scale.run),
+            entries=scale.entries,
+            best=np.asarray(state.best_value),
+            mark=np.float32(scale.best_before_chunk()),
+            rejected=np.asarray(state.rejected),
+            value=np.asarray(state.evaluation.value),
+            library=np,
+        )
     word = REASONS[int(code)]
     return "time" if word == "running" and scale.out_of_time() else word
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jnst.config import RunConfig
 
@@ -22,17 +23,19 @@ class StopRule(NamedTuple):
         tolerance: that fraction; zero never stops.
     """
 
-    entries: int | jax.Array
-    chunk: int | jax.Array
-    tolerance: float | jax.Array
+    entries: np.int32 | jax.Array
+    chunk: np.int32 | jax.Array
+    tolerance: np.float32 | jax.Array
 
 
 def stop_rule(run: RunConfig) -> StopRule:
     """The rule of a config."""
-    return StopRule(jnp.int32(run.steps + 1), jnp.int32(run.chunk), jnp.float32(run.tolerance))
+    return StopRule(np.int32(run.steps + 1), np.int32(run.chunk), np.float32(run.tolerance))
 
 
-def stop_reason(rule: StopRule, *, entries: Any, best: Any, mark: Any, rejected: Any, value: Any) -> jax.Array:
+def stop_reason(
+    rule: StopRule, *, entries: Any, best: Any, mark: Any, rejected: Any, value: Any, library: Any = jnp
+) -> Any:
     """RUNNING, STEPS, TOLERANCE or STUCK; numbers or traced values.
 
     Args:
@@ -42,11 +45,12 @@ def stop_reason(rule: StopRule, *, entries: Any, best: Any, mark: Any, rejected:
         mark: lowest loss at the end of the chunk before.
         rejected: moves taken back in a row.
         value: present loss; not finite only where the first one was not.
+        library: `numpy` for numbers on the host, for which JAX would compile a program for every operation.
     """
     steps = entries - 1
     slow = (rule.tolerance > 0) & (steps % rule.chunk == 0) & (steps >= rule.chunk)
-    slow &= mark - best < rule.tolerance * jnp.abs(mark)
-    stuck = (rejected >= MAX_REJECTED) | ~jnp.isfinite(value)
-    reason = jnp.where(slow, jnp.int32(TOLERANCE), jnp.int32(RUNNING))
-    reason = jnp.where(stuck, STUCK, reason)
-    return jnp.where(entries >= rule.entries, STEPS, reason)
+    slow &= mark - best < rule.tolerance * library.abs(mark)
+    stuck = (rejected >= MAX_REJECTED) | ~library.isfinite(value)
+    reason = library.where(slow, library.int32(TOLERANCE), library.int32(RUNNING))
+    reason = library.where(stuck, STUCK, reason)
+    return library.where(entries >= rule.entries, STEPS, reason)
