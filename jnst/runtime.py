@@ -1,6 +1,7 @@
 """The process: how JAX is set up, what Ctrl-C does, which versions run."""
 
 import contextlib
+import gc
 import glob
 import importlib.metadata
 import os
@@ -20,6 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jnst.errors import JnstError, one_line
 from jnst.files import cache_directory
+from jnst.programs import forget
 
 # JAX starts on a machine with two cores.
 _LEAST_ADDRESS_SPACE = 2_000_000_000
@@ -129,7 +131,9 @@ def limit_mappings() -> None:
     except OSError:
         return
     if taken > granted // 2:
+        forget()
         jax.clear_caches()
+        gc.collect()  # a program is in reference cycles
 
 
 def ending_signals() -> tuple[int, ...]:

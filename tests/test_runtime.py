@@ -63,7 +63,9 @@ def test_mappings_do_not_grow_with_the_number_of_sizes(granted: Path) -> None:
     def taken() -> int:
         return Path("/proc/self/maps").read_bytes().count(b"\n")
 
-    jax.clear_caches()
+    granted.write_text("2\n")
+    for width in (30, 31):  # drops what other tests left, and what hangs on that
+        jnst.init_state(np.zeros((32, width, 3), np.float32), shallow())
     granted.write_text(str(2 * taken() + 200))
     counts = []
     for width in range(32, 92):

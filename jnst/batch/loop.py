@@ -17,6 +17,7 @@ from jnst.devices import map_over_images
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
+from jnst.programs import kept_program
 from jnst.transfer.loop import CAPACITY, take_step
 from jnst.transfer.state import (
     Trace,
@@ -74,7 +75,7 @@ def _begin(params: Params, problem: Problem, config: Config, extra_terms: tuple[
     return targets, Element(state, jnp.float32(jnp.inf), jnp.where(problem.used, jnp.int32(RUNNING), jnp.int32(UNUSED)))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "extra_terms", "mesh"))
+@kept_program(static=("config", "extra_terms", "mesh"))
 def begin_batch(
     params: Params,
     problems: Problem,
@@ -148,7 +149,7 @@ def _advance_block(
     return elements, trace
 
 
-@functools.partial(jax.jit, static_argnames=("config", "mesh"), donate_argnames=("elements",))
+@kept_program(static=("config", "mesh"), donate=("elements",))
 def advance_batch(
     params: Params,
     rule: StopRule,
@@ -177,7 +178,7 @@ def advance_batch(
     return map_over_images(block, mesh, shared=3)(params, rule, count, targets, elements)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "best"))
+@kept_program(static=("config", "best"))
 def batch_pictures(elements: Element, *, config: Config, best: bool) -> Image:
     """The pictures that the elements stand for: elements × height × width × 3, RGB, clipped to [0, 1], still padded."""
 

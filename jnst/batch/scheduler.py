@@ -213,9 +213,9 @@ class BatchScheduler:
 
     def _check_plan(self, scale: BatchScale, targets: Any, state: Element, batch_size: int) -> None:
         """Compiles, and compares what the compiler asks for with what there is before anything is run."""
-        compiled = advance_batch.lower(
+        compiled = advance_batch.compile(
             self.params, scale.rule, jnp.int32(0), targets, state, config=scale.key, mesh=self.mesh
-        ).compile()
+        )
         identity = (scale.key, scale.padded_size, batch_size, scale.items[0].regions)
         if identity in self._reported:
             return

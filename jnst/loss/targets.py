@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -27,6 +26,7 @@ from jnst.loss.registry import TERMS
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
+from jnst.programs import kept_program
 from jnst.runtime import limit_mappings
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.extent import Extent
@@ -110,7 +110,7 @@ def make_targets(
     return targets if mesh is None else jax.device_put(targets, row_shardings(targets, mesh))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "extra_terms"))
+@kept_program(static=("config", "extra_terms"))
 def style_grams(
     params: Params,
     style: StyleImage,
@@ -149,7 +149,7 @@ def style_grams(
     return to_grams(products, filling, size, config)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "extra_terms"))
+@kept_program(static=("config", "extra_terms"))
 def content_targets(
     params: Params,
     content: Image,

@@ -18,6 +18,7 @@ from jnst.loss.term import Targets
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import analyze, synthesize
+from jnst.programs import Program
 from jnst.transfer.state import Trace, TransferState, empty_trace, make_descent_optimizer, to_image, trace_entry
 from jnst.vgg.convolution import cast_kernels
 from jnst.vgg.extent import Extent
@@ -153,9 +154,9 @@ def _loop(
     return jax.lax.fori_loop(0, num_steps, body, (state, trace))
 
 
-_advance = jax.jit(_loop, static_argnames=("config", "optimizer", "capacity"))
+_advance = Program(_loop, static=("config", "optimizer", "capacity"))
 # The same, in the state's own memory.
-_advance_in_place = jax.jit(_loop, static_argnames=("config", "optimizer", "capacity"), donate_argnames=("state",))
+_advance_in_place = Program(_loop, static=("config", "optimizer", "capacity"), donate=("state",))
 
 
 def advance(

@@ -1,6 +1,5 @@
 """What the compiled loop carries, how it begins, what it tells, and the picture that it stands for."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from jnst.loss.term import Term
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.optim.registry import make_optimizer
+from jnst.programs import kept_program
 from jnst.runtime import limit_mappings
 from jnst.vgg.extent import Extent
 
@@ -123,7 +123,7 @@ def init_state(
     return _init_state(as_unit(image), extent, config=compile_key(config), optimizer=optimizer, names=names)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "optimizer", "names"))
+@kept_program(static=("config", "optimizer", "names"))
 def _init_state(
     image: Image,
     extent: Extent | None,
@@ -174,7 +174,7 @@ def _unshare(state: TransferState) -> TransferState:
     return jax.tree.map(own, state)
 
 
-@functools.partial(jax.jit, static_argnames=("variable",))
+@kept_program(static=("variable",))
 def to_picture(point: Image, start: Image | None, basis: Basis | None, *, variable: PixelSpace) -> Image:
     """The picture that an optimiser's point stands for: RGB, clipped to [0, 1], height × width × 3."""
     return jnp.clip(decode(to_image(point, start, basis), variable), 0.0, 1.0)

@@ -287,7 +287,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(params, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
         return advance_batch(*arguments, **settings)
 
-    small_device.lower = advance_batch.lower
+    small_device.compile = advance_batch.compile
     monkeypatch.setattr(scheduling, "advance_batch", small_device)
     contents = [*SQUARES, SQUARES[0], SQUARES[1]]
     results = stylize_batch(params, contents, STYLE, vary(run={"steps": 1}), batch_size=4)
@@ -301,7 +301,7 @@ def test_out_of_memory_with_a_single_image_says_what_it_needs(params, monkeypatc
     def no_memory(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    no_memory.lower = advance_batch.lower
+    no_memory.compile = advance_batch.compile
     monkeypatch.setattr(scheduling, "advance_batch", no_memory)
     with pytest.raises(ConfigError, match=r"single image of 32 × 32 pixels.*tiles"):
         stylize_batch(params, SQUARES[0], STYLE, CONFIG, batch_size=1)

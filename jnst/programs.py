@@ -1,0 +1,282 @@
+"""Traced programs kept on disk, beside the compilations that JAX keeps.
+
+JAX keeps what it compiled, but a new process has to trace and lower a program again to find it, which takes several
+times as long as reading it. So a `Program` keeps what was lowered as well, as StableHLO (`jax.export`), under the hash
+of everything that it depends on. Only processors keep it: nothing else was at hand to try it on.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from jnst.files import cache_directory, write_atomically
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+# Where JAX looks into a call itself, it has to be the jitted function's.
+_WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_check_tracer_leaks", "jax_log_compiles")
+# The packages whose types results are made of.
+_MAKERS = ("jnst", "optax", "jaxopt")
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy")
+
+
+class _NotKept(Exception):
+    """The program depends on something that cannot be written down."""
+
+
+class _Kept(NamedTuple):
+    """A compiled program that takes and gives leaves, and the structure of what it gives."""
+
+    compiled: Any
+    structure: Any
+
+
+# The kept programs of this process, and those that cannot be kept, by what `Program._find` asks for.
+_known: dict[Any, _Kept | None] = {}
+
+
+def forget() -> None:
+    """Drops the kept programs of this process, as `jax.clear_caches` does its own."""
+    _known.clear()
+
+
+class Program(Generic[Arguments, Result]):
+    """A function under `jax.jit` whose lowered program is kept on disk where jnst has JAX keep its compilations.
+
+    It is called as the jitted function is, and has its other methods (`lower`, `trace`). The jitted function itself
+    runs where no program can be kept: inside another trace, on several devices or not on a CPU, with functions or
+    terms of a caller among what it depends on, or while JAX looks for NaN.
+
+    Args:
+        function: of arrays and pytrees of arrays by position, and of static arguments by name.
+        static: names of the static arguments.
+        donate: names of the arguments whose memory the result takes over.
+    """
+
+    def __init__(
+        self, function: Callable[Arguments, Result], *, static: Sequence[str], donate: Sequence[str] = ()
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._donate = function, tuple(donate)
+        self._jitted = jax.jit(function, static_argnames=tuple(static), donate_argnames=self._donate)
+        self._names = tuple(inspect.signature(function).parameters)
+
+    def __call__(self, *arguments: Arguments.args, **static: Arguments.kwargs) -> Result:
+        kept = self._find(arguments, static)
+        if kept is None:
+            return self._jitted(*arguments, **static)
+        return jax.tree.unflatten(kept.structure, kept.compiled(*jax.tree.leaves(arguments)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._jitted, name)
+
+    def compile(self, *arguments: Arguments.args, **static: Arguments.kwargs) -> Any:
+        """The compiled program that a call with such arguments runs; its figures, not to be called."""
+        kept = self._find(arguments, static)
+        return self._jitted.lower(*arguments, **static).compile() if kept is None else kept.compiled
+
+    def _find(self, arguments: tuple[Any, ...], static: dict[str, Any]) -> _Kept | None:
+        """The program, of this process or of the disk or made now; None where none can be kept."""
+        folder = _folder()
+        leaves, tree = jax.tree.flatten(arguments)
+        if folder is None or not all(map(_is_on_the_cpu, leaves)):
+            return None
+        configuration = _configuration()
+        if not configuration or any(configuration.get(name, "False") != "False" for name in _WATCHED):
+            return None
+        kinds = tuple(map(jax.typeof, leaves))
+        key = (self, tree, kinds, tuple(static.items()), tuple(configuration.values()))
+        if key not in _known:
+            try:
+                exported, structure = self._read_or_make(folder, arguments, kinds, static, configuration)
+            except Exception:  # no fault of this file, and no version of JAX in which it does not work, ends a run
+                _known[key] = None
+            else:
+                program = jax.jit(exported.call, donate_argnums=self._donated(arguments))
+                _known[key] = _Kept(program.lower(*map(_abstract, kinds)).compile(), structure)
+        return _known[key]
+
+    def _donated(self, arguments: tuple[Any, ...]) -> list[int]:
+        """Which leaves of the arguments the result takes over."""
+        sizes = [len(jax.tree.leaves(argument)) for argument in arguments]
+        spans = zip(self._names, np.cumsum(sizes) - sizes, sizes, strict=False)
+        return [int(first + place) for name, first, size in spans if name in self._donate for place in range(size)]
+
+    def _read_or_make(
+        self,
+        folder: Path,
+        arguments: tuple[Any, ...],
+        kinds: tuple[Any, ...],
+        static: dict[str, Any],
+        configuration: dict[str, str],
+    ) -> tuple[Any, Any]:
+        """The program as `jax.export` has it, and the structure of its results."""
+        depends = {
+            "program": f"{self._function.__module__}.{self._function.__qualname__}",
+            "donated": self._donate,
+            "source": _source(),
+            "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "configuration": configuration,
+            "arguments": _describe(jax.tree.structure(arguments)),
+            "arrays": [(kind.shape, str(kind.dtype), bool(kind.weak_type)) for kind in kinds],
+            "static": {name: _plain(value) for name, value in sorted(static.items())},
+        }
+        path = folder / hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        found = _read(path)
+        if found is None:
+            found = self._make(arguments, kinds, static)
+            _write(path, *found)
+        return found
+
+    def _make(self, arguments: tuple[Any, ...], kinds: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, Any]:
+        from jax import export
+
+        tree, structures = jax.tree.structure(arguments), []
+
+        def flat(*leaves: Any) -> list[Any]:
+            results, structure = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves), **static))
+            structures.append(structure)
+            return results
+
+        exported = export.export(jax.jit(flat), platforms=["cpu"])(*map(_abstract, kinds))
+        return exported, structures[-1]
+
+
+def kept_program(
+    *, static: Sequence[str], donate: Sequence[str] = ()
+) -> Callable[[Callable[Arguments, Result]], Program[Arguments, Result]]:
+    """Makes a `Program` of the function below it."""
+
+    def make(function: Callable[Arguments, Result]) -> Program[Arguments, Result]:
+        return Program(function, static=static, donate=donate)
+
+    return make
+
+
+def _folder() -> Path | None:
+    """Where programs are kept: nowhere unless JAX keeps its compilations in our cache."""
+    compilations = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
+        return None
+    return Path(compilations, "programs")
+
+
+def _configuration() -> dict[str, str]:
+    """JAX's settings as they hold here; any of them may change what is traced. None where JAX does not list them."""
+    return {name: repr(getattr(jax.config, name, None)) for name in getattr(jax.config, "values", ())}
+
+
+def _is_on_the_cpu(leaf: Any) -> bool:
+    """Whether that is an array with numbers, and where it has a place, that is the only or first processor."""
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
+        first = jax.devices()[0]
+        return isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding) and leaf.devices() == {first}
+    return isinstance(leaf, np.ndarray | np.generic)
+
+
+def _abstract(kind: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type)
+
+
+@functools.cache
+def _source() -> str:
+    """Hash of the package's source, which any change of it alters."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    if not files:
+        raise _NotKept("the package is not in a folder")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A static argument in JSON's types."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = [type(value).__qualname__, asdict(value)]
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise _NotKept(f"{type(value)} is no static argument that can be written down") from error
+
+
+def _describe(tree: Any) -> Any:
+    """The structure of a pytree in JSON's types, for `_rebuild`."""
+    node = tree.node_data()
+    if node is None:
+        return "*"
+    kind, extra = node
+    children = [_describe(child) for child in jax.tree_util.treedef_children(tree)]
+    if kind is type(None):
+        return None
+    if kind in (tuple, list):
+        return [kind.__name__, children]
+    if kind is dict:
+        return ["dict", list(extra), children]
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if issubclass(kind, tuple):
+        return ["named", name, children]
+    if issubclass(kind, dict):
+        return ["mapping", name, list(extra), children]
+    if not children and extra == kind():
+        return ["empty", name]
+    raise _NotKept(f"{name} has no description")
+
+
+def _rebuild(described: Any) -> Any:
+    """A pytree of that structure."""
+    if described in ("*", None):
+        return described
+    kind, *rest = described
+    if kind in ("tuple", "list"):
+        return {"tuple": tuple, "list": list}[kind](map(_rebuild, rest[0]))
+    if kind == "dict":
+        return dict(zip(rest[0], map(_rebuild, rest[1]), strict=True))
+    module, _, name = rest[0].partition(":")
+    found = getattr(sys.modules.get(module), name)
+    if not isinstance(found, type) or module.partition(".")[0] not in _MAKERS:
+        raise ValueError(f"{rest[0]} is no part of a program's results")
+    if kind == "named":
+        return found(*map(_rebuild, rest[1]))
+    if kind == "mapping":
+        return found(zip(rest[1], map(_rebuild, rest[2]), strict=True))
+    return found()
+
+
+def _read(path: Path) -> tuple[Any, Any] | None:
+    """The program of a file; None where there is none that is whole."""
+    from jax import export
+
+    try:
+        content = path.read_bytes()
+        head, _, body = content[32:].partition(b"\n")
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return None
+        return export.deserialize(bytearray(body)), jax.tree.structure(_rebuild(json.loads(head)))
+    except Exception:  # whatever is wrong with the file, the program is made again
+        return None
+
+
+def _write(path: Path, exported: Any, structure: Any) -> None:
+    """Keeps the program; where the disk does not take it, it is made again the next time."""
+    content = json.dumps(_describe(structure)).encode() + b"\n" + bytes(exported.serialize())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, hashlib.sha256(content).digest() + content)
+    except OSError:
+        pass
