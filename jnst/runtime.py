@@ -21,7 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jnst.errors import JnstError, one_line
 from jnst.files import cache_directory
-from jnst.programs import forget
+from jnst.programs.program import forget
 
 # JAX starts on a machine with two cores.
 _LEAST_ADDRESS_SPACE = 2_000_000_000

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from small import shallow, small_params
 
-from jnst import programs
 from jnst.config import compile_key
 from jnst.loss.targets import make_targets
-from jnst.programs import Program, forget, kept_program
+from jnst.programs import description
+from jnst.programs import program as programs
+from jnst.programs.program import Program, forget, kept_program
 from jnst.runtime import configure_jax
 from jnst.transfer.loop import _advance, _advance_in_place
 from jnst.transfer.state import init_state
@@ -45,7 +46,7 @@ def cache(tmp_path, monkeypatch) -> Iterator[Path]:
     """A cache of its own; JAX keeps its compilations elsewhere afterwards, as before."""
     before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("JNST_CACHE", str(tmp_path))
-    monkeypatch.setattr(programs, "_MAKERS", (*programs._MAKERS, Pair.__module__.partition(".")[0]))
+    monkeypatch.setattr(description, "_MAKERS", (*description._MAKERS, Pair.__module__.partition(".")[0]))
     configure_jax()
     forget()
     traced.clear()
@@ -168,11 +169,11 @@ def test_only_types_of_the_packages_that_make_results_are_rebuilt():
         return Pair(x, {})
 
     structure = jax.tree.structure(give(numbers(1)))
-    described = programs._describe(structure)
+    described = description.describe(structure)
     assert jax.tree.structure(Pair(0, {})) == structure  # pyright: ignore[reportArgumentType]
     for name in ("subprocess:Popen", "os:system", "jnst.files:write_file", "jnst.nowhere:Thing"):
         with pytest.raises((ValueError, AttributeError)):
-            programs._rebuild(["named", name, described[2]])
+            description.rebuild(["named", name, described[2]])
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "adam"])

@@ -17,7 +17,7 @@ from jnst.devices import map_over_images
 from jnst.loss.guidance import Guidance
 from jnst.loss.targets import content_targets
 from jnst.loss.term import Targets, Term
-from jnst.programs import kept_program
+from jnst.programs.program import kept_program
 from jnst.transfer.loop import CAPACITY, take_step
 from jnst.transfer.state import (
     Trace,

@@ -26,7 +26,7 @@ from jnst.loss.registry import TERMS
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
 from jnst.loss.tiled import tiled_maps, tiled_products
 from jnst.loss.tiling import band_height
-from jnst.programs import kept_program
+from jnst.programs.program import kept_program
 from jnst.runtime import limit_mappings
 from jnst.vgg.convolution import plain_params
 from jnst.vgg.extent import Extent

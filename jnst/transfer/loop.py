@@ -18,7 +18,7 @@ from jnst.loss.term import Targets
 from jnst.loss.tiled import evaluate_tiled
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import analyze, synthesize
-from jnst.programs import Program
+from jnst.programs.program import Program
 from jnst.transfer.state import Trace, TransferState, empty_trace, make_descent_optimizer, to_image, trace_entry
 from jnst.vgg.convolution import cast_kernels
 from jnst.vgg.extent import Extent

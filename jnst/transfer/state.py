@@ -17,7 +17,7 @@ from jnst.loss.term import Term
 from jnst.optim.optimizer import Evaluation, Optimizer
 from jnst.optim.preconditioner import Basis, make_basis, make_circular_basis, synthesize
 from jnst.optim.registry import make_optimizer
-from jnst.programs import kept_program
+from jnst.programs.program import kept_program
 from jnst.runtime import limit_mappings
 from jnst.vgg.extent import Extent
 

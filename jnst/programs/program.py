@@ -11,9 +11,7 @@ import importlib.metadata
 import inspect
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -22,19 +20,14 @@ import numpy as np
 from jax.core import Tracer
 
 from jnst.files import cache_directory, write_atomically
+from jnst.programs.description import NotKept, describe, plain, rebuild
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 # Where JAX looks into a call itself, it has to be the jitted function's.
 _WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit", "jax_check_tracer_leaks", "jax_log_compiles")
-# The packages whose types results are made of.
-_MAKERS = ("jnst", "optax", "jaxopt")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy")
-
-
-class _NotKept(Exception):
-    """The program depends on something that cannot be written down."""
 
 
 class _Kept(NamedTuple):
@@ -132,9 +125,9 @@ class Program(Generic[Arguments, Result]):
             "source": _source(),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             "configuration": configuration,
-            "arguments": _describe(jax.tree.structure(arguments)),
+            "arguments": describe(jax.tree.structure(arguments)),
             "arrays": [(kind.shape, str(kind.dtype), bool(kind.weak_type)) for kind in kinds],
-            "static": {name: _plain(value) for name, value in sorted(static.items())},
+            "static": {name: plain(value) for name, value in sorted(static.items())},
         }
         path = folder / hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
         found = _read(path)
@@ -196,66 +189,13 @@ def _abstract(kind: Any) -> jax.ShapeDtypeStruct:
 @functools.cache
 def _source() -> str:
     """Hash of the package's source, which any change of it alters."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
     if not files:
-        raise _NotKept("the package is not in a folder")
+        raise NotKept("the package is not in a folder")
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """A static argument in JSON's types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = [type(value).__qualname__, asdict(value)]
-    try:
-        return json.loads(json.dumps(value))
-    except (TypeError, ValueError) as error:
-        raise _NotKept(f"{type(value)} is no static argument that can be written down") from error
-
-
-def _describe(tree: Any) -> Any:
-    """The structure of a pytree in JSON's types, for `_rebuild`."""
-    node = tree.node_data()
-    if node is None:
-        return "*"
-    kind, extra = node
-    children = [_describe(child) for child in jax.tree_util.treedef_children(tree)]
-    if kind is type(None):
-        return None
-    if kind in (tuple, list):
-        return [kind.__name__, children]
-    if kind is dict:
-        return ["dict", list(extra), children]
-    name = f"{kind.__module__}:{kind.__qualname__}"
-    if issubclass(kind, tuple):
-        return ["named", name, children]
-    if issubclass(kind, dict):
-        return ["mapping", name, list(extra), children]
-    if not children and extra == kind():
-        return ["empty", name]
-    raise _NotKept(f"{name} has no description")
-
-
-def _rebuild(described: Any) -> Any:
-    """A pytree of that structure."""
-    if described in ("*", None):
-        return described
-    kind, *rest = described
-    if kind in ("tuple", "list"):
-        return {"tuple": tuple, "list": list}[kind](map(_rebuild, rest[0]))
-    if kind == "dict":
-        return dict(zip(rest[0], map(_rebuild, rest[1]), strict=True))
-    module, _, name = rest[0].partition(":")
-    found = getattr(sys.modules.get(module), name)
-    if not isinstance(found, type) or module.partition(".")[0] not in _MAKERS:
-        raise ValueError(f"{rest[0]} is no part of a program's results")
-    if kind == "named":
-        return found(*map(_rebuild, rest[1]))
-    if kind == "mapping":
-        return found(zip(rest[1], map(_rebuild, rest[2]), strict=True))
-    return found()
 
 
 def _read(path: Path) -> tuple[Any, Any] | None:
@@ -267,14 +207,14 @@ def _read(path: Path) -> tuple[Any, Any] | None:
         head, _, body = content[32:].partition(b"\n")
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return None
-        return export.deserialize(bytearray(body)), jax.tree.structure(_rebuild(json.loads(head)))
+        return export.deserialize(bytearray(body)), jax.tree.structure(rebuild(json.loads(head)))
     except Exception:  # whatever is wrong with the file, the program is made again
         return None
 
 
 def _write(path: Path, exported: Any, structure: Any) -> None:
     """Keeps the program; where the disk does not take it, it is made again the next time."""
-    content = json.dumps(_describe(structure)).encode() + b"\n" + bytes(exported.serialize())
+    content = json.dumps(describe(structure)).encode() + b"\n" + bytes(exported.serialize())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, hashlib.sha256(content).digest() + content)

@@ -1,0 +1,1 @@
+"""Programs: traced functions kept on disk, for the next process."""
