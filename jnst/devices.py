@@ -11,7 +11,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.errors import JnstError, quote
+from jnst.argument_checks import check_series
+from jnst.errors import ConfigError, JnstError, quote
 
 # Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
 ROWS = "rows"
@@ -102,6 +103,46 @@ def row_parts() -> int:
     return mesh.shape[ROWS] if ROWS in mesh.axis_names else 1
 
 
+def choose_devices(devices: Any) -> list[Any]:
+    """The devices as a list; all of this process for None.
+
+    Raises:
+        ConfigError: for anything but one or more devices of JAX, each once.
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+    """
+    check_platform()
+    if devices is None:
+        return list(jax.local_devices())
+    chosen = check_series("devices", devices, "a list of devices, such as jax.devices()")
+    wrong = next((device for device in chosen if not isinstance(device, jax.Device)), None)
+    if wrong is not None:
+        raise ConfigError(f"a device is {quote(wrong)}; expected one of jax.devices()")
+    if not chosen:
+        raise ConfigError("there are 0 devices; expected one or more")
+    if len(set(chosen)) < len(chosen):
+        raise ConfigError(
+            f"{len(chosen)} devices are named and {len(set(chosen))} are meant; expected each of them once"
+        )
+    return chosen
+
+
+def check_mesh(mesh: Any, axis: str) -> Mesh:
+    """The mesh with its one axis as `image_mesh` and `row_mesh` make it.
+
+    Raises:
+        ConfigError: it is no mesh, or has another axis or several.
+    """
+    maker = {AXIS: "jnst.image_mesh", ROWS: "jnst.row_mesh"}[axis]
+    expected = f'a mesh with one axis, "{axis}", as {maker}() makes it'
+    if not isinstance(mesh, Mesh):
+        raise ConfigError(f"mesh is {type(mesh).__name__}; expected {expected}")
+    if mesh.axis_names != (axis,):
+        names = ", ".join(quote(str(name)) for name in mesh.axis_names) or "none"
+        raise ConfigError(f"the mesh has the axes {names}; expected {expected}")
+    # `jax.make_mesh` asks for every array's sharding in the program; here the compiler chooses.
+    return Mesh(mesh.devices, (axis,))
+
+
 def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
     """A mesh with one axis, over images.
 
@@ -110,9 +151,11 @@ def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
 
     Returns:
         The mesh, or None where there is only one device.
+
+    Raises:
+        ConfigError: for anything but one or more devices of JAX, each once.
     """
-    check_platform()
-    chosen = list(jax.local_devices() if devices is None else devices)
+    chosen = choose_devices(devices)
     return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))
 
 

@@ -65,7 +65,8 @@ def stylize_batch(
         notice.
 
     Raises:
-        ConfigError: for lists of different lengths, or an image too small for the deepest layer.
+        ConfigError: for lists of different lengths, an image too small for the deepest layer, or a mesh over anything
+            but images.
         ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
 
     >>> import jnst, numpy as np

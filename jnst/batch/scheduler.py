@@ -16,7 +16,7 @@ from jnst.batch.loop import Element, advance_batch, begin_batch
 from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_cost
 from jnst.batch.requests import Item, first_picture
 from jnst.batch.style_cache import StyleCache
-from jnst.devices import count_devices, image_mesh, place
+from jnst.devices import AXIS, check_mesh, count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.loss.registry import TERMS
 from jnst.loss.targets import compiled_terms
@@ -74,7 +74,7 @@ class BatchScheduler:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch size is {batch_size}; expected one or more images")
-        self.mesh = image_mesh() if mesh is None else mesh
+        self.mesh = image_mesh() if mesh is None else check_mesh(mesh, AXIS)
         self.params = place(params, self.mesh, shared=True)
         self.batch_size, self.report = batch_size, report
         self.doing = doing or (lambda _: None)
