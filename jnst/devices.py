@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,7 +13,6 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.argument_checks import check_series
 from jnst.errors import ConfigError, JnstError, quote
 
 # Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
@@ -29,11 +30,30 @@ _PLATFORMS = {
 }
 
 
+# Whether this process is a copy, by `os.fork`, of one in which JAX had started.
+_FORKED = False
+
+
+def _remember_fork() -> None:
+    global _FORKED
+    _FORKED = _FORKED or bool(getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remember_fork)
+
+
 def missing_platform() -> str | None:
     """A sentence where JAX cannot start the platform asked for: what is there, and what to install; None where it can.
 
-    JAX answers with the failure of one of its parts, and for CUDA without its plugin with an empty assertion.
+    JAX answers with the failure of one of its parts, and for CUDA without its plugin with an empty assertion. In a
+    process that was forked after it had started, where its threads are missing, it waits for ever.
     """
+    if _FORKED:
+        return (
+            "this process was forked from one in which JAX had started, and there JAX waits for ever; start processes "
+            'by multiprocessing.get_context("spawn"), or fork before JAX is used'
+        )
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
@@ -113,10 +133,12 @@ def choose_devices(devices: Any) -> list[Any]:
     check_platform()
     if devices is None:
         return list(jax.local_devices())
-    chosen = check_series("devices", devices, "a list of devices, such as jax.devices()")
-    wrong = next((device for device in chosen if not isinstance(device, jax.Device)), None)
-    if wrong is not None:
-        raise ConfigError(f"a device is {quote(wrong)}; expected one of jax.devices()")
+    if isinstance(devices, str | Set) or not isinstance(devices, Iterable):
+        raise ConfigError(f"devices is {quote(devices)}; expected a list of devices, such as jax.devices()")
+    chosen = list(devices)
+    wrong = [device for device in chosen if not isinstance(device, jax.Device)]
+    if wrong:
+        raise ConfigError(f"a device is {quote(wrong[0])}; expected one of jax.devices()")
     if not chosen:
         raise ConfigError("there are 0 devices; expected one or more")
     if len(set(chosen)) < len(chosen):

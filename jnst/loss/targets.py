@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jnst.argument_checks import check_config, check_mapping
 from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
-from jnst.devices import ROWS, check_mesh, row_shardings
+from jnst.devices import ROWS, check_mesh, check_platform, row_shardings
 from jnst.images.inputs import PictureForm, StylePicture, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
@@ -74,6 +74,7 @@ def make_targets(
             fit the styles, an extra term that cannot be used, or a mesh over anything but rows.
         ImageError: where an image is not RGB, or holds numbers that are no colours.
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     limit_mappings()

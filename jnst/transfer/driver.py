@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
 from jnst.array_types import Params
 from jnst.config import Config
-from jnst.devices import ROWS, check_mesh
+from jnst.devices import ROWS, check_mesh, check_platform
 from jnst.errors import ConfigError, JnstError
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.transparency import fit_alpha
@@ -98,6 +98,7 @@ def stylize(
     >>> jnst.stylize(params, content, style, config).image.shape
     (21, 32, 3)
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     check_callback(callback)
