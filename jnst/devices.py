@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jnst.errors import JnstError, quote
+from jnst.errors import ConfigError, JnstError, quote
 
 # Mesh axis over which an image's rows are divided, where they are (`jnst.transfer.row_sharding`).
 ROWS = "rows"
@@ -28,11 +30,30 @@ _PLATFORMS = {
 }
 
 
+# Whether this process is a copy, by `os.fork`, of one in which JAX had started.
+_FORKED = False
+
+
+def _remember_fork() -> None:
+    global _FORKED
+    _FORKED = _FORKED or bool(getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remember_fork)
+
+
 def missing_platform() -> str | None:
     """A sentence where JAX cannot start the platform asked for: what is there, and what to install; None where it can.
 
-    JAX answers with the failure of one of its parts, and for CUDA without its plugin with an empty assertion.
+    JAX answers with the failure of one of its parts, and for CUDA without its plugin with an empty assertion. In a
+    process that was forked after it had started, where its threads are missing, it waits for ever.
     """
+    if _FORKED:
+        return (
+            "this process was forked from one in which JAX had started, and there JAX waits for ever; start processes "
+            'by multiprocessing.get_context("spawn"), or fork before JAX is used'
+        )
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
@@ -102,6 +123,48 @@ def row_parts() -> int:
     return mesh.shape[ROWS] if ROWS in mesh.axis_names else 1
 
 
+def choose_devices(devices: Any) -> list[Any]:
+    """The devices as a list; all of this process for None.
+
+    Raises:
+        ConfigError: for anything but one or more devices of JAX, each once.
+        JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
+    """
+    check_platform()
+    if devices is None:
+        return list(jax.local_devices())
+    if isinstance(devices, str | Set) or not isinstance(devices, Iterable):
+        raise ConfigError(f"devices is {quote(devices)}; expected a list of devices, such as jax.devices()")
+    chosen = list(devices)
+    wrong = [device for device in chosen if not isinstance(device, jax.Device)]
+    if wrong:
+        raise ConfigError(f"a device is {quote(wrong[0])}; expected one of jax.devices()")
+    if not chosen:
+        raise ConfigError("there are 0 devices; expected one or more")
+    if len(set(chosen)) < len(chosen):
+        raise ConfigError(
+            f"{len(chosen)} devices are named and {len(set(chosen))} are meant; expected each of them once"
+        )
+    return chosen
+
+
+def check_mesh(mesh: Any, axis: str) -> Mesh:
+    """The mesh with its one axis as `image_mesh` and `row_mesh` make it.
+
+    Raises:
+        ConfigError: it is no mesh, or has another axis or several.
+    """
+    maker = {AXIS: "jnst.image_mesh", ROWS: "jnst.row_mesh"}[axis]
+    expected = f'a mesh with one axis, "{axis}", as {maker}() makes it'
+    if not isinstance(mesh, Mesh):
+        raise ConfigError(f"mesh is {type(mesh).__name__}; expected {expected}")
+    if mesh.axis_names != (axis,):
+        names = ", ".join(quote(str(name)) for name in mesh.axis_names) or "none"
+        raise ConfigError(f"the mesh has the axes {names}; expected {expected}")
+    # `jax.make_mesh` asks for every array's sharding in the program; here the compiler chooses.
+    return Mesh(mesh.devices, (axis,))
+
+
 def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
     """A mesh with one axis, over images.
 
@@ -110,9 +173,11 @@ def image_mesh(devices: Sequence[Any] | None = None) -> Mesh | None:
 
     Returns:
         The mesh, or None where there is only one device.
+
+    Raises:
+        ConfigError: for anything but one or more devices of JAX, each once.
     """
-    check_platform()
-    chosen = list(jax.local_devices() if devices is None else devices)
+    chosen = choose_devices(devices)
     return None if len(chosen) == 1 else Mesh(np.array(chosen), (AXIS,))
 
 

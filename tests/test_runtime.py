@@ -109,3 +109,53 @@ def test_too_little_memory_for_jax_is_one_sentence(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (1_500_000_000, -1))
     with pytest.raises(JnstError, match=r"this process may take 1\.5 GB of address space \(ulimit -v\), too little"):
         runtime.configure_jax()
+
+
+FORKED = """
+import multiprocessing, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import jnst
+from small import shallow, small_params
+
+image, config = np.full((16, 16, 3), 0.5, np.float32), shallow(steps=1)
+params = small_params()
+
+
+def attempt(queue):
+    for call in (
+        lambda: jnst.stylize(params, image, image, config),
+        lambda: jnst.stylize_batch(params, [image], image, config),
+        lambda: jnst.make_targets(params, image, image, config),
+        lambda: jnst.prepare_style(params, image, config),
+        lambda: jnst.features(params, image, ["relu1_1"], config),
+        lambda: jnst.init_state(image, config),
+        lambda: jnst.prepare_params({}),
+        jnst.row_mesh,
+    ):
+        try:
+            queue.put(repr(call()))
+        except jnst.JnstError as error:
+            queue.put(str(error))
+    queue.put(str(jnst.match_colors(image, image).shape))  # needs no JAX
+
+
+fork = multiprocessing.get_context("fork")
+queue = fork.Queue()
+child = fork.Process(target=attempt, args=(queue,))
+child.start()
+for _ in range(9):
+    print(queue.get(timeout=60))
+child.join(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_process_that_was_forked_too_late_is_told_so():
+    support = str(Path(__file__).parent / "support")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, support])}
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=300, env=environment)
+    *refused, last = done.stdout.splitlines()
+    assert len(refused) == 8, done.stdout + done.stderr
+    assert all("was forked" in line and "spawn" in line for line in refused), refused
+    assert last == "(16, 16, 3)"

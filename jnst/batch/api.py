@@ -15,6 +15,7 @@ from jnst.array_types import Params
 from jnst.batch.requests import Task, prepare
 from jnst.batch.scheduler import BatchScheduler, Callback
 from jnst.config import ColorProfile, Config
+from jnst.devices import check_platform
 from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
 from jnst.loss.term import Term
@@ -65,7 +66,8 @@ def stylize_batch(
         notice.
 
     Raises:
-        ConfigError: for lists of different lengths, or an image too small for the deepest layer.
+        ConfigError: for lists of different lengths, an image too small for the deepest layer, or a mesh over anything
+            but images.
         ImageError: where an image is not RGB, or holds numbers that are no colours, in the words of `jnst.stylize`.
 
     >>> import jnst, numpy as np
@@ -74,6 +76,7 @@ def stylize_batch(
     >>> [result.image.shape for result in stylize_batch(params, contents, contents[0], config)]
     [(32, 32, 3), (32, 32, 3)]
     """
+    check_platform()
     check_mapping(params)
     check_callback(callback)
     configs = list(config) if isinstance(config, list | tuple) else [config]

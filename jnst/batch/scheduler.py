@@ -16,14 +16,15 @@ from jnst.batch.loop import Element, advance_batch, begin_batch
 from jnst.batch.padded_sizes import PaddedSizes, choose_batch_size, compile_cost
 from jnst.batch.requests import Item, first_picture
 from jnst.batch.style_cache import StyleCache
-from jnst.devices import count_devices, image_mesh, place
+from jnst.devices import AXIS, check_mesh, count_devices, image_mesh, place
 from jnst.errors import ConfigError
 from jnst.loss.registry import TERMS
 from jnst.loss.targets import compiled_terms
 from jnst.loss.term import Term, check_extra_terms
-from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Snapshot
-from jnst.transfer.driver import stylize
+from jnst.progress.callbacks import BatchSnapshot, DeferredImage, Silent, Snapshot
+from jnst.progress.indicator import Indicator
 from jnst.transfer.free_memory import available_bytes
+from jnst.transfer.image_run import ImageRun, run_scales
 from jnst.transfer.loop import CAPACITY
 from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_bytes, params_bytes
 from jnst.transfer.result import Result
@@ -73,7 +74,7 @@ class BatchScheduler:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch size is {batch_size}; expected one or more images")
-        self.mesh = image_mesh() if mesh is None else mesh
+        self.mesh = image_mesh() if mesh is None else check_mesh(mesh, AXIS)
         self.params = place(params, self.mesh, shared=True)
         self.batch_size, self.report = batch_size, report
         self.doing = doing or (lambda _: None)
@@ -196,20 +197,25 @@ class BatchScheduler:
             assert callback is not None
             return callback(BatchSnapshot((index,), (snapshot.progress,), lambda _: snapshot.image()))
 
-        return stylize(
+        # All is prepared with the item: colours are matched once, and masks go with the picture as it was given.
+        run = ImageRun(
             self.params,
-            item.full,
-            list(task.styles) if task.regions is None else None,
             task.config,
-            seed=task.seed,
-            style_weights=task.style_weights,
-            initial=task.initial,
+            item.full,
+            item.canvas,
+            list(task.styles),
+            item.masks,
+            task.style_weights,
+            task.initial,
+            task.seed,
+            optimizer=None,
             extra_terms=self.extra_terms,
+            mesh=None,
             callback=None if callback is None else one,
-            progress=False,
-            regions=task.regions,
-            keep=task.keep,
+            checkpoint=None,
+            indicator=Indicator(Silent()),
         )
+        return run_scales(run, item.sizes)._replace(alpha=item.alpha)
 
     def _check_plan(self, scale: BatchScale, targets: Any, state: Element, batch_size: int) -> None:
         """Compiles, and compares what the compiler asks for with what there is before anything is run."""

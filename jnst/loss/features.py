@@ -8,6 +8,7 @@ import numpy as np
 from jnst.argument_checks import check_config
 from jnst.array_types import FeatureMap, Image, Params
 from jnst.config import Config
+from jnst.devices import check_platform
 from jnst.images.inputs import PictureForm, as_pixels
 from jnst.images.pixel_space import as_unit, encode, translate
 from jnst.runtime import limit_mappings
@@ -47,6 +48,7 @@ def features(
     >>> features(params, np.zeros((32, 48, 3), np.uint8), ["relu1_1"], Config())["relu1_1"].shape
     (32, 48, 64)
     """
+    check_platform()
     check_config(config)
     limit_mappings()
     rgb = as_pixels(rgb, "RGB", color_profile=config.color_profile)

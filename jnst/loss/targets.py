@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jnst.argument_checks import check_config, check_mapping
 from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Params, Scalar, StyleImage
 from jnst.config import Config, compile_key
-from jnst.devices import ROWS, row_shardings
+from jnst.devices import ROWS, check_mesh, check_platform, row_shardings
 from jnst.images.inputs import PictureForm, StylePicture, as_pixels, as_styles
 from jnst.images.pixel_space import as_unit, encode
 from jnst.images.resizing import to_unit
@@ -71,12 +71,14 @@ def make_targets(
 
     Raises:
         ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
-            fit the styles, or an extra term that cannot be used.
+            fit the styles, an extra term that cannot be used, or a mesh over anything but rows.
         ImageError: where an image is not RGB, or holds numbers that are no colours.
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     limit_mappings()
+    mesh = None if mesh is None else check_mesh(mesh, ROWS)
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
 from jnst.array_types import Params
 from jnst.config import Config
+from jnst.devices import ROWS, check_mesh, check_platform
 from jnst.errors import ConfigError, JnstError
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.transparency import fit_alpha
@@ -85,7 +86,7 @@ def stylize(
 
     Raises:
         ConfigError: where an image is too small for the deepest layer, or weights and styles do not match.
-            Regions and a style, or a region that covers nothing at a layer.
+            Regions and a style, or a region that covers nothing at a layer. A mesh over anything but rows.
         ImageError: where an image is not RGB, holds numbers that are no colours, or cannot be read, or a mask is none,
             or a film cannot be written.
         JnstError: for a film in MP4 where imageio-ffmpeg is not installed.
@@ -97,6 +98,7 @@ def stylize(
     >>> jnst.stylize(params, content, style, config).image.shape
     (21, 32, 3)
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     check_callback(callback)
@@ -111,6 +113,7 @@ def stylize(
                 raise ConfigError(
                     "an image divided among devices cannot tile; use one device, and tiles to save memory"
                 )
+            mesh = check_mesh(mesh, ROWS)
             params = replicate_params(params, mesh)
         picture = as_picture(content, "content", color_profile=config.color_profile)
         pixels, styles = visible_pixels(picture), as_styles(styles, color_profile=config.color_profile)

@@ -12,6 +12,7 @@ from jnst.argument_checks import check_config, check_kind, check_mapping, check_
 from jnst.array_types import Image, Params, Scalar
 from jnst.config import LEAD_FALLS, Config, compile_key
 from jnst.config_fields import require
+from jnst.devices import check_platform
 from jnst.loss.guidance import hold
 from jnst.loss.objective import evaluate, weigh
 from jnst.loss.term import Targets
@@ -189,6 +190,7 @@ def advance(
     Raises:
         ConfigError: for a negative number of steps, or a state that was begun with other terms than the targets.
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     check_kind("targets", targets, Targets, "what jnst.make_targets returns")

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jnst.array_types import Params
 from jnst.config import Config, compile_key
-from jnst.devices import ROWS, check_platform, row_shardings
+from jnst.devices import ROWS, choose_devices, row_shardings
 from jnst.loss.targets import divide_rows
 from jnst.loss.term import Term
 from jnst.transfer.state import TransferState, init_state
@@ -32,10 +32,10 @@ def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
         The mesh, for `stylize`, `make_targets` and `reconstruct`.
 
     Raises:
+        ConfigError: for anything but one or more devices of JAX, each once.
         JnstError: where JAX cannot start the platform that JAX_PLATFORMS names.
     """
-    check_platform()
-    return Mesh(np.array(jax.local_devices() if devices is None else list(devices)), (ROWS,))
+    return Mesh(np.array(choose_devices(devices)), (ROWS,))
 
 
 def _state_shardings(state: Any, mesh: Mesh) -> Any:

@@ -11,6 +11,7 @@ import optax
 from jnst.argument_checks import check_config
 from jnst.array_types import Image, LossTerms, Scalar
 from jnst.config import Config, PixelSpace, compile_key
+from jnst.devices import check_platform
 from jnst.images.pixel_space import as_unit, decode, encode
 from jnst.loss.registry import TERMS
 from jnst.loss.term import Term
@@ -117,6 +118,7 @@ def init_state(
     Raises:
         ConfigError: where config is none.
     """
+    check_platform()
     check_config(config)
     limit_mappings()
     names = tuple(term.name for term in (*TERMS, *extra_terms))

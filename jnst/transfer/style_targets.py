@@ -17,6 +17,7 @@ from jnst.argument_checks import check_config, check_mapping
 from jnst.array_types import Moment, Params
 from jnst.config import Config, compile_key
 from jnst.config_json import to_dict
+from jnst.devices import check_platform
 from jnst.errors import ConfigError, TargetsError
 from jnst.images.inputs import StylePicture, as_list, as_styles
 from jnst.images.masks import Mask, fit_mask
@@ -183,6 +184,7 @@ def prepare_style(
         ConfigError: where the config stretches the style to each content's size.
         ImageError: where a style is not RGB, or holds numbers that are no colours.
     """
+    check_platform()
     check_mapping(params)
     check_config(config)
     if config.size.style == "content":

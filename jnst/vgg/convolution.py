@@ -12,7 +12,7 @@ from jax import lax
 from jnst.array_types import FeatureMap, Params
 from jnst.config import Precision
 from jnst.devices import by_platform, check_platform, default_platform, row_parts
-from jnst.errors import JnstError
+from jnst.errors import JnstError, WeightsError, quote
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.params import NetworkParams
@@ -55,6 +55,7 @@ def prepare_params(
 
     Raises:
         JnstError: where JAX cannot start the platform that JAX_PLATFORMS names, or these are no parameters.
+        WeightsError: for a kernel or a bias of another shape or type.
     """
     check_platform()
     if not isinstance(params, Mapping) or not all(
@@ -69,11 +70,11 @@ def prepare_params(
         winograd = on_cpu
     prepared = NetworkParams()
     for name, layer in params.items():
-        kernel = np.asarray(layer["kernel"], np.float32)
+        kernel, bias = _checked_layer(name, layer)
         prepared[name] = {
             "kernel": _on_device(kernel),
             "kernel_flipped": _on_device(flip_kernel(kernel)),
-            "bias": _on_device(layer["bias"]),
+            "bias": _on_device(bias),
         }
         for part, plain in (("columns", kernel), ("columns_flipped", flip_kernel(kernel))):
             if on_cpu and (columns := columns_at_once(*plain.shape[2:])) > 1:
@@ -84,6 +85,33 @@ def prepare_params(
         for name, (forth, back) in zip(chosen, transform_kernels(both), strict=True):
             prepared[name] |= {"winograd": forth, "winograd_flipped": back}
     return prepared
+
+
+def _checked_layer(name: str, layer: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a convolution, float32; raises WeightsError where they cannot be those of one."""
+    kernel, bias = (_real(f"the {part} of {quote(name)[1:-1]}", layer[part]) for part in ("kernel", "bias"))
+    if kernel.ndim != 4 or kernel.shape[:2] != (3, 3):
+        torch = kernel.ndim == 4 and kernel.shape[2:] == (3, 3)
+        raise WeightsError(
+            f"the kernel of {quote(name)[1:-1]} has shape {kernel.shape}; expected 3 × 3 × input × output channels"
+            + ("; PyTorch has output channels first: kernel.transpose(2, 3, 1, 0)" if torch else "")
+        )
+    if bias.shape != kernel.shape[3:]:
+        raise WeightsError(
+            f"the bias of {quote(name)[1:-1]} has shape {bias.shape}; expected {kernel.shape[3:]}, one number for each "
+            "output channel of the kernel"
+        )
+    return kernel, bias
+
+
+def _real(what: str, array: Any) -> np.ndarray:
+    try:
+        given = np.asarray(array)
+    except Exception as error:  # arrays of other libraries raise what they like
+        raise WeightsError(f"{what} is no array ({str(error).partition(chr(10))[0]})") from error
+    if not (jnp.issubdtype(given.dtype, np.floating) or jnp.issubdtype(given.dtype, np.integer)):
+        raise WeightsError(f"{what} holds {given.dtype}; expected real numbers")
+    return given.astype(np.float32)
 
 
 def plain_params(params: Params) -> Params:

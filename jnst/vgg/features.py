@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jnst.argument_checks import check_mapping, check_names
 from jnst.array_types import FeatureMap, Features, Image, Params, check_array
 from jnst.config import NetworkConfig, Precision
-from jnst.devices import row_parts
+from jnst.devices import check_platform, row_parts
 from jnst.errors import ConfigError, WeightsError, check_choice, quote
 from jnst.vgg.convolution import flip_kernel, frozen_convolution
 from jnst.vgg.extent import Extent, beyond_the_border, border, inside
@@ -147,6 +147,7 @@ def extract_features(
             "image, alone and on one device"
         )
     wanted = check_names("layers", layers)
+    check_platform()
     x = check_array("the image", x, axes="height × width × 3").astype(jnp.float32)
     check_params(params, wanted, network)
     smallest = minimum_size(wanted, network)

@@ -15,7 +15,8 @@ from jnst.batch.manifest import read_records
 from jnst.batch.pairs import Reading, Rows, read_pairs
 from jnst.batch.worklist import Entry
 from jnst.cli.flags import parse_named
-from jnst.config import Config
+from jnst.config import Config, SizeConfig
+from jnst.images.reading import Picture
 from jnst.jobs.region_files import RegionFiles
 from jnst.presets.settings import replace_settings, setting_names
 from jnst.transfer.driver import stylize
@@ -61,6 +62,23 @@ def test_a_tiled_image_of_a_batch_has_its_regions():
     (ours,) = stylize_batch(PARAMS, CONTENTS[:1], None, tiled, regions=REGIONS[0])
     theirs = stylize(PARAMS, CONTENTS[0], None, config, regions=REGIONS[0])
     assert ours.trace["total"] == pytest.approx(theirs.trace["total"], rel=1e-4)
+
+
+@pytest.mark.parametrize("colors", ["style", "match", "luminance"])
+def test_a_tiled_image_of_a_batch_is_the_tiled_image_alone(colors):
+    # Shrunk to 27 × 41, which is not quite the masks' aspect ratio; a quarter of it is hidden.
+    content = np.asarray(picture("shapes", 67, 100))
+    alpha = np.full(content.shape[:2], 255, np.uint8)
+    alpha[:33, :50] = 0
+    photo = Picture(np.rint(255 * content).astype(np.uint8), alpha, "test", ())
+    regions = (Region(half(content), MARBLE**3), Region("rest", HILLS))
+    config = dataclasses.replace(shallow(steps=1, run={"colors": colors}), tile=16, size=SizeConfig("long", 41))
+    (ours,) = stylize_batch(PARAMS, [photo], None, config, regions=[regions])
+    theirs = stylize(PARAMS, photo, None, config, regions=regions)
+    assert ours.trace["total"] == theirs.trace["total"]
+    assert np.array_equal(ours.image, theirs.image)
+    assert ours.alpha is not None
+    assert np.array_equal(ours.alpha, theirs.alpha)
 
 
 def read(path: Path, text: str) -> Rows:

@@ -8,10 +8,14 @@ import numpy as np
 import optax
 import pytest
 from devices import run_on_four_devices
-from small import shallow, small_params
+from jax.sharding import Mesh
+from small import picture, shallow, small_params
 
+from jnst.batch.api import stylize_batch
 from jnst.config import Config
+from jnst.devices import ROWS, check_mesh, image_mesh
 from jnst.errors import ConfigError
+from jnst.loss.targets import make_targets
 from jnst.loss.tiling import band_height
 from jnst.transfer.driver import stylize
 from jnst.transfer.row_sharding import row_mesh
@@ -84,3 +88,47 @@ def test_one_device_is_a_mesh_as_well():
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
     with pytest.raises(ConfigError, match="optimiser of its own"):
         stylize(params, content, style, config, mesh=mesh, optimizer=optax.sgd(1.0))
+
+
+DEVICE = jax.devices()[0]
+PICTURE = np.asarray(picture("hills", 20, 18))
+
+
+def mesh_of(*axes):
+    return Mesh(np.array([DEVICE]).reshape([1] * len(axes)), axes)
+
+
+@pytest.mark.parametrize("mesh", [mesh_of("images"), mesh_of("x"), mesh_of("rows", "columns")])
+def test_a_mesh_over_anything_but_rows_is_refused(mesh):
+    params, config = small_params(), shallow(steps=1)
+    for call in (stylize, make_targets):
+        with pytest.raises(ConfigError, match=r"expected a mesh with one axis, \"rows\", as jnst.row_mesh"):
+            call(params, PICTURE, PICTURE, config, mesh=mesh)
+
+
+@pytest.mark.parametrize("mesh", [row_mesh(), mesh_of("x"), mesh_of("images", "rows")])
+def test_a_mesh_over_anything_but_images_is_refused(mesh):
+    with pytest.raises(ConfigError, match=r"expected a mesh with one axis, \"images\", as jnst.image_mesh"):
+        stylize_batch(small_params(), [PICTURE], PICTURE, shallow(steps=1), mesh=mesh)
+
+
+@pytest.mark.parametrize("mesh", [[DEVICE], True, "rows"])
+def test_what_is_no_mesh_is_refused(mesh):
+    with pytest.raises(ConfigError, match='expected a mesh with one axis, "rows"'):
+        check_mesh(mesh, ROWS)
+
+
+def test_a_mesh_of_jax_is_as_good():
+    config = shallow(steps=1)
+    alone = stylize(small_params(), PICTURE, PICTURE, config)
+    rows = stylize(small_params(), PICTURE, PICTURE, config, mesh=jax.make_mesh((1,), ("rows",)))
+    (images,) = stylize_batch(small_params(), [PICTURE], PICTURE, config, mesh=jax.make_mesh((1,), ("images",)))
+    for result in (rows, images):
+        np.testing.assert_allclose(result.image, alone.image, atol=1e-4)
+
+
+@pytest.mark.parametrize("devices", [[], 3, "ab", ["a", "b"], [DEVICE, DEVICE], {DEVICE}])
+@pytest.mark.parametrize("make", [row_mesh, image_mesh])
+def test_a_mesh_is_made_of_devices(make, devices):
+    with pytest.raises(ConfigError, match="expected"):
+        make(devices)

@@ -6,6 +6,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from oracles import paint
 from small import shallow, small_params
 
@@ -51,3 +52,31 @@ def test_they_are_copied_and_pickled():
     for again in (pickle.loads(pickle.dumps(params)), copy.deepcopy(params)):
         assert type(again) is NetworkParams
         np.testing.assert_array_equal(again["a"]["bias"], [0, 1, 2])
+
+
+KERNEL, BIAS = np.zeros((3, 3, 3, 4)), np.zeros(4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bias", "message"),
+    [
+        (KERNEL.transpose(3, 2, 0, 1), BIAS, r"kernel of conv1_1 .*kernel.transpose\(2, 3, 1, 0\)"),
+        (KERNEL[0], BIAS, "expected 3 × 3 × input × output"),
+        (np.zeros((5, 5, 3, 4)), BIAS, "expected 3 × 3 × input × output"),
+        (KERNEL, np.zeros(3), "bias of conv1_1 .*one number for each output channel"),
+        (KERNEL, 0.0, "bias of conv1_1"),
+        (KERNEL + 1j, BIAS, "holds complex128; expected real numbers"),
+        (KERNEL.astype(str), BIAS, "expected real numbers"),
+        ([[1], [2, 3]], BIAS, "is no array"),
+        (None, BIAS, "expected real numbers"),
+    ],
+)
+def test_what_cannot_be_a_convolution_is_refused(kernel, bias, message):
+    with pytest.raises(jnst.WeightsError, match=message):
+        jnst.prepare_params({"conv1_1": {"kernel": kernel, "bias": bias}})
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, jnp.bfloat16, np.int32])
+def test_any_real_type_is_taken(dtype):
+    (layer,) = jnst.prepare_params({"conv1_1": {"kernel": KERNEL.astype(dtype), "bias": BIAS.astype(dtype)}}).values()
+    assert {array.dtype for array in layer.values()} == {np.dtype(np.float32)}
