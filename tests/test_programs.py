@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from small import shallow, small_params
 
 from jnst.config import compile_key
+from jnst.errors import WeightsError
 from jnst.loss.targets import make_targets
 from jnst.programs import description
 from jnst.programs import program as programs
@@ -103,27 +107,34 @@ def test_all_that_a_program_depends_on_makes_another(cache, monkeypatch):
     with jax.default_matmul_precision("highest"):
         double(numbers(1, 2), {"a": numbers(5, 5)})
     assert made() == 7
-    monkeypatch.setattr(programs, "_source", lambda: "edited")
+    monkeypatch.setattr(programs, "_CODE", "edited")
+    monkeypatch.setattr(programs, "_installed_code", lambda: "edited")
     double(numbers(1, 2), {"a": numbers(5, 5)})
     assert made() == 8
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}, factor=3.0).first, [3, 6])
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "a folder"])
-def test_a_damaged_file_is_made_again(cache, damage):
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "a folder", "a pipe", "a link"])
+def test_a_damaged_file_is_made_again(cache, damage, tmp_path):
     double(numbers(1, 2), {"a": numbers(5, 5)})
     (file,) = files(cache)
     whole = file.read_bytes()
     if damage == "a folder":
         file.unlink()
         file.mkdir()
+    elif damage in ("a pipe", "a link"):
+        file.unlink()
+        (tmp_path / "other").write_bytes(b"of the user")
+        os.mkfifo(file) if damage == "a pipe" else file.symlink_to(tmp_path / "other")
     else:
         changed = whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]
         file.write_bytes({"cut": whole[:-9], "changed": changed, "empty": b""}[damage])
     forget()
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
     assert len(traced) == 2
-    if damage != "a folder":
+    if damage == "a link":
+        assert file.read_bytes() == b"of the user"
+    elif damage in ("cut", "changed", "empty"):
         assert file.read_bytes() != b""
         forget()
         double(numbers(1, 2), {"a": numbers(5, 5)})
@@ -145,6 +156,66 @@ def test_the_jitted_function_runs_where_no_program_can_be_kept(cache):
     jax.config.update("jax_compilation_cache_dir", None)
     np.testing.assert_array_equal(plain(x, more).first, [2, 4])
     assert files(cache) == []
+
+
+def test_only_a_single_processor_keeps_programs(cache, monkeypatch):
+    x, more = numbers(1, 2), {"a": numbers(5, 5)}
+    plain = Program(_double, static=("factor", "extra"))
+    device = jax.devices()[0]
+    with jax.default_device(device):
+        np.testing.assert_array_equal(plain(x, more).first, [2, 4])
+    with jax.set_mesh(jax.make_mesh((1,), ("rows",), devices=[device])):
+        np.testing.assert_array_equal(plain(x, more).first, [2, 4])
+    for platforms in (["gpu"], ["cpu", "cpu"]):
+        there = [types.SimpleNamespace(platform=platform) for platform in platforms]
+        monkeypatch.setattr(programs.jax, "devices", lambda there=there: there)
+        assert not programs._is_on_one_processor()
+    monkeypatch.undo()
+    assert files(cache) == []
+    assert programs._is_on_one_processor()
+
+
+def test_a_program_that_cannot_be_lowered_or_hashed_is_the_jitted_functions(cache, monkeypatch):
+    make = export.export
+    monkeypatch.setattr(export, "export", lambda function, platforms: make(function, platforms=["tpu"]))
+    np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
+    with pytest.raises(ValueError, match="Non-hashable"):
+        double(numbers(1, 2), {"a": numbers(5, 5)}, extra=[])
+
+
+def test_code_that_was_installed_later_gets_no_program_of_this_process(cache, monkeypatch):
+    assert programs._CODE is not None
+    monkeypatch.setattr(programs, "_installed_code", lambda: "upgraded")
+    np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
+    assert files(cache) == []
+    monkeypatch.setattr(programs, "_CODE", None)
+    np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}, factor=3.0).first, [3, 6])
+    assert files(cache) == []
+
+
+def test_programs_may_be_forgotten_by_another_thread(monkeypatch):
+    class Forgetting(dict):
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+        def get(self, key: object, default: object = None) -> object:
+            found = super().get(key, default)
+            self.clear()
+            return found
+
+    monkeypatch.setattr(programs, "_known", Forgetting())
+    for _ in range(3):
+        np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
+
+
+def test_no_home_directory_is_no_matter_where_jax_has_another_cache(tmp_path, monkeypatch):
+    def nowhere() -> Path:
+        raise WeightsError("there is no home directory")
+
+    monkeypatch.setattr(programs, "cache_directory", nowhere)
+    np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
 
 
 def test_a_function_that_refuses_its_arguments_says_so(cache):

@@ -2,7 +2,8 @@
 
 JAX keeps what it compiled, but a new process has to trace and lower a program again to find it, which takes several
 times as long as reading it. So a `Program` keeps what was lowered as well, as StableHLO (`jax.export`), under the hash
-of everything that it depends on. Only processors keep it: nothing else was at hand to try it on.
+of everything that it depends on. Only a single processor keeps it: nothing else was at hand to try it on, and its
+results are bound to their device, which matters where there are several.
 """
 
 import functools
@@ -11,6 +12,7 @@ import importlib.metadata
 import inspect
 import json
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
@@ -19,7 +21,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from jnst.files import cache_directory, write_atomically
+from jnst.errors import JnstError
+from jnst.files import cache_directory, check_length, check_regular, write_atomically
 from jnst.programs.description import NotKept, describe, plain, rebuild
 
 Arguments = ParamSpec("Arguments")
@@ -87,22 +90,26 @@ class Program(Generic[Arguments, Result]):
         """The program, of this process or of the disk or made now; None where none can be kept."""
         folder = _folder()
         leaves, tree = jax.tree.flatten(arguments)
-        if folder is None or not all(map(_is_on_the_cpu, leaves)):
+        if folder is None or not all(map(_is_here, leaves)) or not _is_on_one_processor():
             return None
         configuration = _configuration()
         if not configuration or any(configuration.get(name, "False") != "False" for name in _WATCHED):
             return None
         kinds = tuple(map(jax.typeof, leaves))
         key = (self, tree, kinds, tuple(static.items()), tuple(configuration.values()))
-        if key not in _known:
+        try:
+            kept: Any = _known.get(key, self)  # once: another thread may `forget`
+        except TypeError:  # what cannot be hashed is the jitted function's to refuse
+            return None
+        if kept is self:
             try:
                 exported, structure = self._read_or_make(folder, arguments, kinds, static, configuration)
-            except Exception:  # no fault of this file, and no version of JAX in which it does not work, ends a run
-                _known[key] = None
-            else:
                 program = jax.jit(exported.call, donate_argnums=self._donated(arguments))
-                _known[key] = _Kept(program.lower(*map(_abstract, kinds)).compile(), structure)
-        return _known[key]
+                kept = _Kept(program.lower(*map(_abstract, kinds)).compile(), structure)
+            except Exception:  # no fault of this file, and no version of JAX in which it does not work, ends a run
+                kept = None
+            _known[key] = kept
+        return kept
 
     def _donated(self, arguments: tuple[Any, ...]) -> list[int]:
         """Which leaves of the arguments the result takes over."""
@@ -122,18 +129,20 @@ class Program(Generic[Arguments, Result]):
         depends = {
             "program": f"{self._function.__module__}.{self._function.__qualname__}",
             "donated": self._donate,
-            "source": _source(),
-            "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "code": _CODE,
             "configuration": configuration,
             "arguments": describe(jax.tree.structure(arguments)),
             "arrays": [(kind.shape, str(kind.dtype), bool(kind.weak_type)) for kind in kinds],
             "static": {name: plain(value) for name, value in sorted(static.items())},
         }
+        if _CODE is None:
+            raise NotKept("the package is not in a folder, or a library has no version")
         path = folder / hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
         found = _read(path)
         if found is None:
             found = self._make(arguments, kinds, static)
-            _write(path, *found)
+            if _installed_code() == _CODE:  # not where other code has been installed since this was imported
+                _write(path, *found)
         return found
 
     def _make(self, arguments: tuple[Any, ...], kinds: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, Any]:
@@ -164,7 +173,10 @@ def kept_program(
 def _folder() -> Path | None:
     """Where programs are kept: nowhere unless JAX keeps its compilations in our cache."""
     compilations = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
+    try:
+        if not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
+            return None
+    except (JnstError, OSError):  # there is no home directory, or no working directory
         return None
     return Path(compilations, "programs")
 
@@ -174,28 +186,42 @@ def _configuration() -> dict[str, str]:
     return {name: repr(getattr(jax.config, name, None)) for name in getattr(jax.config, "values", ())}
 
 
-def _is_on_the_cpu(leaf: Any) -> bool:
-    """Whether that is an array with numbers, and where it has a place, that is the only or first processor."""
+def _is_here(leaf: Any) -> bool:
+    """Whether that is an array with numbers, and where it has a place, that is the first device alone."""
     if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
-        first = jax.devices()[0]
-        return isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding) and leaf.devices() == {first}
+        return isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding) and leaf.devices() == {jax.devices()[0]}
     return isinstance(leaf, np.ndarray | np.generic)
+
+
+def _is_on_one_processor() -> bool:
+    """Whether JAX's only device is a processor, and nothing around the call asks for another or for a mesh."""
+    return (
+        [device.platform for device in jax.devices()] == ["cpu"]
+        and jax.config.jax_default_device is None  # pyright: ignore[reportAttributeAccessIssue]
+        and jax.sharding.get_abstract_mesh().empty
+    )
 
 
 def _abstract(kind: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type)
 
 
-@functools.cache
-def _source() -> str:
-    """Hash of the package's source, which any change of it alters."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    if not files:
-        raise NotKept("the package is not in a folder")
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+def _installed_code() -> str | None:
+    """Hash of the package's source and of its libraries' versions, as they are on disk; None where they are not."""
+    try:
+        digest = hashlib.sha256()
+        for name in _LIBRARIES:
+            digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+        files = sorted(Path(__file__).parents[1].rglob("*.py"))
+        for file in files:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    except Exception:  # metadata that is missing or damaged raises what it likes
+        return None
+    return digest.hexdigest() if files else None
+
+
+# Of the code that this process runs: not read later, when other code may have been installed.
+_CODE = _installed_code()
 
 
 def _read(path: Path) -> tuple[Any, Any] | None:
@@ -203,6 +229,8 @@ def _read(path: Path) -> tuple[Any, Any] | None:
     from jax import export
 
     try:
+        check_regular(path)
+        check_length(path, "a program")
         content = path.read_bytes()
         head, _, body = content[32:].partition(b"\n")
         if hashlib.sha256(content[32:]).digest() != content[:32]:
@@ -217,6 +245,8 @@ def _write(path: Path, exported: Any, structure: Any) -> None:
     content = json.dumps(describe(structure)).encode() + b"\n" + bytes(exported.serialize())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            return  # through a link another file would be replaced
         write_atomically(path, hashlib.sha256(content).digest() + content)
     except OSError:
         pass
