@@ -341,16 +341,23 @@ def test_a_file_that_is_replaced_right_after_it_was_read_is_noticed(folder, monk
             save(folder / which, "marble", seed=9, height=32, width=32)
         return found
 
+    def made_of(digest):
+        """The results that the manifest says were made of a file with that hash."""
+        told = latest(read_records("out"))
+        return {name for name, record in told.items() if digest in json.dumps(record["inputs"])}
+
     known = hashlib.sha256((folder / which).read_bytes()).hexdigest()
     with monkeypatch.context() as patch:
         patch.setattr(folders, "read_picture", read_and_replace)
         run()
-    inputs = latest(read_records("out"))["a.png"]["inputs"]
-    assert known in (inputs["content"]["sha256"], inputs["styles"][0]["sha256"])
+    # Of the pictures that share a style some may be read after it was replaced, and are made of the file that is there.
+    outdated = made_of(known)
+    assert "a.png" in outdated if which == "in/a.png" else outdated
     times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     run(resume=True)
-    again = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
-    assert again == ({"a.png"} if which == "in/a.png" else {"a.png", "b.png", "c.png", "d.png"})
+    again = {path.relative_to("out").as_posix() for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert again == outdated
+    assert made_of(known) == set()
 
 
 def test_a_prepared_style_that_is_replaced_while_it_is_read_is_refused(folder, monkeypatch):
