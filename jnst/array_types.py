@@ -32,6 +32,7 @@ def to_jax(value: Any, kind: str, axes: str, error: type[JnstError] = ArrayError
     """JAX's array of a value that others have made: whatever goes wrong in that is said of the value, as an `error`."""
     if isinstance(value, np.ma.MaskedArray):
         raise error(f"{kind} {MASKED}")
+    check_platform()
     try:
         array = jnp.asarray(value)
         if not isinstance(array, Tracer) and array.is_deleted():
@@ -41,7 +42,6 @@ def to_jax(value: Any, kind: str, axes: str, error: type[JnstError] = ArrayError
     except (TypeError, ValueError, OverflowError) as reason:
         raise error(f"{kind} is {type(value).__name__}; expected an array, {axes}") from reason
     except Exception as reason:
-        check_platform()
         if isinstance(reason, jax.errors.JaxRuntimeError):  # no memory, say
             raise
         said = str(reason).partition("\n")[0]

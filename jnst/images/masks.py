@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from jnst.errors import ConfigError, ImageError, quote
 from jnst.images.numpy_array import to_array
@@ -41,12 +41,16 @@ def as_mask(mask: Any, kind: str) -> Mask:
     """A mask from an array: height × width, or × 1 or × 3 where all channels are the same; bool, bytes or [0, 1].
 
     Args:
-        mask: the array; white (1, 255, True) is what is meant.
+        mask: the array, Pillow's image, or what `read_image` returned; white (1, 255, True) is what is meant.
         kind: what it is to the caller, such as "mask of region 2".
 
     Raises:
         ImageError: of another shape or type, coloured, or with numbers outside [0, 1].
     """
+    if isinstance(mask, Picture):
+        return picture_mask(mask, kind)
+    if isinstance(mask, Image.Image):
+        mask = _as_shown(mask, kind)
     given = array = to_array(mask, f"the {kind}")
     if array.dtype == bool:
         array = array.astype(np.float32)
@@ -68,6 +72,15 @@ def as_mask(mask: Any, kind: str) -> Mask:
             "floating point, or uint8"
         )
     return unit
+
+
+def _as_shown(image: Image.Image, kind: str) -> Image.Image:
+    """Pillow's image turned as its file says, with colours in the place of a palette's numbers."""
+    try:
+        image = ImageOps.exif_transpose(image)
+        return image.convert("RGB") if image.mode in ("P", "YCbCr", "HSV", "LAB") else image
+    except Exception as error:  # damaged files and odd modes raise what they like
+        raise ImageError(f"the {kind} cannot be read: {error}") from error
 
 
 def _grey(unit: npt.NDArray[np.float32], kind: str) -> Mask:

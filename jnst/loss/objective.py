@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jnst.argument_checks import check_config, check_kind
 from jnst.array_types import Image, LossTerms, LossWeights, Moment, Params, Scalar, check_array
 from jnst.config import Config
+from jnst.devices import check_platform
 from jnst.errors import ConfigError
 from jnst.loss.features import feature_maps
 from jnst.loss.guidance import layers_with_means, region_products, to_grams
@@ -114,6 +115,7 @@ def weigh(terms: LossTerms, weights: LossWeights) -> Scalar:
     >>> weigh({"content": jnp.float32(2), "style": jnp.float32(3)}, {"content": 10.0, "style": 1.0}).item()
     23.0
     """
+    check_platform()
     check_kind("terms", terms, Mapping, "numbers by name, as from jnst.loss_terms")
     check_kind("weights", weights, Mapping, "numbers by name, such as targets.weights")
     missing = sorted(set(terms) - set(weights))

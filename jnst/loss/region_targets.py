@@ -5,16 +5,64 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from jnst.argument_checks import check_series
+from jnst.argument_checks import check_kind, check_series
 from jnst.array_types import Image, Moment, Scalar
 from jnst.config import Config
 from jnst.config_fields import is_weight
 from jnst.errors import ConfigError, quote
+from jnst.images.inputs import StylePicture
+from jnst.images.masks import as_mask
 from jnst.loss.distances import covariance_matrix, reduce_squares
 from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, mean_of, shares
 from jnst.loss.registry import TERMS
 from jnst.loss.term import Kept, RegionTargets, Targets, layers_seen
+
+
+def check_style_masks(masks: Any, styles: Sequence[StylePicture]) -> list[Any]:
+    """One mask for each style, height × width × 1, or None where all of it is looked at.
+
+    Raises:
+        ConfigError: where the masks do not fit the styles.
+        ImageError: for an array that is no mask.
+    """
+    expected = "a list of masks, one for each style, or None for all of it"
+    given = [] if masks is None else check_series("style masks", masks, expected)
+    if not given:
+        return [None] * len(styles)
+    if len(given) != len(styles):
+        raise ConfigError(f"{len(given)} style masks and {len(styles)} styles; expected one mask, or None, for each")
+    return [
+        None if mask is None else _fitting_mask(mask, f"style mask {index}", np.shape(style.pixels)[:2])
+        for index, (mask, style) in enumerate(zip(given, styles, strict=True), 1)
+    ]
+
+
+def _fitting_mask(mask: Any, kind: str, size: tuple[int, ...]) -> Any:
+    """The mask as height × width × 1; one that is being traced is known by its shape alone."""
+    array = mask if isinstance(mask, Tracer) else as_mask(mask, kind)[..., None]
+    if array.shape != (*size, 1):
+        raise ConfigError(f"the {kind} has shape {np.shape(mask)}; expected its picture's, {(*size, 1)}")
+    return array
+
+
+def check_guidance(guidance: Any, size: tuple[int, ...]) -> Guidance | None:
+    """The regions of a content image of that height and width.
+
+    Raises:
+        ConfigError: they are not of its size, or no regions.
+    """
+    if guidance is None:
+        return None
+    check_kind("guidance", guidance, Guidance, "regions as arrays (jnst.loss.guidance.Guidance)")
+    shape = np.shape(guidance.masks)
+    if len(shape) != 3 or shape[:2] != size or not shape[2]:
+        raise ConfigError(f"the masks of the regions have shape {shape}; expected {size} and one or more regions")
+    if guidance.keep is not None and np.shape(guidance.keep) != (*size, 1):
+        raise ConfigError(f"the mask of what to keep has shape {np.shape(guidance.keep)}; expected {(*size, 1)}")
+    return guidance
 
 
 def check_style_weights(weights: Any, styles: int) -> list[float]:

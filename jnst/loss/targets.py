@@ -21,7 +21,14 @@ from jnst.loss.circular import borderless_grams
 from jnst.loss.distances import as_divisor
 from jnst.loss.features import count_pixels, feature_maps
 from jnst.loss.guidance import Guidance, carry_masks, fillings, layers_with_means, region_products, to_grams
-from jnst.loss.region_targets import inverse_or_one, region_grams, style_scales, with_regions
+from jnst.loss.region_targets import (
+    check_guidance,
+    check_style_masks,
+    inverse_or_one,
+    region_grams,
+    style_scales,
+    with_regions,
+)
 from jnst.loss.registry import TERMS
 from jnst.loss.term import ExtraTerms, Targets, Term, check_extra_terms, layers_seen
 from jnst.loss.tiled import tiled_maps, tiled_products
@@ -70,9 +77,9 @@ def make_targets(
         Targets for `loss_terms` and `advance`; a pytree of arrays.
 
     Raises:
-        ConfigError: for an unknown layer, an image too small for the deepest one, style weights or regions that do not
-            fit the styles, an extra term that cannot be used, or a mesh over anything but rows.
-        ImageError: where an image is not RGB, or holds numbers that are no colours.
+        ConfigError: for an unknown layer, an image too small for the deepest one, style weights, masks or regions that
+            do not fit the pictures, an extra term that cannot be used, or a mesh over anything but rows.
+        ImageError: where an image is not RGB, or holds numbers that are no colours, or a mask is none.
     """
     check_platform()
     check_mapping(params)
@@ -82,6 +89,8 @@ def make_targets(
     content = as_pixels(content, "content", color_profile=config.color_profile)
     several = as_styles(styles, color_profile=config.color_profile)
     check_extra_terms(extra_terms, TERMS, config, divided=bool(config.tile) or mesh is not None)
+    visible_parts = check_style_masks(style_masks, several)
+    guidance = check_guidance(guidance, np.shape(content)[:2])  # pyright: ignore
     key, extra = compile_key(config), compiled_terms(extra_terms)
 
     def placed(image: Any) -> tuple[Any, Extent | None]:
@@ -90,7 +99,7 @@ def make_targets(
     # Tiles exchange rows by themselves and must know of the devices; all else the compiler divides.
     with jax.set_mesh(mesh) if mesh is not None and config.tile else contextlib.nullcontext():
         grams = []
-        for style, mask in zip(several, style_masks or [None] * len(several), strict=True):
+        for style, mask in zip(several, visible_parts, strict=True):
             visible = None if style.mask is None else style.mask[..., None]
             both = mask if visible is None else visible if mask is None else visible * mask
             seen = None if both is None else placed(both)[0]

@@ -14,7 +14,7 @@ from small import WIDTH, picture, relative, shallow, small_params
 
 from jnst import config as settings
 from jnst.config import LossConfig, NetworkConfig, compile_key
-from jnst.errors import ConfigError
+from jnst.errors import ConfigError, ImageError
 from jnst.images.pixel_space import encode
 from jnst.images.reading import Picture
 from jnst.images.transparency import fill_hidden
@@ -244,3 +244,31 @@ def test_masks_are_carried_as_the_oracle_carries_them():
 def test_regions_that_do_not_fit_the_styles_are_refused():
     with pytest.raises(ConfigError, match="2 regions and 1 styles"):
         make_targets(small_params(), CONTENT, STYLES[0], shallow(), guidance=GUIDANCE)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ([STYLE_MASK[:9], None], r"style mask 1 has shape \(9, 18, 1\); expected its picture's, \(27, 18, 1\)"),
+        ([None, np.full((19, 30), np.nan)], "style mask 2 holds numbers from nan to nan"),
+        ([STYLE_MASK[..., 0, 0], None], "style mask 1 has shape"),
+        ([STYLE_MASK], "1 style masks and 2 styles"),
+        (["all", None], "style mask 1 has shape"),
+    ],
+)
+def test_style_masks_that_do_not_fit_are_refused(masks, message):
+    with pytest.raises((ConfigError, ImageError), match=message):
+        make_targets(small_params(), CONTENT, list(STYLES), shallow(loss=LOSS), style_masks=masks)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "message"),
+    [
+        (Guidance(MASKS[:9], np.ones(2)), r"have shape \(9, 31, 2\); expected \(21, 31\)"),
+        (Guidance(MASKS[..., 0], np.ones(2)), "the masks of the regions have shape"),
+        (Guidance(MASKS, np.ones(2), MASKS), "the mask of what to keep has shape"),
+    ],
+)
+def test_guidance_that_does_not_fit_is_refused(guidance, message):
+    with pytest.raises(ConfigError, match=message):
+        make_targets(small_params(), CONTENT, list(STYLES), shallow(loss=LOSS), guidance=guidance)

@@ -5,6 +5,7 @@ import dataclasses
 import material
 import numpy as np
 import pytest
+from PIL import Image
 from small import SHALLOW, picture, shallow, small_params
 
 import jnst
@@ -12,6 +13,8 @@ from jnst import Region
 from jnst.config import LossConfig, OptimizerConfig
 from jnst.errors import ConfigError, ImageError
 from jnst.images.inputs import as_styles
+from jnst.images.masks import as_mask
+from jnst.images.reading import read_image
 from jnst.progress.callbacks import Silent
 from jnst.transfer.driver import stylize
 from jnst.transfer.regions import prepare_regions
@@ -202,3 +205,17 @@ def test_a_colour_of_a_map_is_a_mask():
         jnst.color_mask(painted, "green")
     with pytest.raises(ConfigError, match="'reddish' is no colour"):
         jnst.color_mask(painted, "reddish")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_masks_of_pillow_and_of_read_image_are_taken_as_they_are_shown(tmp_path, suffix):
+    shown = (255 * LEFT).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # stored upside down
+    path = tmp_path / f"mask.{suffix}"
+    Image.fromarray(shown[::-1, ::-1].copy()).save(path, exif=exif)
+    with Image.open(path) as opened:
+        np.testing.assert_allclose(as_mask(opened, "mask"), LEFT, atol=0.05)
+    np.testing.assert_allclose(as_mask(read_image(path), "mask"), LEFT, atol=0.05)
+    palette = Image.fromarray(shown).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+    np.testing.assert_array_equal(as_mask(palette, "mask"), LEFT)
