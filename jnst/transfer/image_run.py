@@ -18,7 +18,7 @@ from jnst.errors import JnstError
 from jnst.images.inputs import StylePicture
 from jnst.images.sizing import finish
 from jnst.loss.targets import make_targets
-from jnst.loss.term import Targets, Term
+from jnst.loss.term import RESERVED, Targets, Term
 from jnst.progress.callbacks import DeferredImage, Snapshot
 from jnst.progress.indicator import Indicator
 from jnst.transfer.animation import Animation
@@ -189,6 +189,10 @@ def run_scales(one: ImageRun, sizes: Sequence[tuple[int, int]]) -> Result:
         targets, state = jax.block_until_ready(one.begin(scale, before))
         clock["compile"] += time.monotonic() - begin
         if stored is not None:
+            kept, wanted = ({*names} - {*RESERVED} for names in (stored.trace, state.evaluation.terms))
+            if kept != wanted:
+                theirs, ours = (", ".join(sorted(names)) for names in (kept, wanted))
+                raise JnstError(f"the stored state is of a run with the terms {theirs}; this one has {ours}")
             state, scale.trace, stored = restore_state(state, stored.leaves), stored.trace, None
             if int(state.step) != scale.entries:
                 raise JnstError(

@@ -14,6 +14,7 @@ import pytest
 
 from jnst.config import Config, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, SizeConfig
 from jnst.errors import JnstError
+from jnst.loss.term import Term
 from jnst.transfer.checkpoint import Checkpoint, read_about
 from jnst.transfer.driver import stylize
 from jnst.vgg.convolution import prepare_params
@@ -99,6 +100,22 @@ def test_a_run_stopped_by_its_callback_leaves_its_state(params, tmp_path):
     stopped = stylize(params, CONTENT, STYLE, CONFIG, callback=lambda _: True, checkpoint=Checkpoint(path, 0, {}))
     assert stopped.stopped == "callback"
     assert read_about(path)["index"] == 0
+
+
+def test_a_state_of_other_terms_is_refused(params, tmp_path):
+    def term(name):
+        return Term(name, 1.0, "image", lambda image, wanted, context: image.mean())
+
+    config = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(method="adam"))
+
+    def run(name, **options):
+        return stylize(
+            params, CONTENT, STYLE, config, extra_terms=[term(name)], callback=lambda snapshot: True, **options
+        )
+
+    run("a", checkpoint=Checkpoint(tmp_path / "run.state", every=0))
+    with pytest.raises(JnstError, match=r"with the terms a, content.*; this one has b, content"):
+        run("b", checkpoint=Checkpoint(tmp_path / "run.state", every=0, resume=True))
 
 
 def test_a_state_of_another_run_is_refused_with_what_differs(params, tmp_path):
