@@ -77,6 +77,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: as the system says it; what stood at `path` is then untouched, as after any other error in the block.
     """
     target = _find_target(path)
+    if kind := special_kind(target):
+        raise OSError(errno.EEXIST, f"{kind} is there, which no file takes the place of")
     temporary, descriptor = _create_neighbour(target)
     try:
         # With a name, which some libraries ask a file for; not opened again, which the umask may forbid.
@@ -95,8 +97,8 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
     """Finds out before the work starts whether `path` can be written, by trying with a temporary neighbour.
 
     Raises:
-        ImageError: the folder is missing or cannot be written, `path` is a folder, or it exists (as a link that leads
-            nowhere does) and may not be overwritten.
+        ImageError: the folder is missing or cannot be written, `path` is a folder, a device or a pipe, or it exists (as
+            a link that leads nowhere does) and may not be overwritten.
     """
     target = _find_target(path)
     folder = target.parent
@@ -109,6 +111,8 @@ def check_writable_file(path: str | os.PathLike[str], *, overwrite: bool = False
         if os.path.lexists(target) and not overwrite:
             what = "exists already" if target.exists() else f"is {describe_missing(target)}"
             raise ImageError(f"{path} {what}; choose another name or pass --overwrite")
+        if kind := special_kind(target):
+            raise ImageError(f"{path} is {kind}, not a file; choose another name, for not even --overwrite replaces it")
         temporary, descriptor = _create_neighbour(target)
         os.close(descriptor)
         temporary.unlink()
@@ -177,13 +181,20 @@ def check_length(path: str | os.PathLike[str], what: str) -> None:
 
 def check_regular(path: str | os.PathLike[str], *, pipes: bool = False) -> None:
     """Raises ImageError for a device, which need not end, and unless `pipes` for a pipe, which is read only once."""
+    kind = special_kind(path)
+    if kind and not (pipes and kind == "a pipe"):
+        raise ImageError(f"{path} is {kind}, not a file; save what comes out of it to a file first")
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """What stands there where that is neither a file nor a folder; None also where it cannot be looked at."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        return  # whoever reads it says why it cannot be read
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (pipes and stat.S_ISFIFO(mode))):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-        raise ImageError(f"{path} is {kind}, not a file; save what comes out of it to a file first")
+        return None  # whoever reads or writes it says why
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def check_keeps_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:

@@ -64,6 +64,27 @@ def test_a_link_to_a_file_is_written_through(name: str, tmp_path: Path) -> None:
     assert elsewhere.stat().st_size > 0
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "by a link"])
+def test_what_is_no_file_is_never_replaced(name: str, linked: bool, tmp_path: Path) -> None:
+    """A pipe stands for devices as well, which a test must not put at risk."""
+    place = tmp_path / "elsewhere" if linked else tmp_path / name
+    os.mkfifo(place)
+    if linked:
+        (tmp_path / name).symlink_to(place)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises((JnstError, OSError), match="a pipe"):
+        CHECKED[name](tmp_path / name, True)
+    assert place.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_devices_are_refused_before_the_work() -> None:
+    with pytest.raises(ImageError, match=f"{os.devnull} is a device, not a file; choose another name"):
+        check_writable_file(os.devnull, overwrite=True)
+
+
 def test_what_is_always_replaced_replaces_such_a_link(tmp_path: Path) -> None:
     for name in ("index.html", "w.h5"):
         (tmp_path / name).symlink_to(tmp_path / "elsewhere")

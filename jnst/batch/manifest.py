@@ -16,7 +16,7 @@ from typing import Any
 from jnst.batch import folders
 from jnst.batch.shards import Share
 from jnst.errors import ConfigError, ImageError
-from jnst.files import describe_missing
+from jnst.files import describe_missing, special_kind
 
 try:
     import fcntl
@@ -118,6 +118,8 @@ class Manifest:
                 self._number += 1
 
     def _open(self) -> int:
+        if kind := special_kind(self.path):
+            raise ImageError(f"{self.path} is {kind}, not a file; remove it, or choose another folder")
         with self._disk_errors():
             descriptor = self._open_for_appending()
         self._hold(descriptor)
