@@ -21,14 +21,17 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jnst.errors import JnstError, one_line
 from jnst.files import cache_directory
-from jnst.programs.program import forget
+from jnst.programs.program import forget, keep_programs
 
 # JAX starts on a machine with two cores.
 _LEAST_ADDRESS_SPACE = 2_000_000_000
 
 
-def configure_jax() -> str | None:
+def configure_jax(*, command: bool = True) -> str | None:
     """Keeps compiled programs in the user's cache directory, so that a second run of a size starts at once.
+
+    Args:
+        command: whether this process is a command of jnst, which keeps what JAX lowered as well.
 
     Returns:
         A line that says why they are not kept, where the directory cannot be written; JAX would warn each time.
@@ -48,6 +51,8 @@ def configure_jax() -> str | None:
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if command:
+        keep_programs()
     if not isinstance(warnings.showwarning, _CacheWarnings):
         warnings.showwarning = _CacheWarnings(warnings.showwarning)
     return None
@@ -104,7 +109,7 @@ def _is_whole(program: bytes) -> bool:
 def cache_compiled() -> None:
     """`configure_jax`, unless there is a cache already: the user's own, or ours."""
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        configure_jax()
+        configure_jax(command=False)
         # JAX looks for a cache at its first compilation and then never again, unless it is reset.
         compilation_cache.reset_cache()
 

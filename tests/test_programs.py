@@ -21,7 +21,7 @@ from jnst.loss.targets import make_targets
 from jnst.programs import description
 from jnst.programs import program as programs
 from jnst.programs.program import Program, forget, kept_program
-from jnst.runtime import configure_jax
+from jnst.runtime import cache_compiled, configure_jax
 from jnst.transfer.loop import _advance, _advance_in_place
 from jnst.transfer.state import init_state
 
@@ -51,6 +51,7 @@ def cache(tmp_path, monkeypatch) -> Iterator[Path]:
     before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("JNST_CACHE", str(tmp_path))
     monkeypatch.setattr(description, "_MAKERS", (*description._MAKERS, Pair.__module__.partition(".")[0]))
+    monkeypatch.setattr(programs, "_commanded", False)
     configure_jax()
     forget()
     traced.clear()
@@ -216,6 +217,15 @@ def test_no_home_directory_is_no_matter_where_jax_has_another_cache(tmp_path, mo
 
     monkeypatch.setattr(programs, "cache_directory", nowhere)
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
+
+
+def test_a_program_of_ones_own_keeps_none(cache, monkeypatch):
+    """It may have exchanged functions of the package, which no hash of files tells."""
+    monkeypatch.setattr(programs, "_commanded", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+    cache_compiled()
+    np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
+    assert files(cache) == []
 
 
 def test_a_function_that_refuses_its_arguments_says_so(cache):

@@ -44,6 +44,17 @@ class _Kept(NamedTuple):
 _known: dict[Any, _Kept | None] = {}
 
 
+# Whether this process is a command of jnst: a program of one's own may have exchanged functions of the package, which
+# the hash of its files does not tell.
+_commanded = False
+
+
+def keep_programs() -> None:
+    """Has this process keep programs, and use those that were kept."""
+    global _commanded
+    _commanded = True
+
+
 def forget() -> None:
     """Drops the kept programs of this process, as `jax.clear_caches` does its own."""
     _known.clear()
@@ -53,8 +64,8 @@ class Program(Generic[Arguments, Result]):
     """A function under `jax.jit` whose lowered program is kept on disk where jnst has JAX keep its compilations.
 
     It is called as the jitted function is, and has its other methods (`lower`, `trace`). The jitted function itself
-    runs where no program can be kept: inside another trace, on several devices or not on a CPU, with functions or
-    terms of a caller among what it depends on, or while JAX looks for NaN.
+    runs outside the commands of jnst, and where no program can be kept: inside another trace, on several devices or not
+    on a CPU, with functions or terms of a caller among what it depends on, or while JAX looks for NaN.
 
     Args:
         function: of arrays and pytrees of arrays by position, and of static arguments by name.
@@ -171,10 +182,10 @@ def kept_program(
 
 
 def _folder() -> Path | None:
-    """Where programs are kept: nowhere unless JAX keeps its compilations in our cache."""
+    """Where a command keeps programs: nowhere unless JAX keeps its compilations in our cache."""
     compilations = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        if not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
+        if not _commanded or not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
             return None
     except (JnstError, OSError):  # there is no home directory, or no working directory
         return None
