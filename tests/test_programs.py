@@ -51,7 +51,7 @@ def cache(tmp_path, monkeypatch) -> Iterator[Path]:
     before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("JNST_CACHE", str(tmp_path))
     monkeypatch.setattr(description, "_MAKERS", (*description._MAKERS, Pair.__module__.partition(".")[0]))
-    monkeypatch.setattr(programs, "_commanded", False)
+    monkeypatch.setattr(programs, "_code", None)
     configure_jax()
     forget()
     traced.clear()
@@ -108,7 +108,7 @@ def test_all_that_a_program_depends_on_makes_another(cache, monkeypatch):
     with jax.default_matmul_precision("highest"):
         double(numbers(1, 2), {"a": numbers(5, 5)})
     assert made() == 7
-    monkeypatch.setattr(programs, "_CODE", "edited")
+    monkeypatch.setattr(programs, "_code", "edited")
     monkeypatch.setattr(programs, "_installed_code", lambda: "edited")
     double(numbers(1, 2), {"a": numbers(5, 5)})
     assert made() == 8
@@ -185,11 +185,11 @@ def test_a_program_that_cannot_be_lowered_or_hashed_is_the_jitted_functions(cach
 
 
 def test_code_that_was_installed_later_gets_no_program_of_this_process(cache, monkeypatch):
-    assert programs._CODE is not None
+    assert programs._code is not None
     monkeypatch.setattr(programs, "_installed_code", lambda: "upgraded")
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])
     assert files(cache) == []
-    monkeypatch.setattr(programs, "_CODE", None)
+    monkeypatch.setattr(programs, "_code", None)
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}, factor=3.0).first, [3, 6])
     assert files(cache) == []
 
@@ -221,7 +221,7 @@ def test_no_home_directory_is_no_matter_where_jax_has_another_cache(tmp_path, mo
 
 def test_a_program_of_ones_own_keeps_none(cache, monkeypatch):
     """It may have exchanged functions of the package, which no hash of files tells."""
-    monkeypatch.setattr(programs, "_commanded", False)
+    monkeypatch.setattr(programs, "_code", None)
     jax.config.update("jax_compilation_cache_dir", None)
     cache_compiled()
     np.testing.assert_array_equal(double(numbers(1, 2), {"a": numbers(5, 5)}).first, [2, 4])

@@ -23,7 +23,7 @@ from jax.core import Tracer
 
 from jnst.errors import JnstError
 from jnst.files import cache_directory, check_length, check_regular, write_atomically
-from jnst.programs.description import NotKept, describe, plain, rebuild
+from jnst.programs.description import describe, plain, rebuild
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -44,15 +44,16 @@ class _Kept(NamedTuple):
 _known: dict[Any, _Kept | None] = {}
 
 
-# Whether this process is a command of jnst: a program of one's own may have exchanged functions of the package, which
-# the hash of its files does not tell.
-_commanded = False
+# Hash of the code that this process runs, where it is a command of jnst: a program of one's own may have exchanged
+# functions of the package, which the hash of its files does not tell.
+_code: str | None = None
 
 
 def keep_programs() -> None:
-    """Has this process keep programs, and use those that were kept."""
-    global _commanded
-    _commanded = True
+    """Has this process keep programs, and use those that were kept: at the start of a command, when the files are those
+    that it runs."""
+    global _code
+    _code = _code or _installed_code()
 
 
 def forget() -> None:
@@ -140,19 +141,17 @@ class Program(Generic[Arguments, Result]):
         depends = {
             "program": f"{self._function.__module__}.{self._function.__qualname__}",
             "donated": self._donate,
-            "code": _CODE,
+            "code": _code,
             "configuration": configuration,
             "arguments": describe(jax.tree.structure(arguments)),
             "arrays": [(kind.shape, str(kind.dtype), bool(kind.weak_type)) for kind in kinds],
             "static": {name: plain(value) for name, value in sorted(static.items())},
         }
-        if _CODE is None:
-            raise NotKept("the package is not in a folder, or a library has no version")
         path = folder / hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
         found = _read(path)
         if found is None:
             found = self._make(arguments, kinds, static)
-            if _installed_code() == _CODE:  # not where other code has been installed since this was imported
+            if _installed_code() == _code:  # not where other code has been installed since this process began
                 _write(path, *found)
         return found
 
@@ -185,7 +184,7 @@ def _folder() -> Path | None:
     """Where a command keeps programs: nowhere unless JAX keeps its compilations in our cache."""
     compilations = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        if not _commanded or not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
+        if not _code or not compilations or compilations != os.path.abspath(cache_directory() / "compiled"):
             return None
     except (JnstError, OSError):  # there is no home directory, or no working directory
         return None
@@ -229,10 +228,6 @@ def _installed_code() -> str | None:
     except Exception:  # metadata that is missing or damaged raises what it likes
         return None
     return digest.hexdigest() if files else None
-
-
-# Of the code that this process runs: not read later, when other code may have been installed.
-_CODE = _installed_code()
 
 
 def _read(path: Path) -> tuple[Any, Any] | None:
