@@ -5,6 +5,8 @@ there is the old state or the new one, never half of one.
 """
 
 import json
+import math
+import numbers
 import os
 import re
 import time
@@ -17,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnst.argument_checks import check_kind
-from jnst.errors import JnstError, quote
+from jnst.argument_checks import check_kind, check_switch
+from jnst.errors import ConfigError, JnstError, quote
 from jnst.files import NamedFile, check_path_given, replacing
 from jnst.transfer.state import TransferState
 from jnst.transfer.state_file import FORMAT, Stored, read_about, read_state
@@ -36,6 +38,10 @@ class Checkpoint:
     identity: what the result depends on, as JSON types; a state is resumed by a run with the same identity alone.
     resume: whether the run goes on from what is there.
     report: called with the reason where a state could not be written.
+
+    Raises:
+        ConfigError: one of them is of another type, or an identity that no file can hold.
+        ImageError: the path is empty or holds a NUL character.
     """
 
     path: str | os.PathLike[str]
@@ -48,6 +54,12 @@ class Checkpoint:
     def __post_init__(self) -> None:
         check_kind("path", self.path, (str, os.PathLike), "the name of a file")
         check_path_given(self.path)
+        if not (isinstance(self.every, numbers.Real) and 0 <= self.every < math.inf):
+            raise ConfigError(f"every is {quote(self.every)}; expected seconds, zero or more")
+        self.identity = _as_stored(self.identity)
+        self.resume = check_switch("resume", self.resume)
+        if not callable(self.report):
+            raise ConfigError(f"report is {type(self.report).__name__}; expected a function")
         self._place = NamedFile(Path(os.path.abspath(self.path)), str(self.path))
 
     def due(self) -> bool:
@@ -119,6 +131,26 @@ class Checkpoint:
             Path(self._place).unlink(missing_ok=True)
         except OSError as error:
             self.report(f"cannot remove {self.path}: {error.strerror or error}")
+
+
+def _as_stored(identity: Any) -> dict[str, Any]:
+    """The identity as it comes out of the file again: then what is wrong with it is said before the run.
+
+    Raises:
+        ConfigError: it is no mapping, cannot be written as JSON, or is never equal to itself, as NaN.
+    """
+    check_kind("identity", identity, Mapping, "what the result depends on, by name")
+    try:
+        text = json.dumps(dict(identity))
+        stored, again = (json.loads(text, parse_constant=float) for _ in range(2))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"identity is {quote(identity)} ({str(error).partition(chr(10))[0]}); expected JSON types: text, numbers, "
+            "true, false, None, and lists and dictionaries of them"
+        ) from error
+    if stored != again:
+        raise ConfigError(f"identity is {quote(identity)}; expected no NaN, which is never equal to itself")
+    return stored
 
 
 def restore_state(template: TransferState, leaves: list[np.ndarray]) -> TransferState:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import zipfile
+from pathlib import Path
 
 import hostile
 import material
@@ -248,3 +249,40 @@ def test_a_state_of_more_scales_or_other_arrays_is_refused(params, tmp_path):
     _rewrite(path, lambda: json.dumps(about | {"trace": longer}).encode())
     with pytest.raises(JnstError, match="step 1, but losses of 2 steps"):
         _load(params, path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("every", "600", "every is '600'; expected seconds"),
+        ("every", float("nan"), "every is nan"),
+        ("every", -1, "every is -1"),
+        ("every", None, "every is None"),
+        (
+            "identity",
+            {"photo": Path("photo.jpg")},
+            r"PosixPath is not JSON serializable\); expected JSON",
+        ),
+        ("identity", {"array": np.zeros(2)}, "expected JSON types"),
+        ("identity", {"seed": np.int64(1)}, "expected JSON types"),
+        ("identity", {"x": float("nan")}, "expected no NaN"),
+        ("identity", "photo.jpg", "identity is str; expected what the result depends on"),
+        ("identity", None, "identity is NoneType"),
+        ("resume", "no", "resume is 'no'; expected True or False"),
+        ("report", "log", "report is str; expected a function"),
+        ("path", "a\0.state", "holds a NUL character"),
+        ("path", 3, "path is int"),
+    ],
+)
+def test_what_could_never_be_written_or_resumed_is_refused_before_the_run(field, value, message):
+    """Else the run would end when the first state is written, or its state would never be taken for its own."""
+    with pytest.raises(JnstError, match=message):
+        Checkpoint(**({"path": "run.state", "every": 1.0} | {field: value}))
+
+
+def test_an_identity_is_compared_as_the_file_gives_it_back(params, tmp_path):
+    """Tuples become lists there, and numbers as names become text."""
+    path, identity = tmp_path / "run.state", {"sizes": (1, 2), "seeds": {1: 2}}
+    config = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, scales=1))
+    stylize(params, CONTENT, STYLE, config, checkpoint=Checkpoint(path, 0, identity), callback=lambda seen: True)
+    assert Checkpoint(path, 0, identity, resume=True).load() is not None
