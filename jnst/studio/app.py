@@ -49,13 +49,19 @@ def make_app(studio: Studio, *, token: str, port: int) -> ASGIApp:
             Route("/kept/{name}", routes.kept),
             Route("/kept/{name}/thumbnail", routes.kept_thumbnail),
         ],
-        exception_handlers={JnstError: _explain},
+        exception_handlers={JnstError: _explain, OSError: _explain_system},
     )
     return Guard(app, token=token, port=port)
 
 
 def _explain(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
+
+
+def _explain_system(request: Request, error: Exception) -> Response:
+    """Of a disk that is full, or too many open files."""
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return JSONResponse({"error": f"the system refuses it: {reason}"}, 503)
 
 
 class _TooLarge(Exception):

@@ -53,7 +53,9 @@ class Guard:
         request = Request(scope, receive)
         reason = "only HTTP is spoken here" if scope["type"] != "http" else self._refusal(request)
         if reason:
-            await _with_headers(PlainTextResponse(f"refused: {reason}\n", 403), None)(scope, receive, send)
+            # The connection ends with it: who is refused takes no place among the few that there are.
+            refusal = PlainTextResponse(f"refused: {reason}\n", 403, headers={"connection": "close"})
+            await _with_headers(refusal, None)(scope, receive, send)
             return
         fresh = self._has_link(request)
         cookie = f"{self.cookie}={self._token}; HttpOnly; SameSite=Strict; Path=/" if fresh else None

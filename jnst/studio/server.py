@@ -11,6 +11,7 @@ import uvicorn
 from jnst.errors import JnstError
 from jnst.runtime import Interruptions
 from jnst.studio.app import make_app
+from jnst.studio.connections import Connection
 from jnst.studio.security import make_token
 from jnst.studio.session import Studio
 
@@ -74,6 +75,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 lifespan="off",
                 ws="none",
+                http=Connection,
                 timeout_graceful_shutdown=2,
             )
         )

@@ -1,6 +1,7 @@
 """The routes and who may use them, without a browser."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import uvicorn
@@ -18,11 +19,13 @@ from hostile import VALUES, dumps
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 from studio_material import jpeg, painting, small_run, small_studio, wait, wait_for
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jnst.errors import JnstError
 from jnst.studio import app as app_module
+from jnst.studio import connections
 from jnst.studio.app import _read_body, make_app
-from jnst.studio.server import listen
+from jnst.studio.server import listen, serving
 from jnst.studio.session import Studio
 
 TOKEN = "a-token-of-the-test"
@@ -262,6 +265,65 @@ def test_a_gigabyte_is_refused_before_a_byte_of_it_is_read(port):
         while more := connection.recv(65_536):  # and the connection is closed
             rest += more
         assert b"huge.jpg is above the studio's limit of 64 MB" in rest
+
+
+@pytest.fixture
+def link(studio):
+    """Where the studio is served as `jnst studio` serves it."""
+    with listen(0) as listener, serving(studio, listener) as link:
+        yield link
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except BlockingIOError:
+        return False
+
+
+def test_strangers_cannot_take_all_connections(monkeypatch, studio, link):
+    """Each takes a file descriptor, without which no picture can be written."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 6)
+    monkeypatch.setattr(connections, "PATIENCE", 1.0)
+    address = urlsplit(link)
+    strangers = [socket.create_connection(("127.0.0.1", address.port)) for _ in range(20)]
+    for number, one in enumerate(strangers):
+        one.setblocking(False)
+        if number % 2:
+            with contextlib.suppress(OSError):
+                one.sendall(b"GET / HTTP/1.1\r\nHost: ")  # and nothing more
+    wait(lambda: sum(map(_is_closed, strangers)) >= 14, "that those above the limit are closed")
+    wait(lambda: all(map(_is_closed, strangers)), "that the silent ones are closed")
+    page = Client(address.port, parse_qs(address.query)["token"][0])
+    page.own["cookie"] = f"jnst-studio-{address.port}={parse_qs(address.query)['token'][0]}"
+    assert page.get("/state").status == 200
+    for one in strangers:
+        one.close()
+
+
+def test_whoever_is_refused_loses_the_connection(port):
+    assert Client(port, "wrong").get("/state").headers["connection"] == "close"
+
+
+def test_the_head_of_a_request_is_limited_whatever_is_installed(link):
+    """httptools, which uvicorn prefers where it is there, reads heads of any length into memory."""
+    with socket.create_connection(("127.0.0.1", urlsplit(link).port), timeout=30) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"GET / HTTP/1.1\r\n" + b"a: " + b"b" * 2**20 + b"\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(12) in (b"", b"HTTP/1.1 400")
+    assert issubclass(connections.Connection, H11Protocol)
+
+
+def test_what_the_system_refuses_is_said_in_a_sentence(studio, page, monkeypatch):
+    def keep(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(studio, "keep", keep)
+    answer = page.post("/paintings/1/keep")
+    assert (answer.status, answer.json()["error"]) == (503, "the system refuses it: Too many open files")
 
 
 def test_events_bring_the_state_at_once_and_at_every_change(studio, port):
