@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jnst.argument_checks import asks_to_stop
+from jnst.argument_checks import asks_to_stop, check_count
 from jnst.array_types import Params
 from jnst.batch.batch_scale import BatchScale
 from jnst.batch.loop import Element, advance_batch, begin_batch
@@ -30,6 +30,9 @@ from jnst.transfer.memory import batch_size_that_fits, compiled_bytes, element_b
 from jnst.transfer.result import Result
 from jnst.transfer.stopping import RUNNING
 from jnst.transfer.style_targets import StyleTargets
+
+# Bytes per pixel of point, gradient and best picture of one image, in float32; a batch holds more than these.
+_PICTURES = 36
 
 
 class Plan(NamedTuple):
@@ -72,8 +75,8 @@ class BatchScheduler:
         weights_sha256: str = "",
         extra_terms: Sequence[Term] = (),
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch size is {batch_size}; expected one or more images")
+        if batch_size is not None:
+            batch_size = check_count("batch size", batch_size, 1)
         self.mesh = image_mesh() if mesh is None else check_mesh(mesh, AXIS)
         self.params = place(params, self.mesh, shared=True)
         self.batch_size, self.report = batch_size, report
@@ -93,6 +96,7 @@ class BatchScheduler:
         if item.group not in self._limits:
             if self.batch_size is not None:
                 self._limits[item.group] = -(-self.batch_size // devices) * devices
+                self._check_pictures(item, self._limits[item.group] // devices)
             else:
                 self._limits[item.group] = devices * batch_size_that_fits(
                     item.task.config,
@@ -102,6 +106,16 @@ class BatchScheduler:
                     regions=item.regions,
                 )
         return self._limits[item.group]
+
+    def _check_pictures(self, item: Item, count: int) -> None:
+        """Raises ConfigError where not even the pictures of such a batch fit: one that is not full holds copies."""
+        (height, width), available = item.padding[-1].size, available_bytes(self._device())
+        needed = count * height * width * _PICTURES
+        if needed > available:
+            raise ConfigError(
+                f"batch size is {self.batch_size}, whose pictures alone need {needed / 1e9:.3g} GB of the "
+                f"{available / 1e9:.3g} GB that are free; choose a smaller one, or leave it out to take what fits"
+            )
 
     def run(self, items: Sequence[Item], *, callback: Callback | None = None) -> list[Result]:
         """One result per item, in their order. What they are padded to has been chosen.

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 from material import paint, random_params
+from small import shallow, small_params
 
+import jnst
 from jnst.batch import scheduler as scheduling
 from jnst.batch import style_cache
 from jnst.batch.api import stylize_batch
@@ -375,3 +377,21 @@ def test_tiled_images_are_painted_one_at_a_time(params):
     single = stylize(params, SQUARES[1], STYLE, config)
     assert np.array_equal(results[1].image, single.image)
     assert set(seen) == {(0,), (1,)}
+
+
+def test_a_batch_whose_pictures_do_not_fit_is_refused():
+    """One that is not full holds copies, so that a single picture would take all memory."""
+    picture = np.full((32, 32, 3), 0.5, np.float32)
+    with pytest.raises(ConfigError, match="batch size is 1000000000, whose pictures alone need"):
+        jnst.stylize_batch(small_params(), [picture], picture, shallow(steps=1), batch_size=10**9)
+
+
+def test_regions_may_come_one_by_one():
+    """A generator gives each but once, and a look at it for the checks would leave nothing."""
+    picture = np.random.default_rng(0).random((32, 32, 3), np.float32)
+    region, config = jnst.Region("all", picture), shallow(steps=1)
+    listed = jnst.stylize(small_params(), picture, None, config, regions=[region])
+    once = jnst.stylize(small_params(), picture, None, config, regions=(one for one in [region]))
+    np.testing.assert_array_equal(once.image, listed.image)
+    (batch,) = jnst.stylize_batch(small_params(), [picture], None, config, regions=(one for one in [[region]]))
+    np.testing.assert_allclose(batch.image, listed.image, atol=1e-5)
