@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from jnst.config import Config, PixelSpace
@@ -73,7 +73,14 @@ def check_series(name: str, values: Any, expected: str) -> list[Any]:
     unordered = isinstance(values, str | bytes | bytearray | memoryview | Mapping | Set)
     if unordered or not isinstance(values, Iterable):
         raise ConfigError(f"{name} is {quote(values)}; expected {expected}")
-    return list(values)
+    try:
+        return list(values)
+    except Exception as error:
+        if isinstance(values, Iterator):  # whoever wrote it knows its errors
+            raise
+        raise ConfigError(
+            f"{name} is {type(values).__name__}, which cannot be gone through; expected {expected}"
+        ) from error
 
 
 def check_pair(name: str, value: Any) -> tuple[int, int]:

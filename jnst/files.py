@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from jnst.errors import ImageError, WeightsError
+from jnst.errors import ImageError, WeightsError, quote
 
 # Bytes of a list of work or a record.
 LONGEST_TEXT = 1 << 30
@@ -40,15 +40,23 @@ class NamedFile(os.PathLike[str]):
 
 
 def check_path_given(path: str | os.PathLike[str]) -> None:
-    """Raises ImageError for an empty path, which the system and pathlib would take for the folder at hand.
+    """Raises ImageError for what is no path: no text, with a NUL, or empty, which pathlib takes for the folder at hand.
 
     >>> check_path_given("")
     Traceback (most recent call last):
     ...
     jnst.errors.ImageError: the path is empty; expected the name of a file
     """
-    if not os.fspath(path):
+    try:
+        name = os.fspath(path)
+    except TypeError:
+        name = path  # not even one of another kind
+    if not isinstance(name, str):
+        raise ImageError(f"the path is {quote(path)}; expected the name of a file, as text or as pathlib's Path")
+    if not name:
         raise ImageError("the path is empty; expected the name of a file")
+    if "\0" in name:
+        raise ImageError(f"{quote(name)} holds a NUL character, which no path can")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

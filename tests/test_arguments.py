@@ -1,6 +1,7 @@
 """Public functions given arguments of another kind: one sentence of ours, before anything is computed."""
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
@@ -60,6 +61,46 @@ def test_lists_of_layers_are_tuples_of_them():
     loss = dataclasses.replace(jnst.Config().loss, style_layers=[["relu1_1", 1]])
     assert loss.style_layers == (("relu1_1", 1.0),)
     hash(loss)
+
+
+class Named:
+    """A path-like object with any name."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __fspath__(self):
+        return self._name
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("a\0.png", "holds a NUL character"),
+        (Named("a\0.png"), "holds a NUL character"),
+        (Named(b"a.png"), "expected the name of a file"),  # as os.scandir(b".") gives them
+        (Named(3), "expected the name of a file"),
+        (3, "expected the name of a file"),
+        (None, "expected the name of a file"),
+        (["a.png"], "expected the name of a file"),
+        (io.BytesIO(), "expected the name of a file"),
+    ],
+)
+def test_what_is_no_path_is_named(path, message):
+    picture, seen = np.full((16, 16, 3), 0.5, np.float32), jnst.Animation()
+    prepared = jnst.prepare_style(small_params(), picture, shallow(steps=1))
+    for call in (jnst.read_image, *([] if path is None else [seen.write, jnst.Animation])):
+        with pytest.raises(JnstError, match=message):
+            call(path)
+    with pytest.raises(JnstError, match=message):
+        jnst.write_image(path, picture)
+    with pytest.raises(JnstError, match=message):
+        jnst.write_style(path, prepared)
+    with pytest.raises(JnstError, match=message):
+        jnst.read_style(path)
+    for call in (jnst.load_params, lambda weights: jnst.load_preset("default", weights=weights)):
+        with pytest.raises(JnstError, match=r"the weights are|weights file"):
+            call(path)
 
 
 def test_an_empty_path_is_said_to_be_empty():

@@ -18,7 +18,7 @@ from jnst.config import ColorProfile, Config
 from jnst.devices import check_platform
 from jnst.errors import ConfigError
 from jnst.images.inputs import as_list, as_styles
-from jnst.loss.term import Term
+from jnst.loss.term import Term, as_extra_terms
 from jnst.transfer.regions import Region, choose_styles
 from jnst.transfer.result import Result
 from jnst.transfer.style_targets import StyleTargets
@@ -79,6 +79,7 @@ def stylize_batch(
     check_platform()
     check_mapping(params)
     check_callback(callback)
+    extra_terms = as_extra_terms(extra_terms)
     configs = list(config) if isinstance(config, list | tuple) else [config]
     for one in configs:
         check_config(one)
@@ -128,9 +129,11 @@ def _region_list(regions: Sequence[Any] | None) -> list[Any]:
     """The regions of each image, from those of all or a list with one entry for each image."""
     if regions is None:
         return [None]
-    if any(isinstance(one, Region) for one in regions):
-        return [tuple(regions)]
-    return [None if one is None else tuple(one) for one in regions]
+    expected = "jnst.Region, or a list of them for each image"
+    several = check_series("regions", regions, expected)
+    if any(isinstance(one, Region) for one in several):
+        return [tuple(several)]
+    return [None if one is None else tuple(check_series("regions", one, expected)) for one in several]
 
 
 def _as_list(images: Any) -> list[Any]:

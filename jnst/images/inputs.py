@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 from jnst.config import ColorProfile
 from jnst.errors import ConfigError, ImageError
 from jnst.images.masks import Mask
-from jnst.images.opening import decoding
+from jnst.images.opening import DamagedError, decoding
 from jnst.images.reading import Picture, finish_picture, read_image
 from jnst.images.resizing import to_unit
 from jnst.images.samples import decode_samples, scale_hidden_grey
@@ -113,6 +113,16 @@ def _from_pillow(image: Image.Image, kind: str, color_profile: ColorProfile) -> 
     name = f"the {kind} image"
     if image.width * image.height == 0:
         raise ImageError(f"{name} is {image.width} × {image.height} pixels; expected one or more each way")
+    in_file = isinstance(image, ImageFile.ImageFile) and image.fp is not None
+    try:
+        return _decode_pillow(name, image, color_profile)
+    except DamagedError as error:
+        if in_file:
+            raise
+        raise ImageError(f"{name}, Pillow's of mode {image.mode}, cannot be read ({error.__cause__})") from error
+
+
+def _decode_pillow(name: str, image: Image.Image, color_profile: ColorProfile) -> Picture:
     with decoding(name, b""):
         scale_hidden_grey(image)  # before anything that loads the samples
         orientation = read_orientation(image)

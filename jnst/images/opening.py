@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from jnst.errors import ImageError, quote
+from jnst.errors import ImageError
 from jnst.files import check_path_given, check_regular, describe_missing
 from jnst.images.formats import BEGINNINGS, HEIC, READABLE, is_heic, pillow_formats
 
@@ -28,8 +28,6 @@ def read_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     check_path_given(path)
-    if "\0" in os.fspath(path):
-        raise ImageError(f"{quote(str(path))} holds a NUL character, which no path can")
     try:
         if Path(path).is_dir():
             raise ImageError(f"{path} is a folder; expected a picture")

@@ -8,15 +8,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 from PIL import ExifTags
 
+from jnst.argument_checks import check_count
 from jnst.config import Rounding
-from jnst.errors import ImageError, describe_unknown
+from jnst.errors import ConfigError, ImageError, check_choice, describe_unknown
 from jnst.files import check_path_given, check_writable_file, write_atomically
 from jnst.images.encoding import check_encoder, encode
 from jnst.images.formats import LONGEST_SIDE, LONGEST_TEXT, SUFFIXES
@@ -81,8 +82,13 @@ def write_image(
         bits: per channel; 16 in PNG and TIFF only.
 
     Raises:
+        ConfigError: rounding, quality or bits that there are not, or metadata that is no JSON.
         ImageError: everything that `check_writable` finds, shapes that do not fit, NaN, or a disk that is full.
     """
+    check_choice("rounding", rounding, get_args(Rounding))
+    quality = check_count("quality", quality, 1)
+    if quality > 100 or check_count("bits", bits, 8) not in (8, 16):
+        raise ConfigError(f"quality is {quality} and bits {bits}; expected 1 to 100, and 8 or 16")
     if isinstance(image, PIL.Image.Image | Picture):
         image, found, *_ = as_picture(image, "written")
         alpha = found if alpha is None else alpha
@@ -101,7 +107,10 @@ def write_image(
 
     check_writable(path, overwrite=overwrite, bits=bits, size=(height, width))
     form = SUFFIXES[Path(path).suffix.lower()]
-    text = json.dumps({"jnst": metadata}) if metadata is not None else ""
+    try:
+        text = json.dumps({"jnst": metadata}) if metadata is not None else ""
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"metadata cannot be written as JSON ({str(error).partition(chr(10))[0]})") from error
     if len(text) > LONGEST_TEXT.get(form, sys.maxsize):
         text = ""
     try:

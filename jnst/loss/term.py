@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from jnst.argument_checks import check_kind, check_series
 from jnst.array_types import FeatureMap, Image, LossWeights, Moment, Scalar
 from jnst.config import Config
 from jnst.config_fields import is_weight
@@ -169,6 +170,14 @@ def layers_seen(terms: Sequence[Term], config: Config, sees: Sees | None = None)
     """Names of the layers that the terms look at, each once; of all kinds, or of one."""
     chosen = [term for term in terms if term.sees != "image" and sees in (None, term.sees)]
     return tuple(dict.fromkeys(layer for term in chosen for layer in term.layers_in(config)))
+
+
+def as_extra_terms(terms: Any) -> list[Term]:
+    """Terms from outside as a list; raises ConfigError for what is no list of them."""
+    several = check_series("extra terms", terms, "a list of jnst.Term")
+    for one in several:
+        check_kind("an extra term", one, Term, "a jnst.Term")
+    return several
 
 
 def check_extra_terms(extra: Sequence[Term], known: Sequence[Term], config: Config, *, divided: bool) -> None:

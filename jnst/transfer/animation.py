@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnst.errors import JnstError
-from jnst.files import NamedFile
+from jnst.files import NamedFile, check_path_given
 from jnst.images.film import Frame, as_frame, check_film, film_format, load_frame, store_frame, write_film
 from jnst.transfer.film_options import Film
 
@@ -62,6 +62,8 @@ class Animation:
         size: int | None = None,
         overwrite: bool = False,
     ) -> None:
+        if path is not None:
+            check_path_given(path)
         Film(Path() if path is None else Path(path), seconds, size)  # checks them
         if path is not None:
             check_film(path, overwrite=overwrite)

@@ -8,14 +8,14 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from jnst.argument_checks import check_callback, check_config, check_mapping, check_seed
+from jnst.argument_checks import check_callback, check_config, check_kind, check_mapping, check_seed, check_series
 from jnst.array_types import Params
 from jnst.config import Config
 from jnst.devices import ROWS, check_mesh, check_platform
-from jnst.errors import ConfigError, JnstError
+from jnst.errors import ConfigError, JnstError, quote
 from jnst.images.inputs import as_picture, as_pixels, as_styles, visible_pixels
 from jnst.images.transparency import fit_alpha
-from jnst.loss.term import Term
+from jnst.loss.term import Term, as_extra_terms
 from jnst.progress.callbacks import Silent
 from jnst.progress.indicator import make_indicator
 from jnst.runtime import cache_compiled
@@ -102,8 +102,14 @@ def stylize(
     check_mapping(params)
     check_config(config)
     check_callback(callback)
+    if checkpoint is not None:
+        check_kind("checkpoint", checkpoint, Checkpoint, "a Checkpoint of jnst.transfer.checkpoint")
     cache_compiled()
+    regions = None if regions is None else check_series("regions", regions, "a list of jnst.Region")
     styles, seed = choose_styles(style, regions, style_weights), check_seed(seed)
+    if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ConfigError(f"optimizer is {quote(optimizer)}; expected an optax gradient transformation")
+    extra_terms = as_extra_terms(extra_terms)
     with make_indicator(progress) as indicator:
         indicator.doing("preparing the pictures")
         if mesh is not None:

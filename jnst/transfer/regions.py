@@ -197,8 +197,8 @@ def _word(mask: Any, name: str) -> str:
 
 
 def _check_weight(weight: Any, name: str) -> None:
-    number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-    if not (number and is_weight(float(weight))):
+    number: Any = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+    if not (number and is_weight(weight if isinstance(weight, int) else float(weight))):
         raise ConfigError(
             f"the weight of {name} is {quote(weight)}; expected a finite number of zero or more, at most {LARGEST:g}"
         )

@@ -12,7 +12,7 @@ from jax import lax
 from jnst.array_types import FeatureMap, Params
 from jnst.config import Precision
 from jnst.devices import by_platform, check_platform, default_platform, row_parts
-from jnst.errors import JnstError, WeightsError, quote
+from jnst.errors import MASKED, JnstError, WeightsError, quote
 from jnst.vgg.linear_map import linear_map
 from jnst.vgg.packed_columns import columns_at_once, convolve_columns, pack_kernel
 from jnst.vgg.params import NetworkParams
@@ -59,7 +59,8 @@ def prepare_params(
     """
     check_platform()
     if not isinstance(params, Mapping) or not all(
-        isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in params.values()
+        isinstance(name, str) and isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys()
+        for name, layer in params.items()
     ):
         raise JnstError(
             f"params is {type(params).__name__}; expected convolutions by name, each with its kernel and bias, such as "
@@ -105,13 +106,20 @@ def _checked_layer(name: str, layer: Mapping[str, Any]) -> tuple[np.ndarray, np.
 
 
 def _real(what: str, array: Any) -> np.ndarray:
+    """The array in float32; raises WeightsError for what is none, or holds anything but finite real numbers."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise WeightsError(f"{what} {MASKED}")
     try:
         given = np.asarray(array)
     except Exception as error:  # arrays of other libraries raise what they like
         raise WeightsError(f"{what} is no array ({str(error).partition(chr(10))[0]})") from error
     if not (jnp.issubdtype(given.dtype, np.floating) or jnp.issubdtype(given.dtype, np.integer)):
         raise WeightsError(f"{what} holds {given.dtype}; expected real numbers")
-    return given.astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = given.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise WeightsError(f"{what} holds numbers that are not finite in float32")
+    return numbers
 
 
 def plain_params(params: Params) -> Params:

@@ -1,5 +1,6 @@
 """The weights that have names: where each comes from, what it must hash to, what it expects to see, where it lies."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,12 @@ def resolve_weights(
     Raises:
         WeightsError: for an unknown name, or with the command that fetches what is missing.
     """
+    try:
+        given = os.fspath(name_or_path)
+    except TypeError:
+        given = name_or_path
+    if not isinstance(given, str):
+        raise WeightsError(f"the weights are {quote(name_or_path)}; expected the name or the path of a file, as text")
     name = str(name_or_path)
     if not name:
         raise WeightsError('the weights are ""; expected "auto", a name of the catalogue, or the path of a file')

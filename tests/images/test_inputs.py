@@ -215,3 +215,12 @@ def test_presets_that_reproduce_programs_without_colour_management_ignore_profil
     assert ignoring == {
         "gordic", "gordic-vgg16", "gordic-vgg16-experimental", "tf-tutorial", "tf-tutorial-tv", "gatys"
     }  # fmt: skip
+
+
+def test_an_image_of_pillows_that_cannot_be_had_is_not_called_a_damaged_file():
+    closed = Image.new("RGB", (8, 8))
+    closed.close()
+    for image in (closed, Image.new("LA", (8, 8)).convert("La")):
+        with pytest.raises(ImageError, match=f"of mode {image.mode}, cannot be read") as refused:
+            as_picture(image)
+        assert "--allow-damaged" not in str(refused.value)

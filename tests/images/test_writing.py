@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from jnst import files
-from jnst.errors import ImageError
+from jnst.errors import ConfigError, ImageError
 from jnst.images.montage import montage
 from jnst.images.opening import read_bytes
 from jnst.images.png_16bit_writer import encode_png16
@@ -635,3 +635,27 @@ def test_paths_may_be_text(tmp_path):
     path = str(Path(tmp_path) / "a.png")
     write_image(path, make_picture())
     assert read_image(path).format == "PNG"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rounding": "up"},
+        {"quality": 0},
+        {"quality": 101},
+        {"quality": "90"},
+        {"quality": True},
+        {"bits": 12},
+        {"bits": "8"},
+        {"metadata": {"a": np.float32(1)}},
+        {"metadata": {"a": {1}}},
+    ],
+)
+def test_options_that_there_are_not_are_refused(tmp_path, options):
+    with pytest.raises(ConfigError):
+        write_image(tmp_path / "a.png", np.zeros((4, 4, 3)), **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_quality_is_a_whole_number_of_any_type(tmp_path):
+    write_image(tmp_path / "a.jpg", np.zeros((4, 4, 3)), quality=np.int64(90))

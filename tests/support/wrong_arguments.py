@@ -106,8 +106,11 @@ def calls():
 
 
 PLACES = {
-    "stylize": ("params", "content", "style", "config", "seed", "callback", "style_weights", "initial", "keep"),
-    "stylize_batch": ("params", "contents", "styles", "config", "callback"),
+    "stylize": (
+        *("params", "content", "style", "config", "seed", "callback", "style_weights", "initial", "keep"),
+        *("regions", "optimizer", "extra_terms", "checkpoint"),
+    ),
+    "stylize_batch": ("params", "contents", "styles", "config", "callback", "regions", "batch_size", "extra_terms"),
     "make_targets": ("params", "content", "styles", "config", "style_weights"),
     "loss_terms": ("params", "image", "targets", "config"),
     "weigh": ("terms", "weights"),
@@ -122,7 +125,7 @@ PLACES = {
     "gram_matrix": ("features", "divisor"),
     "content_loss": ("features", "target", "reduction"),
     "style_loss": ("gram", "target", "reduction"),
-    "write_image": ("image", "alpha"),
+    "write_image": ("path", "image", "alpha", "rounding", "quality", "bits"),
     "color_mask": ("picture", "color"),
     "prepare_params": ("params",),
     "load_preset": ("preset",),
@@ -147,7 +150,11 @@ RIGHT = {
     "size": {"number", "list"},
     "available": {"None", "number", "endless", "large"},
     "devices": {"number", "large"},
-    "regions": {"number", "large"},
+    "regions": {"None", "number", "large"},
+    "optimizer": {"None"},
+    "extra_terms": {"empty"},
+    "checkpoint": {"None"},
+    "batch_size": {"None", "number"},
 }
 
 

@@ -11,6 +11,8 @@ from oracles import paint
 from small import shallow, small_params
 
 import jnst
+from jnst.errors import JnstError, WeightsError
+from jnst.vgg.convolution import prepare_params
 from jnst.vgg.params import NetworkParams
 
 
@@ -80,3 +82,25 @@ def test_what_cannot_be_a_convolution_is_refused(kernel, bias, message):
 def test_any_real_type_is_taken(dtype):
     (layer,) = jnst.prepare_params({"conv1_1": {"kernel": KERNEL.astype(dtype), "bias": BIAS.astype(dtype)}}).values()
     assert {array.dtype for array in layer.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("part", ["kernel", "bias"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda array: array * np.nan, "not finite"),
+        (lambda array: array + np.inf, "not finite"),
+        (lambda array: array.astype(np.float64) + 1e300, "not finite in float32"),
+        (lambda array: np.ma.masked_array(array, array > 0), "is a masked array"),
+    ],
+)
+def test_parameters_that_make_no_network_are_refused(part, change, message):
+    layer = {"kernel": np.ones((3, 3, 3, 4), np.float32), "bias": np.ones(4, np.float32)}
+    with pytest.raises(WeightsError, match=f"the {part} of conv1_1 .*{message}"):
+        prepare_params({"conv1_1": layer | {part: change(layer[part])}})
+
+
+def test_a_convolution_has_a_name():
+    layer = {"kernel": np.ones((3, 3, 3, 4), np.float32), "bias": np.ones(4, np.float32)}
+    with pytest.raises(JnstError, match="expected convolutions by name"):
+        prepare_params({1: layer})
