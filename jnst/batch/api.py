@@ -36,7 +36,7 @@ def stylize_batch(
     mesh: Mesh | None = None,
     callback: Callback | None = None,
     extra_terms: Sequence[Term] = (),
-    regions: Sequence[Any] | None = None,
+    regions: Iterable[Any] | None = None,
     keeps: Sequence[Any] | None = None,
 ) -> list[Result]:
     """Every content image repainted in its style; what is given once is used for all.
@@ -125,7 +125,7 @@ def _style_reader() -> Callable[[Any, ColorProfile], tuple[Any, ...]]:
     return read
 
 
-def _region_list(regions: Sequence[Any] | None) -> list[Any]:
+def _region_list(regions: Iterable[Any] | None) -> list[Any]:
     """The regions of each image, from those of all or a list with one entry for each image."""
     if regions is None:
         return [None]

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import optax
@@ -46,7 +46,7 @@ def stylize(
     extra_terms: Sequence[Term] = (),
     progress: bool | Silent | None = None,
     animate: str | os.PathLike[str] | Animation | None = None,
-    regions: Sequence[Region] | None = None,
+    regions: Iterable[Region] | None = None,
     keep: Any = None,
 ) -> Result:
     """The content image repainted in the style of the style image (Gatys, Ecker, Bethge 2016).
