@@ -1,7 +1,12 @@
 """What `jnst stylize` writes of the way to its picture: single frames, and a film."""
 
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 
+from jnst.config import MOST_SCALES, RunConfig
 from jnst.errors import ImageError
 from jnst.images.inputs import visible_pixels
 from jnst.images.reading import Picture
@@ -27,6 +32,30 @@ def make_film(job: Job) -> Animation | None:
     return Animation(job.film.path, seconds=job.film.seconds, size=job.film.size, overwrite=job.overwrite)
 
 
+def standing_frames(job: Job) -> list[Path]:
+    """What stands where the run would write its frames, in order; nothing where the folder cannot be listed."""
+    run = job.config.run
+    frame = re.compile(re.escape(f"{job.output.stem}-") + "([0-9]{5,})" + re.escape(job.output.suffix))
+    try:
+        names = os.listdir(job.output.parent) if run.save_every else []
+    except OSError:
+        return []
+    steps = sorted(int(found[1]) for name in names if (found := frame.fullmatch(name)))
+    # They are counted on from scale to scale.
+    steps = [step for step in steps if step <= MOST_SCALES * run.steps]
+    paths = [_frame_path(job, step) for step in steps if _is_frame((step - 1) % run.steps + 1 if step else 0, run)]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _frame_path(job: Job, step: int) -> Path:
+    return job.output.with_name(f"{job.output.stem}-{step:05d}{job.output.suffix}")
+
+
+def _is_frame(step: int, run: RunConfig) -> bool:
+    """Whether a frame is written after that step of a scale."""
+    return run.save_every > 0 and step % run.save_every == 0
+
+
 class FrameWriter:
     """Writes OUT-00025.png and so on where frames are asked for: as the result would be, at all scales of its size."""
 
@@ -37,9 +66,9 @@ class FrameWriter:
     def __call__(self, snapshot: Snapshot) -> None:
         progress, run = snapshot.progress, self.job.config.run
         here = progress.step - (progress.scale - 1) * run.steps
-        if not run.save_every or here % run.save_every or (here == 0 and progress.scale > 1):
+        if not _is_frame(here, run) or (here == 0 and progress.scale > 1):
             return
-        path = self.job.output.with_name(f"{self.job.output.stem}-{progress.step:05d}{self.job.output.suffix}")
+        path = _frame_path(self.job, progress.step)
         if self._full is None:
             self._full = prepare_content(visible_pixels(self.content), self.job.config)[0]
         try:

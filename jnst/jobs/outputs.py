@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from jnst.errors import ImageError, JnstError
-from jnst.files import check_keeps_inputs, check_writable_file, write_file
+from jnst.files import check_keeps_inputs, check_writable_file, special_kind, write_file
 from jnst.images.montage import montage
 from jnst.images.reading import Picture
 from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_format, check_writable, write_image
-from jnst.jobs.frames import make_film
+from jnst.jobs.frames import make_film, standing_frames
 from jnst.jobs.job import Job
 from jnst.jobs.plots import check_matplotlib, plot_losses
 from jnst.jobs.record import record_path
@@ -45,6 +46,7 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     make_film(job)
     if job.resume and not job.overwrite and is_finished(job, weights):
         raise ImageError(f"{job.output} is finished: there is nothing to resume; --overwrite makes it again")
+    resumed = job.resume  # then frames are those of a run that was killed
     if job.resume:
         job = begin_or_go_on(job, weights)
     if may_replace(job, weights):
@@ -52,6 +54,10 @@ def check_outputs(job: Job, weights: Weights) -> Job:
     check_writable(job.output, overwrite=job.overwrite, bits=job.bits)
     for path in _companions(job):
         check_writable_file(path, overwrite=job.overwrite)
+    if not resumed:
+        _check_state_stays(job)
+        for path in standing_frames(job):
+            check_writable_file(path, overwrite=job.overwrite)
     return job
 
 
@@ -63,6 +69,22 @@ def _check_inputs_stay(job: Job) -> None:
     frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
     outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
     check_keeps_inputs(outputs, inputs)
+
+
+def _check_state_stays(job: Job) -> None:
+    """Raises ImageError where the run would replace a state, or another file of that name, and was not told to.
+
+    A folder costs nothing but the state.
+    """
+    place = state_path(job.output)
+    if not os.path.lexists(place) or place.is_dir():
+        return
+    if not job.overwrite and not special_kind(place):
+        raise ImageError(
+            f"{place} exists already, where this run would keep its state; --resume goes on with a run that was "
+            "stopped, --overwrite begins anew and replaces the file"
+        )
+    check_writable_file(place, overwrite=True)
 
 
 def _companions(job: Job) -> list[Path]:

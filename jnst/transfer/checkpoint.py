@@ -163,7 +163,9 @@ def restore_state(template: TransferState, leaves: list[np.ndarray]) -> Transfer
     expected, structure = jax.tree.flatten(bare)
     found = [(leaf.shape, leaf.dtype) for leaf in leaves]
     if found != [(leaf.shape, leaf.dtype) for leaf in expected]:
-        raise JnstError("the stored state is of another size or optimiser; leave out --resume to start again")
+        raise JnstError(
+            "the stored state is of another size or optimiser; pass --overwrite in place of --resume to begin anew"
+        )
     # Where the image is divided among devices, each part goes back to its own. Not an alias: it is advanced in place.
     placed = [jax.device_put(leaf, like.sharding, may_alias=False) for leaf, like in zip(leaves, expected, strict=True)]
     return jax.tree.unflatten(structure, placed)._replace(basis=template.basis)

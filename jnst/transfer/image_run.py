@@ -197,7 +197,7 @@ def run_scales(one: ImageRun, sizes: Sequence[tuple[int, int]]) -> Result:
             if int(state.step) != scale.entries:
                 raise JnstError(
                     f"the stored state is of step {int(state.step)}, but losses of {scale.entries} steps "
-                    "lie beside it; leave out --resume to start again"
+                    "lie beside it; pass --overwrite in place of --resume to begin anew"
                 )
         with contextlib.nullcontext() if one.mesh is None else over_devices(one.mesh):
             state, reason = one.descend(targets, state, scale, clock)

@@ -44,7 +44,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
         about = json.loads(parts.read("about.json"))
     problem = _problem(about)
     if problem:
-        raise JnstError(f"{path} is damaged: {problem}; leave out --resume to start again")
+        raise JnstError(f"{path} is damaged: {problem}; pass --overwrite in place of --resume to begin anew")
     return about
 
 
@@ -129,5 +129,5 @@ class _reading:
         if isinstance(error, Exception) and not isinstance(error, JnstError):
             reason = str(error) or type(error).__name__
             raise JnstError(
-                f"{self.path} is damaged: {quote(reason, 200)}; leave out --resume to start again"
+                f"{self.path} is damaged: {quote(reason, 200)}; pass --overwrite in place of --resume to begin anew"
             ) from error

@@ -1,6 +1,7 @@
 """What a run writes: nothing that it reads is replaced, and a disk that fills up costs one sentence."""
 
 import errno
+import functools
 import json
 import os
 import tempfile
@@ -75,6 +76,50 @@ def test_an_input_is_never_replaced(output, more, overwrite, capsys):
     assert "would replace" in error
     assert "choose another name" in error
     assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "standing"),
+    [("stylize", f"out{end}") for end in (".png", ".json", ".state", "-losses.png", "-00000.png", "-00002.png")]
+    + [("texture", "out.state"), ("texture", "out-00002.png")],
+)
+def test_nothing_is_replaced_unasked(kind, standing, capsys):
+    Path(standing).write_bytes(b"mine")
+    before = contents()
+    more = ["--plot", "--save-every", "2", "--steps", "2"]
+    words = ["texture", "style.png", "-o", "out.png", "--size", "32", *RUN[:2], *LAYERS[:2], "--quiet"]
+    run = functools.partial(stylize, *more) if kind == "stylize" else lambda *last: main([*words, *more, *last])
+    assert run() == 2
+    told = capsys.readouterr().err
+    assert f"{standing} exists already" in told
+    assert "--overwrite" in told
+    assert contents() == before
+    assert run("--overwrite") == 0
+    assert not Path(standing).exists() or Path(standing).read_bytes() != b"mine"
+
+
+def test_files_that_are_like_frames_but_no_frames_of_the_run_are_no_hindrance():
+    others = ["out-00001.png", "out-000002.png", "out-00400.png", "out-00002.jpg", "another-00002.png"]
+    for name in others:
+        Path(name).write_bytes(b"mine")
+    assert stylize("--save-every", "2", "--steps", "2") == 0
+    assert all(Path(name).read_bytes() == b"mine" for name in others)
+    assert Path("out-00002.png").exists()
+
+
+def test_frames_of_a_run_that_was_killed_are_replaced_by_the_one_that_goes_on():
+    Path("out-00002.png").write_bytes(b"of the run that was killed")
+    assert stylize("--save-every", "2", "--steps", "2", "--resume") == 0
+    assert Path("out-00002.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_pipe_in_the_place_of_the_state_stays(more, capsys):
+    os.mkfifo("out.state")
+    assert stylize(*more) == 2
+    assert "out.state is a pipe, not a file" in capsys.readouterr().err
+    assert Path("out.state").is_fifo()
+    assert not Path("out.png").exists()
 
 
 def test_outputs_that_are_no_inputs_are_replaced():
