@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jnst.batch import folders
-from jnst.errors import one_line
+from jnst.errors import ImageError, one_line
 
 NAME = "index.html"
 # A page with more pictures than this is no longer a page; the rest is named in the manifest.
@@ -37,6 +37,10 @@ td {{ padding-right: 2em; vertical-align: top }}
 <h1>{title}</h1>
 <p>{about}</p>
 """
+
+
+# How every page begins that was written here; another's is never replaced.
+_OURS = _HEAD.partition("{title}")[0].encode()
 
 
 def describe_job(records: Sequence[Mapping[str, Any]], total: int) -> str:
@@ -70,8 +74,11 @@ def write_contact_sheet(
         bad_rows: rows of lists that no picture could be made of.
 
     Raises:
-        ImageError: the page cannot be written.
+        ImageError: the page cannot be written, or what is there is no such page.
     """
+    place = folders.join(folder, NAME)
+    if folders.exists(place) and not folders.read_bytes(place).startswith(_OURS):
+        raise ImageError(f"{place} is there, and jnst did not write it; rename it to have the page")
     ordered = sorted(records, key=lambda record: record["name"])
     done = [record for record in ordered if record["status"] == "done"]
     failed = [(record["content"], record["reason"]) for record in ordered if record["status"] == "failed"]
@@ -86,7 +93,7 @@ def write_contact_sheet(
         rows = "\n".join(f"<tr><td>{_text(what)}</td><td>{_text(reason)}</td></tr>" for what, reason in failed)
         lines.append(f"<h2>{len(failed)} failed</h2>\n<table>\n{rows}\n</table>")
     # Names of files need not be text; what is not is escaped.
-    folders.write_bytes(folders.join(folder, NAME), "\n".join(lines).encode("utf-8", "backslashreplace"))
+    folders.write_bytes(place, "\n".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def _figure(record: dict[str, Any], folder: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from jnst.batch.gallery import describe_job, write_contact_sheet
 from jnst.batch.manifest import latest, read_records
+from jnst.errors import ImageError
 
 DONE = {
     "kind": "item", "name": "sub/a b.png", "status": "done", "key": "0", "content": "in/a b.jpg", "styles": ["s/t.png"],
@@ -37,6 +38,18 @@ def test_the_page_shows_what_a_result_was_made_of(tmp_path: Path, monkeypatch: p
     assert "loss 2.5 → 0.125, 1.5 s" in page
     assert "<td>in/c.jpg</td><td>cut</td>" in page
     assert "<td>line 3 of x.csv</td><td>no content</td>" in page
+
+
+def test_a_page_of_somebody_else_stays(tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("<!doctype html>\n<title>My photographs</title>\n")
+    with pytest.raises(ImageError, match=r"index\.html is there, and jnst did not write it; rename it"):
+        write_contact_sheet(str(tmp_path), [DONE], "x")
+    assert "My photographs" in page.read_text()
+    page.unlink()
+    for about in ("the first run", "the second run"):
+        write_contact_sheet(str(tmp_path), [DONE], about)
+        assert about in page.read_text()
 
 
 def test_names_cannot_leave_the_page_and_prepared_styles_are_named(tmp_path: Path) -> None:
