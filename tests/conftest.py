@@ -13,7 +13,7 @@ from jaxtyping import config, install_import_hook
 # Four fifths of the suite's time would go into XLA's and LLVM's optimisations of programs that run once. The programs
 # compute the same; the other scripts of the gate run them as users do. Child processes take these over.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# In one part, since dividing a program among threads costs more than LLVM does unoptimised: a sixth of the suite's loops.
+# In one part, since dividing a program among threads costs more than unoptimised LLVM: a sixth of the suite's loops.
 os.environ["XLA_FLAGS"] = " ".join(
     [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 ).strip()

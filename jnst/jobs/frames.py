@@ -23,19 +23,28 @@ def make_film(job: Job) -> Animation | None:
     """What records the film that is asked for, if one is.
 
     Raises:
-        ConfigError, ImageError, JnstError: as `Animation`, and where picture and film would be the same file.
+        ConfigError, ImageError, JnstError: as `Animation`, and where the film would be one file with the picture or a
+            frame.
     """
     if job.film is None:
         return None
     if job.film.path.resolve() == job.output.resolve():
         raise ImageError(f"the film would replace the picture {job.output}; choose another name for one of them")
+    same_folder = job.film.path.parent.resolve() == job.output.parent.resolve()
+    if job.config.run.save_every and same_folder and frame_names(job).fullmatch(job.film.path.name):
+        raise ImageError(f"the film {job.film.path} has the name of a frame; choose another name for it")
     return Animation(job.film.path, seconds=job.film.seconds, size=job.film.size, overwrite=job.overwrite)
+
+
+def frame_names(job: Job) -> re.Pattern[str]:
+    """What the names of the run's frames look like, with the step as the group."""
+    return re.compile(re.escape(f"{job.output.stem}-") + "([0-9]{5,})" + re.escape(job.output.suffix))
 
 
 def standing_frames(job: Job) -> list[Path]:
     """What stands where the run would write its frames, in order; nothing where the folder cannot be listed."""
     run = job.config.run
-    frame = re.compile(re.escape(f"{job.output.stem}-") + "([0-9]{5,})" + re.escape(job.output.suffix))
+    frame = frame_names(job)
     try:
         names = os.listdir(job.output.parent) if run.save_every else []
     except OSError:

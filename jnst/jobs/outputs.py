@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from jnst.images.montage import montage
 from jnst.images.reading import Picture
 from jnst.images.transparency import lay_on_white
 from jnst.images.writing import check_format, check_writable, write_image
-from jnst.jobs.frames import make_film, standing_frames
+from jnst.jobs.frames import frame_names, make_film, standing_frames
 from jnst.jobs.job import Job
 from jnst.jobs.plots import check_matplotlib, plot_losses
 from jnst.jobs.record import record_path
@@ -66,8 +65,7 @@ def _check_inputs_stay(job: Job) -> None:
     inputs = [Path(path) for path in (job.content, *job.styles, job.initial, job.weights_source) if path]
     inputs += [] if job.regions is None else map(Path, job.regions.paths())
     outputs = [job.output, *_companions(job), state_path(job.output), *([] if job.film is None else [job.film.path])]
-    frame = re.compile(re.escape(f"{job.output.stem}-") + r"\d{5,}" + re.escape(job.output.suffix))
-    outputs += [job.output.with_name(path.name) for path in inputs if frame.fullmatch(path.name)]
+    outputs += [job.output.with_name(path.name) for path in inputs if frame_names(job).fullmatch(path.name)]
     check_keeps_inputs(outputs, inputs)
 
 

@@ -8,11 +8,13 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jnst.array_types import FeatureMap, Gram, Moment, Scalar, check_array
 from jnst.config import ContentReduction, GramDivisor, StyleReduction, VariationNorm, VariationReduction
-from jnst.errors import ArrayError, check_choice
+from jnst.errors import ArrayError, ConfigError, check_choice, quote
 from jnst.vgg.linear_map import linear_map
 
 
@@ -20,6 +22,36 @@ def _check_same_shape(kind: str, value: jax.Array, target: jax.Array) -> None:
     """Refuses silent broadcasting."""
     if value.shape != target.shape:
         raise ArrayError(f"{kind} has shape {value.shape} and its target {target.shape}; expected the same")
+
+
+def _check_number(name: str, value: Any, most: int | None = None) -> None:
+    """Raises ConfigError for what is no number above zero, or no whole number up to the most; traced ones pass."""
+    kinds = (jnp.integer,) if most is not None else (jnp.integer, jnp.floating)
+    largest = np.finfo(np.float32).max if most is None else most
+    if isinstance(value, Tracer):
+        right = value.shape == ()
+    else:
+        try:
+            array = np.asarray(value)
+            right = array.shape == () and any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
+            right = right and bool(0 < array <= largest)
+        except (TypeError, ValueError):
+            right = False
+    if not right:
+        expected = "a number above zero" if most is None else f"a whole number from 1 to {most}"
+        raise ConfigError(f"{name} is {quote(value)}; expected {expected}")
+
+
+def _check_size(size: Any, image: jax.Array, circular: bool) -> None:
+    """Raises ConfigError unless that is the height and width of a part of the image."""
+    if circular:
+        raise ConfigError(
+            f"size is {quote(size)} with circular=True; a padded image has no neighbours across its borders"
+        )
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise ConfigError(f"size is {quote(size)}; expected (height, width)")
+    for name, length, most in zip(("height", "width"), size, image.shape, strict=False):
+        _check_number(f"the {name} in size", length, most)
 
 
 def as_divisor(number: Any) -> Any:
@@ -74,7 +106,7 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
         channels × channels.
 
     Raises:
-        ConfigError: for an unknown divisor.
+        ConfigError: for an unknown divisor, or pixels that are no number above zero.
         ArrayError: for a map of another rank, or of whole numbers.
 
     >>> gram_matrix(jnp.ones((2, 3, 1)), divisor="none").item()
@@ -82,6 +114,8 @@ def gram_matrix(features: FeatureMap, *, divisor: GramDivisor, pixels: Any = Non
     """
     check_choice("Gram divisor", divisor, get_args(GramDivisor))
     features = check_array("the feature map", features)
+    if pixels is not None:
+        _check_number("pixels", pixels)
     # bfloat16 is multiplied as it is, and added up in float32.
     features = features if features.dtype == jnp.bfloat16 else features.astype(jnp.float32)
     count = math.prod(features.shape[:2]) if pixels is None else pixels
@@ -111,12 +145,14 @@ def content_loss(
         A scalar, float32.
 
     Raises:
-        ConfigError: for an unknown reduction.
+        ConfigError: for an unknown reduction, or pixels that are no number above zero.
         ArrayError: for maps of another rank or of whole numbers, or that differ in shape.
     """
     check_choice("content reduction", reduction, get_args(ContentReduction))
     features, target = check_array("the feature map", features), check_array("the target", target)
     _check_same_shape("feature map", features, target)
+    if pixels is not None:
+        _check_number("pixels", pixels)
     # The paper's ½ Σ (F − P)²; "mean" divides the sum by the M · N entries of the map instead.
     total = jnp.sum(jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32)))
     if reduction == "mean":
@@ -187,7 +223,7 @@ def total_variation(
         A scalar, float32, in units of the image's values (their squares with "l2").
 
     Raises:
-        ConfigError: for an unknown norm or reduction.
+        ConfigError: for an unknown norm or reduction, or a size that is none of a part of the image.
         ArrayError: for an image of another rank, or of whole numbers.
 
     >>> board = jnp.indices((2, 2)).sum(0)[..., None] % 2.0
@@ -197,6 +233,8 @@ def total_variation(
     check_choice("variation norm", norm, get_args(VariationNorm))
     check_choice("variation reduction", reduction, get_args(VariationReduction))
     image = check_array("the image", image).astype(jnp.float32)
+    if size is not None:
+        _check_size(size, image, circular)
     # Σ |x[i + 1, j] − x[i, j]| + Σ |x[i, j + 1] − x[i, j]|, or squares.
     down, across = image[1:] - image[:-1], image[:, 1:] - image[:, :-1]
     if circular:

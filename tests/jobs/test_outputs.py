@@ -107,6 +107,15 @@ def test_files_that_are_like_frames_but_no_frames_of_the_run_are_no_hindrance():
     assert Path("out-00002.png").exists()
 
 
+@pytest.mark.parametrize("film", ["out-00002.webp", "./out-00002.webp", "out-00001.webp"])
+def test_a_film_is_no_frame(film, capsys):
+    words = ["stylize", "content.png", "style.png", "-o", "out.webp", *RUN, *LAYERS, "--save-every", "2"]
+    before = contents()
+    assert main([*words, "--animate", film, "--overwrite"]) == 2
+    assert "has the name of a frame; choose another name for it" in capsys.readouterr().err
+    assert contents() == before
+
+
 def test_frames_of_a_run_that_was_killed_are_replaced_by_the_one_that_goes_on():
     Path("out-00002.png").write_bytes(b"of the run that was killed")
     assert stylize("--save-every", "2", "--steps", "2", "--resume") == 0

@@ -11,6 +11,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jnst import config
+from jnst.errors import ConfigError
 from jnst.loss.distances import (
     channel_products,
     content_loss,
@@ -212,6 +213,47 @@ def test_shapes_that_differ_are_refused():
         content_loss(jnp.asarray(MAP), jnp.ones((5, 7, 1)), reduction="mean")
     with pytest.raises((ValueError, TypeError), match=r"Gram matrix has shape|channels channels"):
         style_loss(jnp.asarray(GRAM), jnp.ones((1, 1)), reduction="mean")
+
+
+@pytest.mark.parametrize("count", [0, -1, np.nan, np.inf, "3", True, (5,), np.zeros(2), 1j, type])
+def test_a_count_that_divides_by_nothing_is_refused(count, unchecked_shapes):
+    for loss in (
+        lambda: gram_matrix(jnp.asarray(MAP), divisor="pixels", pixels=count),
+        lambda: gram_matrix(jnp.asarray(MAP), divisor="none", pixels=count),
+        lambda: content_loss(jnp.asarray(MAP), jnp.asarray(OTHER), reduction="mean", pixels=count),
+        lambda: content_loss(jnp.asarray(MAP), jnp.asarray(OTHER), reduction="sum", pixels=count),
+    ):
+        with pytest.raises(ConfigError, match=r"^pixels is .*; expected a number above zero"):
+            loss()
+
+
+@pytest.mark.parametrize(
+    "size", [(0, 0), (-1, 5), (6, 7), (5, 8), (5, 7, 3), (5,), "57", 5, (2.5, 3), (np.nan, 3), ("5", 7)]
+)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_size_that_is_none_of_the_image_is_refused(size, reduction, unchecked_shapes):
+    with pytest.raises(ConfigError, match="size"):
+        total_variation(jnp.asarray(MAP), norm="l1", reduction=reduction, size=size)
+
+
+def test_a_padded_image_has_no_neighbours_across_its_borders(unchecked_shapes):
+    with pytest.raises(ConfigError, match="circular"):
+        total_variation(jnp.asarray(MAP), norm="l1", reduction="sum", size=(4, 4), circular=True)
+
+
+def test_counts_may_be_numbers_of_any_library_and_traced(unchecked_shapes):
+    expected = total_variation(jnp.asarray(MAP[:4, :6]), norm="l1", reduction="mean")
+    for size in ((4, 6), (np.int32(4), np.int64(6)), (jnp.int32(4), jnp.int32(6)), [4, 6]):
+        np.testing.assert_allclose(
+            total_variation(jnp.asarray(MAP), norm="l1", reduction="mean", size=size), expected, rtol=1e-6
+        )
+    traced = jax.jit(lambda *size: total_variation(jnp.asarray(MAP), norm="l1", reduction="mean", size=size))(4, 6)
+    np.testing.assert_allclose(traced, expected, rtol=1e-6)
+    whole = gram_matrix(jnp.asarray(MAP), divisor="pixels")
+    for count in (35, 35.0, np.float32(35), jnp.int32(35), np.asarray(35)):
+        np.testing.assert_allclose(gram_matrix(jnp.asarray(MAP), divisor="pixels", pixels=count), whole, rtol=1e-6)
+    traced = jax.jit(lambda count: gram_matrix(jnp.asarray(MAP), divisor="pixels", pixels=count))(35)
+    np.testing.assert_allclose(traced, whole, rtol=1e-6)
 
 
 def test_losses_of_bright_hot_features_stay_finite():
