@@ -34,7 +34,7 @@ def state_path(output: Path) -> Path:
 
 
 def make_checkpoint(
-    job: Job, weights: Weights, report: Any, describe: Callable[[Any], dict[str, str]] = describe_file
+    job: Job, weights: Weights, report: Callable[[str], Any], describe: Callable[[Any], dict[str, str]] = describe_file
 ) -> Checkpoint:
     """The place of the job's state, with all that its result depends on.
 
@@ -104,7 +104,7 @@ def begin_or_go_on(job: Job, weights: Weights) -> Job:
     place = state_path(job.output)
     if os.path.lexists(place):
         stored = dataclasses.replace(job, config=with_stored_tiles(job)) if job.choose_tile else job
-        make_checkpoint(stored, weights, None).check()
+        make_checkpoint(stored, weights, lambda _: None).check()
     elif not any(map(os.path.lexists, (job.output, record_path(job.output)))):
         notice = f"there is no state at {place} and no {job.output.name} yet: the run begins anew"
         return dataclasses.replace(job, resume=False, notices=(*job.notices, notice))
