@@ -87,8 +87,10 @@ def write_image(
     """
     check_choice("rounding", rounding, get_args(Rounding))
     quality = check_count("quality", quality, 1)
-    if quality > 100 or check_count("bits", bits, 8) not in (8, 16):
-        raise ConfigError(f"quality is {quality} and bits {bits}; expected 1 to 100, and 8 or 16")
+    if quality > 100:
+        raise ConfigError(f"quality is {quality}; expected a whole number from 1 to 100")
+    if check_count("bits", bits, 8) not in (8, 16):
+        raise ConfigError(f"bits is {bits}; expected 8 or 16 per channel")
     if isinstance(image, PIL.Image.Image | Picture):
         image, found, *_ = as_picture(image, "written")
         alpha = found if alpha is None else alpha

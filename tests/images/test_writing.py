@@ -652,7 +652,7 @@ def test_paths_may_be_text(tmp_path):
     ],
 )
 def test_options_that_there_are_not_are_refused(tmp_path, options):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         write_image(tmp_path / "a.png", np.zeros((4, 4, 3)), **options)
     assert not list(tmp_path.iterdir())
 
